@@ -1,0 +1,61 @@
+//! Turns cached bytes back into real sqlx rows, which have no public constructor.
+//!
+//! In: the rows of a result just loaded, later the bytes made of them. Out: rows equal to those.
+//! It never hands bytes on unchecked, and never gives rows it is not sure of: on any doubt the caller asks the database.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use sqlx::{Database, SqlStr};
+
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+
+/// Why a result cannot be kept, or a kept one not be given back. The sentence names no value.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unfaithful(pub String);
+
+/// A result as it is kept.
+#[derive(Debug)]
+pub(crate) struct Stored<S> {
+    /// Names, types and origins of the columns; shared by all results of one statement.
+    pub shape: Arc<S>,
+    /// The values: for each row and column a length (-1 for NULL) and the bytes.
+    pub bytes: Box<[u8]>,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+/// A result given back: what `fetch_many` yields, in order: the rows, then how the statement completed.
+pub(crate) struct Replayed<DB: Database> {
+    pub rows: Vec<DB::Row>,
+    pub result: DB::QueryResult,
+}
+
+/// One per database: the way back from bytes to rows.
+pub(crate) trait Replay<DB: Database>: Send + Sync + Sized + 'static {
+    /// Columns of a result: names, types, origins.
+    type Shape: Send + Sync + std::fmt::Debug + 'static;
+
+    /// Sets the machinery up and tests it on rows of its own; an error says why replay must stay off.
+    fn start() -> impl Future<Output = Result<Self, Unfaithful>> + Send;
+
+    /// About how many bytes a row will take when stored.
+    fn row_bytes(row: &DB::Row) -> usize;
+
+    /// Makes bytes of a result that was just loaded for `sql` on `connection`. `previous` is the shape of the last
+    /// result of the same statement, to be shared if it still fits.
+    fn store(
+        &self,
+        connection: &mut DB::Connection,
+        sql: &SqlStr,
+        rows: &[DB::Row],
+        previous: Option<&Arc<Self::Shape>>,
+    ) -> impl Future<Output = Result<Stored<Self::Shape>, Unfaithful>> + Send;
+
+    /// Gives the rows back.
+    fn replay(&self, stored: &Stored<Self::Shape>) -> impl Future<Output = Result<Replayed<DB>, Unfaithful>> + Send;
+}
