@@ -17,9 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::{Stream, StreamExt, TryStreamExt, future};
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{
-    PgArguments, PgConnectOptions, PgConnection, PgQueryResult, PgRow, PgSslMode, PgStatement,
-};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgQueryResult, PgRow, PgSslMode, PgStatement};
 use sqlx::{ConnectOptions, Connection, Either, Execute, Executor, Postgres, SqlStr};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -95,7 +93,8 @@ impl Link {
             .statement_cache_capacity(STATEMENTS)
             .disable_statement_logging();
         let peer = Peer { user: owner, process: std::process::id() };
-        let (client, server) = future::try_join(options.connect(), async { Ok(welcome(&listener, peer).await?) }).await?;
+        let (client, server) =
+            future::try_join(options.connect(), async { Ok(welcome(&listener, peer).await?) }).await?;
         // The folder goes here: from now on nobody can connect.
         Ok(Self {
             client,

@@ -95,7 +95,11 @@ impl Links {
     }
 
     /// A link to describe statements on, for the self-test.
-    pub async fn describe(&self, tag: sqlx::SqlStr, description: Vec<u8>) -> Result<sqlx::postgres::PgStatement, Unfaithful> {
+    pub async fn describe(
+        &self,
+        tag: sqlx::SqlStr,
+        description: Vec<u8>,
+    ) -> Result<sqlx::postgres::PgStatement, Unfaithful> {
         let inner = Arc::clone(&self.0);
         self.aside(move || {
             inner.runtime.block_on(async {
@@ -111,7 +115,8 @@ impl Inner {
     fn fits_at_once(&self, stored: &Stored<Shape>) -> bool {
         // A stored row has at least one value, so this cannot overflow if the counts are true; if not, it is found later.
         let frames = stored.rows.saturating_mul(wire::ROW_HEADER);
-        stored.bytes.len().saturating_add(frames).saturating_add(wire::COMPLETION + wire::PREPARED.len()) <= self.at_once
+        stored.bytes.len().saturating_add(frames).saturating_add(wire::COMPLETION + wire::PREPARED.len())
+            <= self.at_once
             && stored.rows.saturating_mul(LENGTH) <= stored.bytes.len()
     }
 

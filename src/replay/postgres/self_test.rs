@@ -37,7 +37,8 @@ pub(super) async fn run(links: &Links) -> Result<(), Unfaithful> {
     }
     // Once more after the large ones, on links that have seen them.
     expect(links, &narrow, &[Some(8_i64.to_be_bytes().to_vec()), Some(b"text".to_vec())], 1).await?;
-    let last = links.replay(&stored(&narrow, &[Some(8_i64.to_be_bytes().to_vec()), Some(b"text".to_vec())], 1)?).await?;
+    let last =
+        links.replay(&stored(&narrow, &[Some(8_i64.to_be_bytes().to_vec()), Some(b"text".to_vec())], 1)?).await?;
     match (last.rows[0].try_get("c20"), last.rows[0].try_get("c25")) {
         (Ok(8_i64), Ok("text")) => Ok(()),
         _ => Err(failed("values are not decoded as they were")),
@@ -68,9 +69,11 @@ async fn shape(links: &Links, types: &[u32], number: u64) -> Result<Arc<Shape>, 
     description.extend_from_slice(&wire::PREPARED[5..]);
 
     let statement = links.describe(tag(number), description).await?;
-    let same = statement.columns().iter().zip(types).all(|(column, oid)| {
-        column.name() == format!("c{oid}") && column.type_info().oid() == Some(Oid(*oid))
-    });
+    let same = statement
+        .columns()
+        .iter()
+        .zip(types)
+        .all(|(column, oid)| column.name() == format!("c{oid}") && column.type_info().oid() == Some(Oid(*oid)));
     if same && statement.columns().len() == types.len() {
         Ok(Arc::new(Shape::new(statement)))
     } else {
@@ -87,12 +90,7 @@ fn stored(shape: &Arc<Shape>, values: &[Option<Vec<u8>>], rows: usize) -> Result
 }
 
 /// Replays the values and makes bytes of the rows again, in the way of a result from a database.
-async fn expect(
-    links: &Links,
-    shape: &Arc<Shape>,
-    values: &[Option<Vec<u8>>],
-    rows: usize,
-) -> Result<(), Unfaithful> {
+async fn expect(links: &Links, shape: &Arc<Shape>, values: &[Option<Vec<u8>>], rows: usize) -> Result<(), Unfaithful> {
     let stored = stored(shape, values, rows)?;
     let Replayed { rows, result } = links.replay(&stored).await?;
     if rows.len() != stored.rows || result.rows_affected() != stored.rows as u64 {
