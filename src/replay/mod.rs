@@ -2,12 +2,17 @@
 //!
 //! In: the rows of a result just loaded, later the bytes made of them. Out: rows equal to those.
 //! It never hands bytes on unchecked, and never gives rows it is not sure of: on any doubt the caller asks the database.
+//!
+//! sqlx makes a row only where a connection receives one. So each database has a private connection of its own here, whose
+//! other end is this process: for Postgres a socket that we answer ourselves, for SQLite a database in memory. Rows
+//! made there go through sqlx's own decoding, and are what the application would have got.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use sqlx::{Database, SqlStr};
 
+mod cells;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
@@ -18,15 +23,28 @@ pub(crate) mod sqlite;
 #[error("{0}")]
 pub(crate) struct Unfaithful(pub String);
 
-/// A result as it is kept.
+impl Unfaithful {
+    fn because(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}
+
+/// A result as it is kept. A clone shares shape and bytes.
 #[derive(Debug)]
 pub(crate) struct Stored<S> {
     /// Names, types and origins of the columns; shared by all results of one statement.
     pub shape: Arc<S>,
     /// The values: for each row and column a length (-1 for NULL) and the bytes.
-    pub bytes: Box<[u8]>,
+    pub bytes: Arc<[u8]>,
     /// Number of rows.
     pub rows: usize,
+}
+
+// Derived, it would ask for `S: Clone`.
+impl<S> Clone for Stored<S> {
+    fn clone(&self) -> Self {
+        Self { shape: Arc::clone(&self.shape), bytes: Arc::clone(&self.bytes), rows: self.rows }
+    }
 }
 
 /// A result given back: what `fetch_many` yields, in order: the rows, then how the statement completed.
@@ -46,16 +64,20 @@ pub(crate) trait Replay<DB: Database>: Send + Sync + Sized + 'static {
     /// About how many bytes a row will take when stored.
     fn row_bytes(row: &DB::Row) -> usize;
 
-    /// Makes bytes of a result that was just loaded for `sql` on `connection`. `previous` is the shape of the last
-    /// result of the same statement, to be shared if it still fits.
+    /// Makes bytes of a result that was just loaded for `sql` on `connection`.
+    ///
+    /// `arguments` is the `Debug` text of the arguments it was loaded with. `previous` is the shape of the last result of
+    /// the same statement, to be shared if it still fits. Call it before anyone decodes the rows: it leaves no trace on
+    /// them, but a borrowing decode by others may.
     fn store(
         &self,
         connection: &mut DB::Connection,
         sql: &SqlStr,
+        arguments: &str,
         rows: &[DB::Row],
         previous: Option<&Arc<Self::Shape>>,
     ) -> impl Future<Output = Result<Stored<Self::Shape>, Unfaithful>> + Send;
 
-    /// Gives the rows back.
+    /// Gives the rows back. It may be dropped at any await; nothing of it stays behind then.
     fn replay(&self, stored: &Stored<Self::Shape>) -> impl Future<Output = Result<Replayed<DB>, Unfaithful>> + Send;
 }

@@ -1,1 +1,7 @@
-fn main() {}
+//! Every integration test, in one binary: linked once, and one server for all.
+
+#[path = "../architecture.rs"]
+mod architecture;
+mod servers;
+#[cfg(feature = "postgres")]
+mod servers_come_and_go;

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Runs every test of Larder: tests/run.sh [arguments for the test binaries, such as a part of a test's name]
+#
+# In: a Debian or Ubuntu machine with Rust; elsewhere, with what `servers` below looks for already installed.
+# Out: a summary, and exit code 0 only if every test passed.
+# It never touches a database server of the machine: the tests start their own, on free ports, in temporary folders.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+started=$SECONDS
+summary=()
+failed=0
+
+say() { printf '\n==> %s\n' "$*"; }
+
+die() {
+    printf '\ntests/run.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+# Runs one step, shows it, and keeps its outcome for the summary.
+step() {
+    local name=$1 start=$SECONDS outcome=ok
+    shift
+    say "$name"
+    "$@" </dev/null || { outcome=FAILED; failed=1; }
+    summary+=("$(printf '%-6s  %4ds  %s' "$outcome" "$((SECONDS - start))" "$name")")
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "needs to install packages: run as root, install sudo, or install by hand: $*"
+    fi
+}
+
+has_postgres() {
+    local folder
+    for folder in "$(pg_config --bindir 2>/dev/null)" /usr/lib/postgresql/*/bin ${PATH//:/ }; do
+        [ -x "$folder/initdb" ] && [ -x "$folder/postgres" ] && return 0
+    done
+    return 1
+}
+
+has_linker() { command -v cc >/dev/null; }
+
+# Installs packages, only those that are missing, and only where apt-get is.
+install_missing() {
+    local packages=()
+    has_linker || packages+=(build-essential)
+    if ! has_postgres; then
+        packages+=(postgresql)
+        # Read by the package's own set-up: without it, installing would start a server on the usual port.
+        if [ ! -e /etc/postgresql-common/createcluster.conf ] && command -v apt-get >/dev/null; then
+            as_root mkdir -p /etc/postgresql-common
+            echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+        fi
+    fi
+    [ ${#packages[@]} = 0 ] && return 0
+    command -v apt-get >/dev/null || die "missing, and there is no apt-get to install it with: ${packages[*]}"
+    say "Installing ${packages[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" </dev/null ||
+        die "could not install ${packages[*]}"
+}
+
+command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
+command -v cargo >/dev/null || die "cargo is missing; see https://rustup.rs"
+install_missing
+
+step "Build" cargo build --all-features --tests --bins
+if [ "$failed" = 0 ]; then
+    step "Unit tests" cargo test --all-features --lib --bins -- "$@"
+    step "Integration tests" cargo test --all-features --test it -- "$@"
+    step "Examples in the documentation" cargo test --all-features --doc -- "$@"
+fi
+
+say "Summary, after $((SECONDS - started)) s"
+printf '%s\n' "${summary[@]}"
+[ "$failed" = 0 ] && echo "All tests passed." || echo "Some tests FAILED; see above."
+exit "$failed"
