@@ -5,15 +5,22 @@ use std::time::Instant;
 
 use crate::stamp::Stamp;
 
-/// A result as bytes, with the shape of its columns.
+/// A result as bytes, with the shape of its columns. A clone shares both.
 #[derive(Debug)]
 pub(crate) struct Stored<S> {
     /// Names, types and origins of the columns; shared by all results of one statement.
     pub shape: Arc<S>,
     /// The values: for each row and column a length (-1 for NULL) and the bytes.
-    pub bytes: Box<[u8]>,
+    pub bytes: Arc<[u8]>,
     /// Number of rows.
     pub rows: usize,
+}
+
+// Derived, it would ask for `S: Clone`.
+impl<S> Clone for Stored<S> {
+    fn clone(&self) -> Self {
+        Self { shape: Arc::clone(&self.shape), bytes: Arc::clone(&self.bytes), rows: self.rows }
+    }
 }
 
 /// A kept result and how long it is good for.

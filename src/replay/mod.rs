@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use sqlx::{Database, SqlStr};
 
+use crate::entry::Stored;
+
 mod cells;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
@@ -26,24 +28,6 @@ pub(crate) struct Unfaithful(pub String);
 impl Unfaithful {
     fn because(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
-    }
-}
-
-/// A result as it is kept. A clone shares shape and bytes.
-#[derive(Debug)]
-pub(crate) struct Stored<S> {
-    /// Names, types and origins of the columns; shared by all results of one statement.
-    pub shape: Arc<S>,
-    /// The values: for each row and column a length (-1 for NULL) and the bytes.
-    pub bytes: Arc<[u8]>,
-    /// Number of rows.
-    pub rows: usize,
-}
-
-// Derived, it would ask for `S: Clone`.
-impl<S> Clone for Stored<S> {
-    fn clone(&self) -> Self {
-        Self { shape: Arc::clone(&self.shape), bytes: Arc::clone(&self.bytes), rows: self.rows }
     }
 }
 

@@ -23,9 +23,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
+use crate::entry::Stored;
 use super::{Shape, wire};
 use crate::replay::cells::Cells;
-use crate::replay::{Replayed, Stored, Unfaithful};
+use crate::replay::{Replayed, Unfaithful};
 
 /// Statements a client keeps. When they are used up, the client would send a message that no one expects; the link is
 /// given up before.

@@ -11,10 +11,11 @@ use sqlx::Postgres;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
+use crate::entry::Stored;
 use super::link::Link;
 use super::{Shape, self_test, wire};
 use crate::replay::cells::LENGTH;
-use crate::replay::{Replayed, Stored, Unfaithful};
+use crate::replay::{Replayed, Unfaithful};
 
 /// Replies up to this size are given at once, if the sockets of this system hold as much.
 const AT_ONCE: usize = 64 << 10;

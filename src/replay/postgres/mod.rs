@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sqlx::postgres::{PgColumn, PgConnection, PgRow, PgStatement, PgValueFormat};
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, Postgres, Row, SqlSafeStr, SqlStr, Statement, ValueRef};
 
-use super::{Replay, Replayed, Stored, Unfaithful, cells};
+use crate::entry::Stored;
+use super::{Replay, Replayed, Unfaithful, cells};
 
 mod arguments;
 #[cfg(unix)]

@@ -7,8 +7,9 @@ use std::convert::Infallible;
 
 use sqlx::Postgres;
 
+use crate::entry::Stored;
 use super::Shape;
-use crate::replay::{Replayed, Stored, Unfaithful};
+use crate::replay::{Replayed, Unfaithful};
 
 pub(super) struct Links(Infallible);
 

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult, SqliteRow};
 use sqlx::{Row, SqlStr, Sqlite};
 
-use super::{Replay, Replayed, Stored, Unfaithful, cells};
+use crate::entry::Stored;
+use super::{Replay, Replayed, Unfaithful, cells};
 
 mod memories;
 mod memory;
