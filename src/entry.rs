@@ -7,7 +7,7 @@ use crate::stamp::Stamp;
 
 /// A result as bytes, with the shape of its columns. A clone shares both.
 #[derive(Debug)]
-pub(crate) struct Stored<S> {
+pub struct Stored<S> {
     /// Names, types and origins of the columns; shared by all results of one statement.
     pub shape: Arc<S>,
     /// The values: for each row and column a length (-1 for NULL) and the bytes.

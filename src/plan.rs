@@ -142,7 +142,6 @@ impl<S> Plan<S> {
 const UNFAITHFUL_AT_LAST: u8 = 8;
 
 /// The plans of one pool, by SQL text.
-#[derive(Debug)]
 pub(crate) struct Plans<S> {
     plans: Cache<Arc<str>, Arc<Plan<S>>, foldhash::fast::RandomState>,
 }

@@ -334,7 +334,7 @@ impl<DB: Backend> fmt::Debug for CachedPool<DB> {
     }
 }
 
-impl<DB: Backend> Executor<'_> for &'_ CachedPool<DB> {
+impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
     type Database = DB;
 
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Item<DB>, sqlx::Error>>
@@ -395,7 +395,10 @@ impl<DB: Backend> Executor<'_> for &'_ CachedPool<DB> {
         self,
         sql: SqlStr,
         parameters: &'e [<DB as Database>::TypeInfo],
-    ) -> BoxFuture<'e, Result<<DB as Database>::Statement, sqlx::Error>> {
+    ) -> BoxFuture<'e, Result<<DB as Database>::Statement, sqlx::Error>>
+    where
+        'p: 'e,
+    {
         let pool = self.inner.pool.clone();
         Box::pin(async move { DB::prepare_with(&mut *pool.acquire().await?, sql, parameters).await })
     }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use sqlx::{SqlSafeStr, SqlStr};
+use sqlx::SqlStr;
+use sqlx_core::transaction::TransactionManager;
 
 use crate::backend::Backend;
 use crate::connection::CachedConnection;

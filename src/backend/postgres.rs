@@ -13,7 +13,7 @@ use super::{Backend, Driver, Item, Request};
 use crate::analysis::Dialect;
 use crate::catalog::{self, Survey};
 use crate::reason::Reason;
-use crate::replay::postgres::PgReplay;
+use crate::replay::postgres::PostgresReplay;
 
 impl Backend for Postgres {}
 
@@ -27,7 +27,7 @@ const AT_WORK: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WH
 
 impl Driver for Postgres {
     const DIALECT: Dialect = Dialect::Postgres;
-    type Replay = PgReplay;
+    type Replay = PostgresReplay;
     const OPTIONAL_READS_ALL: bool = true;
 
     fn fetch_many<'c>(

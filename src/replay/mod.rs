@@ -23,7 +23,7 @@ pub(crate) mod sqlite;
 /// Why a result cannot be kept, or a kept one not be given back. The sentence names no value.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Unfaithful(pub String);
+pub struct Unfaithful(pub String);
 
 impl Unfaithful {
     fn because(sentence: impl Into<String>) -> Self {
@@ -32,13 +32,13 @@ impl Unfaithful {
 }
 
 /// A result given back: what `fetch_many` yields, in order: the rows, then how the statement completed.
-pub(crate) struct Replayed<DB: Database> {
+pub struct Replayed<DB: Database> {
     pub rows: Vec<DB::Row>,
     pub result: DB::QueryResult,
 }
 
 /// One per database: the way back from bytes to rows.
-pub(crate) trait Replay<DB: Database>: Send + Sync + Sized + 'static {
+pub trait Replay<DB: Database>: Send + Sync + Sized + 'static {
     /// Columns of a result: names, types, origins.
     type Shape: Send + Sync + std::fmt::Debug + 'static;
 

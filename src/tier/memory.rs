@@ -11,7 +11,6 @@ use crate::policy::Policy;
 use crate::reason::Reason;
 
 /// Entries in memory, weighed in bytes. Entries are shared, never copied.
-#[derive(Debug)]
 pub(crate) struct Memory<S> {
     entries: Cache<Key, Arc<Entry<S>>, foldhash::fast::RandomState>,
 }

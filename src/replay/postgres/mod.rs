@@ -37,14 +37,14 @@ mod wire;
 use links::Links;
 
 /// Replay for Postgres.
-pub(crate) struct PostgresReplay {
+pub struct PostgresReplay {
     links: Links,
 }
 
 /// The prepared statement a result came from: columns, by name and by position, and parameters.
 #[derive(Debug)]
 #[cfg_attr(not(unix), allow(dead_code))]
-pub(crate) struct Shape {
+pub struct Shape {
     /// Tells replay connections whether they have seen this shape. Never used twice in a process.
     id: u64,
     /// What the statement is called on replay connections, in place of its text.

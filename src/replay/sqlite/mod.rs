@@ -32,7 +32,7 @@ pub(crate) use shape::Shape;
 
 /// Replay for SQLite.
 #[derive(Debug)]
-pub(crate) struct SqliteReplay {
+pub struct SqliteReplay {
     memories: Memories,
 }
 

@@ -20,7 +20,7 @@ const MOST_COLUMNS: usize = 32_766;
 
 /// Columns of a result: names, types, origins.
 #[derive(Debug)]
-pub(crate) struct Shape {
+pub struct Shape {
     /// Tells replay connections whether they have its tables. Never used twice in a process.
     pub(super) id: u64,
     columns: Vec<SqliteColumn>,
