@@ -59,25 +59,15 @@ pub(crate) struct Writes {
 
 impl<DB: Driver> Ledger<DB> {
     /// Announces what a statement changes, or puts it off to the commit.
-    async fn begin_statement(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        let plan = match self.inner.plan(sql) {
-            Some(plan) => Some(plan),
-            None if Inner::<DB>::only_reads(sql) => return Ok(()),
-            None if !self.inner.is_named() => self.inner.learn().await?.map(|known| self.inner.plan_under(sql, &known)),
-            None => None,
-        };
-        let Some(plan) = plan else {
-            self.verify = true;
-            self.everything(Reason::OpaqueStatement);
-            return Ok(());
-        };
+    async fn begin_statement(&mut self, sql: &str) {
+        let plan = self.inner.plan_to_run(sql).await;
         self.verify |= plan.session != SessionEffect::Keeps;
         match plan.transaction {
-            Some(TransactionControl::Savepoint) if self.transaction.is_some() => return Ok(()),
+            Some(TransactionControl::Savepoint) if self.transaction.is_some() => return,
             // Where a transaction begins and ends is no longer known: until it is given back, anything may happen.
             Some(_) => {
                 self.opaque_from_now(Reason::OpaqueStatement);
-                return Ok(());
+                return;
             }
             None => {}
         }
@@ -85,23 +75,17 @@ impl<DB: Driver> Ledger<DB> {
             let reason = if self.transaction.is_some() { Reason::Transaction } else { Reason::Connection };
             self.inner.counters.bypass(reason, "it ran on a connection of its own", &plan.statement);
         }
-        let Some(change) = &plan.change else { return Ok(()) };
+        let Some(change) = &plan.change else { return };
         match &mut self.transaction {
             Some(writes) => {
-                writes.known.get_or_insert_with(|| plan.known().clone());
+                if writes.changes.is_empty() {
+                    writes.known = plan.known.clone();
+                }
                 if !writes.changes.iter().any(|known| known.cells.as_ptr() == change.cells.as_ptr()) {
                     writes.changes.push(change.clone());
                 }
             }
-            None => self.unsettled.push(Armed::changes(&self.inner, plan.known(), [change], Reason::Write)),
-        }
-        Ok(())
-    }
-
-    fn everything(&mut self, reason: Reason) {
-        match &mut self.transaction {
-            Some(writes) => writes.everything = Some(reason),
-            None => self.unsettled.push(Armed::everything(&self.inner, reason)),
+            None => self.unsettled.push(Armed::changes(&self.inner, plan.known.as_ref(), [change], Reason::Write)),
         }
     }
 
@@ -116,10 +100,10 @@ impl<DB: Driver> Ledger<DB> {
     /// Announces what the open transaction wrote. To be called before its COMMIT is sent.
     pub fn begin_commit(&mut self) {
         let Some(writes) = self.transaction.take() else { return };
-        let armed = match (writes.everything, writes.known) {
-            (Some(reason), _) => Armed::everything(&self.inner, reason),
-            (None, Some(known)) => Armed::changes(&self.inner, &known, &writes.changes, Reason::Commit),
-            (None, None) => return,
+        let armed = match writes.everything {
+            Some(reason) => Armed::everything(&self.inner, reason),
+            None if writes.changes.is_empty() => return,
+            None => Armed::changes(&self.inner, writes.known.as_ref(), &writes.changes, Reason::Commit),
         };
         self.unsettled.push(armed);
     }
@@ -302,7 +286,7 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
         stream::once(async move {
             let request = request?;
             ledger.settle(connection).await;
-            ledger.begin_statement(request.sql.as_str()).await?;
+            ledger.begin_statement(request.sql.as_str()).await;
             Ok::<_, sqlx::Error>(Watched { items: DB::fetch_many(connection, request), ledger })
         })
         .try_flatten()
@@ -319,7 +303,7 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
         Box::pin(async move {
             let request = request?;
             ledger.settle(connection).await;
-            ledger.begin_statement(request.sql.as_str()).await?;
+            ledger.begin_statement(request.sql.as_str()).await;
             watched(ledger, DB::fetch_optional(connection, request)).await
         })
     }

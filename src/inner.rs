@@ -7,7 +7,6 @@ use arc_swap::ArcSwapOption;
 use sqlx::Connection;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::analysis::{self, Kind, SessionEffect, Writes};
 use crate::backend::Driver;
 use crate::entry::Entry;
 use crate::flight::Flights;
@@ -85,23 +84,24 @@ impl<DB: Driver> Inner<DB> {
         self.known.load_full().filter(|known| known.holds())
     }
 
-    /// The plan for a statement; `None` while the database is not known.
-    pub fn plan(&self, sql: &str) -> Option<Arc<Plan<Shape<DB>>>> {
-        self.known().map(|known| self.plan_under(sql, &known))
+    /// The plan for a statement, under what is known now.
+    pub fn plan(&self, sql: &str) -> Arc<Plan<Shape<DB>>> {
+        match self.known() {
+            Some(known) => self.plans.get(sql, DB::DIALECT, &known),
+            None => Arc::new(Plan::blind(sql, DB::DIALECT, &self.databases())),
+        }
     }
 
-    /// The plan for a statement under what was just learnt.
-    pub fn plan_under(&self, sql: &str, known: &Arc<Known>) -> Arc<Plan<Shape<DB>>> {
-        self.plans.get(sql, DB::DIALECT, known)
-    }
-
-    /// Whether a statement changes nothing, whatever there is in the database.
-    pub fn only_reads(sql: &str) -> bool {
-        let facts = analysis::analyze(sql, DB::DIALECT);
-        facts.kind != Kind::Write
-            && facts.writes == Writes::Nothing
-            && facts.session == SessionEffect::Keeps
-            && facts.transaction.is_none()
+    /// The plan for a statement that is about to run. A database is looked at before it is written for the first time:
+    /// other pools may hold results of it, and until it has a name all that is cached anywhere would have to go.
+    pub async fn plan_to_run(&self, sql: &str) -> Arc<Plan<Shape<DB>>> {
+        let plan = self.plan(sql);
+        if plan.known.is_some() || self.versions.get().is_some() || !plan.changes_something() {
+            return plan;
+        }
+        // Should it fail, the statement itself will tell why, or run all the same.
+        let _ = self.learn().await;
+        self.plan(sql)
     }
 
     /// The way back from bytes to rows.
@@ -178,23 +178,23 @@ impl<DB: Driver> Inner<DB> {
             .await;
     }
 
-    /// The cells of everything a write may change that nothing is known of.
-    pub fn everything(&self) -> Arc<[Arc<Cell>]> {
+    /// The versions of the database, or of every database that it may be.
+    fn databases(&self) -> Vec<Arc<Versions>> {
+        let elsewhere = self.off().is_some_and(|off| off.reason == Reason::SessionChanged);
         match self.versions.get() {
-            Some(versions) if !self.is_elsewhere() => versions.everything(),
-            // The database has no name yet: it may be any that is known in this process.
-            _ => Versions::all().iter().flat_map(|v| v.everything().to_vec()).collect(),
+            Some(versions) if !elsewhere => vec![versions.clone()],
+            _ => Versions::all(),
         }
     }
 
-    /// Whether the pool may by now be connected to another database than the one looked at.
-    fn is_elsewhere(&self) -> bool {
-        self.off().is_some_and(|off| off.reason == Reason::SessionChanged)
+    /// The cells of all tables, where it is not known which of them a write changes.
+    pub fn all_tables(&self) -> Arc<[Arc<Cell>]> {
+        self.databases().iter().flat_map(|versions| versions.all_tables().to_vec()).collect()
     }
 
-    /// Whether the name of the database is known.
-    pub fn is_named(&self) -> bool {
-        self.versions.get().is_some()
+    /// The cells of everything that may change when nothing is known of a write.
+    pub fn everything(&self) -> Arc<[Arc<Cell>]> {
+        self.databases().iter().flat_map(|versions| versions.everything().to_vec()).collect()
     }
 
     /// Compares the settings of a session that somebody may have changed with those that results are kept under.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use moka::sync::Cache;
 
-use crate::analysis::{self, Dialect, Kind, SessionEffect, TransactionControl, Writes};
+use crate::analysis::{self, Dialect, Facts, Kind, SessionEffect, TransactionControl, Writes};
 use crate::catalog::{Gate, Survey, Widened};
 use crate::reason::{Reason, Refusal};
 use crate::stamp::{Cell, Stamp};
@@ -41,13 +41,15 @@ impl Known {
 pub(crate) struct Change {
     pub cells: Arc<[Arc<Cell>]>,
     pub reason: Reason,
+    /// Whether it may change the schema.
+    pub schema: bool,
 }
 
 /// What to do with a statement.
 #[derive(Debug)]
 pub(crate) struct Plan<S> {
-    /// What was known when the plan was made. A plan made under anything else is made again.
-    known: Arc<Known>,
+    /// What was known when the plan was made; `None`: nothing. A plan made under anything else is made again.
+    pub known: Option<Arc<Known>>,
     /// The statement in normal form.
     pub statement: Arc<str>,
     pub kind: Kind,
@@ -66,31 +68,56 @@ pub(crate) struct Plan<S> {
 }
 
 impl<S> Plan<S> {
+    /// A plan under what is known of the database.
     fn new(sql: &str, dialect: Dialect, known: &Arc<Known>) -> Self {
         let facts = analysis::analyze(sql, dialect);
+        let versions = &known.versions;
         let reads = match facts.refusals.first() {
             Some(refusal) => Err(refusal.clone()),
             None if !facts.cacheable() => Err(Refusal::new(Reason::NotARead, "it is not a plain read")),
-            None => known.gate.reads(&facts).map(|tables| known.versions.read_cells(tables.iter().map(|t| &*t.0))),
+            None => known.gate.reads(&facts).map(|tables| versions.read_cells(tables.iter().map(|t| &*t.0))),
         };
-        let change = match facts.transaction {
-            // It may publish what was written before, by whomever.
-            Some(_) => Some(Widened::Everything(Reason::OpaqueStatement)),
-            None if facts.writes == Writes::Nothing => None,
-            None => known.gate.writes(&facts),
-        };
-        let change = change.map(|widened| match widened {
-            Widened::Tables(tables) => Change {
-                cells: known.versions.write_cells(tables.iter().map(|t| &*t.0)),
-                reason: Reason::Write,
-            },
-            Widened::Everything(reason @ Reason::WidensUnknown) if !facts.schema_change => {
-                Change { cells: known.versions.all_tables(), reason }
+        let change = match known.gate.writes(&facts) {
+            // A transaction that ends here may publish what was written before, by whomever.
+            _ if facts.transaction.is_some() => {
+                Some(Change { cells: versions.everything(), reason: Reason::OpaqueStatement, schema: true })
             }
-            Widened::Everything(reason) => Change { cells: known.versions.everything(), reason },
+            None => None,
+            Some(Widened::Tables(tables)) => {
+                let cells = versions.write_cells(tables.iter().map(|t| &*t.0));
+                Some(Change { cells, reason: Reason::Write, schema: false })
+            }
+            Some(Widened::Everything(reason)) => {
+                let schema = !keeps_schema(&facts);
+                let cells = if schema { versions.everything() } else { versions.all_tables() };
+                Some(Change { cells, reason, schema })
+            }
+        };
+        Self::with(facts, Some(known.clone()), reads, change)
+    }
+
+    /// A plan under nothing: no read is kept, and every write may change every table of `databases`.
+    pub fn blind(sql: &str, dialect: Dialect, databases: &[Arc<Versions>]) -> Self {
+        let facts = analysis::analyze(sql, dialect);
+        let sentence = "the database was not looked at yet, or its schema is being changed";
+        let change = (facts.writes != Writes::Nothing || facts.transaction.is_some()).then(|| {
+            let schema = !keeps_schema(&facts);
+            let cells = databases.iter().flat_map(|versions| {
+                if schema { versions.everything().to_vec() } else { versions.all_tables().to_vec() }
+            });
+            Change { cells: cells.collect(), reason: Reason::OpaqueStatement, schema }
         });
+        Self::with(facts, None, Err(Refusal::new(Reason::SessionUnseen, sentence)), change)
+    }
+
+    fn with(
+        facts: Facts,
+        known: Option<Arc<Known>>,
+        reads: Result<Arc<[Arc<Cell>]>, Refusal>,
+        change: Option<Change>,
+    ) -> Self {
         Self {
-            known: known.clone(),
+            known,
             statement: facts.normal_form.into(),
             kind: facts.kind,
             reads,
@@ -101,6 +128,11 @@ impl<S> Plan<S> {
             shape: Mutex::default(),
             unfaithful: AtomicU8::new(0),
         }
+    }
+
+    /// Whether the statement has to be run as a write.
+    pub fn changes_something(&self) -> bool {
+        self.change.is_some() || self.session != SessionEffect::Keeps
     }
 
     /// The columns of the last result.
@@ -117,14 +149,9 @@ impl<S> Plan<S> {
         }
     }
 
-    /// What the plan was made under.
-    pub fn known(&self) -> &Arc<Known> {
-        &self.known
-    }
-
     /// Whether what the plan was made under still holds.
     pub fn holds(&self) -> bool {
-        self.known.holds()
+        self.known.as_ref().is_some_and(|known| known.holds())
     }
 
     /// Whether results of this statement have proved not to be replayable.
@@ -136,6 +163,12 @@ impl<S> Plan<S> {
     pub fn count_unfaithful(&self) {
         let _ = self.unfaithful.fetch_update(Relaxed, Relaxed, |n| n.checked_add(1));
     }
+}
+
+/// Whether a statement can be trusted to leave the schema alone: it names the tables it writes, and no code that it runs
+/// is unknown.
+fn keeps_schema(facts: &Facts) -> bool {
+    !facts.schema_change && facts.transaction.is_none() && matches!(facts.writes, Writes::Tables(_))
 }
 
 /// After that many results in a row that could not be kept, it is not tried again.
@@ -161,7 +194,7 @@ impl<S: Send + Sync + 'static> Plans<S> {
     /// The plan for a statement, under what is known now.
     pub fn get(&self, sql: &str, dialect: Dialect, known: &Arc<Known>) -> Arc<Plan<S>> {
         if let Some(plan) = self.plans.get(sql)
-            && Arc::ptr_eq(&plan.known, known)
+            && plan.known.as_ref().is_some_and(|under| Arc::ptr_eq(under, known))
         {
             return plan;
         }

@@ -9,7 +9,6 @@ use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::pool::{CloseEvent, PoolOptions};
 use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
 
-use crate::analysis::SessionEffect;
 use crate::backend::{Backend, Item, Options, Request};
 use crate::connection::{CachedConnection, first_row};
 use crate::inner::Inner;
@@ -234,23 +233,9 @@ impl<DB: Backend> CachedPool<DB> {
         if inner.pool.is_closed() {
             return Ok(Answer::Direct(request));
         }
-        let sql = request.sql.as_str();
-        let plan = match inner.plan(sql) {
-            Some(plan) => plan,
-            None if Inner::<DB>::only_reads(sql) => {
-                inner.learn_soon();
-                inner.counters.bypass(Reason::SessionUnseen, "the database was not looked at yet, or its schema is changing", sql);
-                return Ok(Answer::Direct(request));
-            }
-            // Another pool may hold results of this database: it must be named before it is written.
-            None if !inner.is_named() => match inner.learn().await? {
-                Some(known) => inner.plan_under(sql, &known),
-                None => return Ok(Answer::Stream(write::write(inner, None, request).await?)),
-            },
-            None => return Ok(Answer::Stream(write::write(inner, None, request).await?)),
-        };
-        if plan.change.is_some() || plan.session != SessionEffect::Keeps {
-            return Ok(Answer::Stream(write::write(inner, Some(plan), request).await?));
+        let plan = inner.plan_to_run(request.sql.as_str()).await;
+        if plan.changes_something() {
+            return Ok(Answer::Stream(write::write(inner, plan, request).await?));
         }
         read::read(inner, &self.view, plan, request).await
     }

@@ -55,6 +55,9 @@ pub(crate) async fn read<DB: Driver>(
     plan: Arc<Plan<Shape<DB>>>,
     request: Request<DB>,
 ) -> Result<Answer<DB>, sqlx::Error> {
+    if plan.known.is_none() {
+        inner.learn_soon();
+    }
     let (replay, key) = match key(inner, view, &plan, &request) {
         Ok(found) => found,
         Err(refusal) => {
@@ -118,10 +121,13 @@ fn key<'i, DB: Driver>(
     request: &Request<DB>,
 ) -> Result<(&'i DB::Replay, Key), Refusal> {
     let refuse = |reason: Reason, sentence: &str| Err(Refusal::new(reason, sentence));
-    if let Err(refusal) = &plan.reads {
+    if let Some(refusal) = inner.off().or(plan.reads.as_ref().err()) {
         return Err(refusal.clone());
     }
-    if let Some(refusal) = inner.off().or(plan.known().refusal.as_ref()) {
+    let Some(known) = &plan.known else {
+        return refuse(Reason::SessionUnseen, "the database was not looked at yet");
+    };
+    if let Some(refusal) = &known.refusal {
         return Err(refusal.clone());
     }
     let Some(replay) = inner.replay() else { return refuse(Reason::ReplayOff, "cached rows cannot be given back") };
@@ -141,7 +147,7 @@ fn key<'i, DB: Driver>(
             return refuse(Reason::SpecialDate, "a bound text is cast to a date and may stand for the current time");
         }
     }
-    Ok((replay, Key::new(&inner.hasher, &plan.known().session, &plan.statement, bound)))
+    Ok((replay, Key::new(&inner.hasher, &known.session, &plan.statement, bound)))
 }
 
 async fn give_back<DB: Driver>(replay: &DB::Replay, entry: &Entry<Shape<DB>>) -> Option<Rows<DB>> {

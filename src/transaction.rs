@@ -90,8 +90,14 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         match self.held.take().expect(OPEN) {
             Held::Owned(mut connection) if connection.wrote() => {
-                let committed = tokio::spawn(async move { RollbackOnDrop(Some(&mut connection), 0).commit().await }).await;
-                committed.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+                let (inner, schema) = (connection.ledger.inner.clone(), connection.may_change_schema());
+                let committing = tokio::spawn(async move { RollbackOnDrop(Some(&mut connection), 0).commit().await });
+                committing.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))?;
+                if schema {
+                    // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
+                    let _ = inner.learn().await;
+                }
+                Ok(())
             }
             mut held => {
                 // Should this future be dropped, the ledger keeps what was announced until the outcome is known.
@@ -145,6 +151,11 @@ impl<DB: Backend> CachedConnection<DB> {
     fn wrote(&self) -> bool {
         let writes = self.ledger.transaction.as_ref();
         writes.is_some_and(|writes| !writes.changes.is_empty() || writes.everything.is_some())
+    }
+
+    fn may_change_schema(&self) -> bool {
+        let writes = self.ledger.transaction.as_ref();
+        writes.is_some_and(|writes| writes.changes.iter().any(|change| change.schema))
     }
 
     async fn try_commit(&mut self) -> Result<(), sqlx::Error> {

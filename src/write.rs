@@ -26,7 +26,7 @@ impl Armed {
     /// Announces the changes of a statement or of a transaction.
     pub fn changes<'p, DB: Driver>(
         inner: &Inner<DB>,
-        known: &Arc<Known>,
+        known: Option<&Arc<Known>>,
         changes: impl IntoIterator<Item = &'p Change>,
         reason: Reason,
     ) -> Self {
@@ -36,12 +36,11 @@ impl Armed {
             mark.extend(change.cells.clone());
         }
         // Armed before this look: a schema change that begins after it finds the mark and is found by `finish`.
-        if known.holds() {
-            Self { mark, known: Some(known.clone()) }
-        } else {
-            mark.extend(inner.everything());
-            Self { mark, known: None }
+        let known = known.filter(|known| known.holds()).cloned();
+        if known.is_none() {
+            mark.extend(inner.all_tables());
         }
+        Self { mark, known }
     }
 
     /// Announces that anything may change.
@@ -76,13 +75,13 @@ impl Armed {
 }
 
 /// Runs a statement that may change something, in a task that owns its connection: it goes on when its caller is gone,
-/// as it does on the server. `plan` is `None` where the database is not known.
+/// as it does on the server.
 pub(crate) async fn write<DB: Driver>(
     inner: &Arc<Inner<DB>>,
-    plan: Option<Arc<Plan<Shape<DB>>>>,
+    plan: Arc<Plan<Shape<DB>>>,
     request: Request<DB>,
 ) -> Result<BoxStream<'static, Result<Item<DB>, sqlx::Error>>, sqlx::Error> {
-    if plan.as_ref().is_none_or(|plan| plan.session == SessionEffect::Changes) {
+    if plan.session == SessionEffect::Changes {
         inner.turn_off(Reason::SessionChanged, "a statement through the pool changed the settings of one of its sessions");
     }
     let connection = inner.pool.acquire().await?;
@@ -93,15 +92,12 @@ pub(crate) async fn write<DB: Driver>(
 
 async fn run<DB: Driver>(
     inner: Arc<Inner<DB>>,
-    plan: Option<Arc<Plan<Shape<DB>>>>,
+    plan: Arc<Plan<Shape<DB>>>,
     request: Request<DB>,
     mut connection: PoolConnection<DB>,
     send: mpsc::Sender<Result<Item<DB>, sqlx::Error>>,
 ) {
-    let armed = match &plan {
-        Some(plan) => Armed::changes(&inner, plan.known(), &plan.change, Reason::Write),
-        None => Armed::everything(&inner, Reason::OpaqueStatement),
-    };
+    let armed = Armed::changes(&inner, plan.known.as_ref(), &plan.change, Reason::Write);
     let mut failure = None;
     let mut items = DB::fetch_many(&mut connection, request);
     while let Some(item) = items.next().await {
@@ -115,12 +111,15 @@ async fn run<DB: Driver>(
         }
     }
     drop(items);
-    if plan.is_none_or(|plan| plan.session == SessionEffect::MayChange) {
+    if plan.session == SessionEffect::MayChange {
         inner.verify_session(&mut connection).await;
     }
     armed.conclude(&inner, failure.as_ref());
     drop(connection);
-    if let Some(error) = failure {
-        let _ = send.send(Err(error)).await;
+    match failure {
+        Some(error) => drop(send.send(Err(error)).await),
+        // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
+        None if plan.change.as_ref().is_some_and(|change| change.schema) => drop(inner.learn().await),
+        None => {}
     }
 }
