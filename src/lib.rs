@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 
 pub mod analysis;
+#[allow(dead_code)]
 mod catalog;
 mod reason;
 mod replay;
