@@ -2,15 +2,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-<<<<<<< HEAD
 // The words.
 mod entry;
 mod policy;
-=======
-pub mod analysis;
-#[allow(dead_code)]
-mod catalog;
->>>>>>> catalog
 mod reason;
 mod stamp;
 
