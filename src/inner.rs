@@ -61,7 +61,8 @@ impl<DB: Driver> Inner<DB> {
             learning: Mutex::new(None),
         };
         if !DB::arguments_are_readable() {
-            inner.turn_off(Reason::ArgumentsUnreadable, "this release of sqlx does not show bound arguments faithfully");
+            inner
+                .turn_off(Reason::ArgumentsUnreadable, "this release of sqlx does not show bound arguments faithfully");
         }
         Arc::new(inner)
     }
@@ -135,6 +136,11 @@ impl<DB: Driver> Inner<DB> {
             Ok(survey) => survey,
             Err(error) => return self.not_learnt(&mut failed, error),
         };
+        if let Some(last) = self.known.load().as_ref() {
+            if *last.session != *survey.session {
+                eprintln!("A {}\nB {}", last.session, survey.session);
+            }
+        }
         if self.known.load().as_ref().is_some_and(|last| *last.session != *survey.session) {
             self.turn_off(Reason::SessionChanged, "two connections of this pool have different settings");
         }
@@ -205,7 +211,9 @@ impl<DB: Driver> Inner<DB> {
             Ok(_) => self.turn_off(Reason::SessionChanged, "the settings of a session were changed on its connection"),
             // A connection that is dead does no harm; one that answers with an error is in no state to be shared.
             Err(_) if connection.ping().await.is_err() => {}
-            Err(_) => self.turn_off(Reason::SessionChanged, "a connection was given back in the middle of a transaction"),
+            Err(_) => {
+                self.turn_off(Reason::SessionChanged, "a connection was given back in the middle of a transaction")
+            }
         }
     }
 }

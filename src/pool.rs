@@ -221,7 +221,8 @@ impl<DB: Backend> CachedPool<DB> {
     /// any more if they change more than that: connections would differ from each other.
     pub fn set_connect_options(&self, options: Options<DB>) {
         if !DB::same_sessions(&self.inner.pool.connect_options(), &options) {
-            self.inner.turn_off(Reason::SessionChanged, "new connections are made with other options than those there are");
+            self.inner
+                .turn_off(Reason::SessionChanged, "new connections are made with other options than those there are");
         }
         self.inner.pool.set_connect_options(options);
         self.clear();

@@ -82,7 +82,10 @@ pub(crate) async fn write<DB: Driver>(
     request: Request<DB>,
 ) -> Result<BoxStream<'static, Result<Item<DB>, sqlx::Error>>, sqlx::Error> {
     if plan.session == SessionEffect::Changes {
-        inner.turn_off(Reason::SessionChanged, "a statement through the pool changed the settings of one of its sessions");
+        inner.turn_off(
+            Reason::SessionChanged,
+            "a statement through the pool changed the settings of one of its sessions",
+        );
     }
     let connection = inner.pool.acquire().await?;
     let (send, mut receive) = mpsc::channel(64);

@@ -84,7 +84,9 @@ impl Driver for Sqlite {
     }
 
     fn arguments_are_readable() -> bool {
-        fn with(add: impl FnOnce(&mut SqliteArguments) -> Result<(), sqlx::error::BoxDynError>) -> Option<SqliteArguments> {
+        fn with(
+            add: impl FnOnce(&mut SqliteArguments) -> Result<(), sqlx::error::BoxDynError>,
+        ) -> Option<SqliteArguments> {
             let mut arguments = SqliteArguments::default();
             add(&mut arguments).ok().map(|()| arguments)
         }

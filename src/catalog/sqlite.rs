@@ -96,7 +96,10 @@ impl Session {
                 "name" if row.columns().len() > 2 => session.see_function(&row)?,
                 "seq" if row.columns().len() == 3 => {
                     session.see_database(&row)?;
-                    session.see_line(&row)?;
+                    // Opened by the first look into it, even at nothing. What is in it is listed by name.
+                    if text(&row, 1)? != "temp" {
+                        session.see_line(&row)?;
+                    }
                 }
                 what => {
                     session.read_uncommitted |= what == "read_uncommitted" && text(&row, 0)? != "0";

@@ -23,8 +23,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
-use crate::entry::Stored;
 use super::{Shape, wire};
+use crate::entry::Stored;
 use crate::replay::cells::Cells;
 use crate::replay::{Replayed, Unfaithful};
 

@@ -11,9 +11,9 @@ use sqlx::Postgres;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
-use crate::entry::Stored;
 use super::link::Link;
 use super::{Shape, self_test, wire};
+use crate::entry::Stored;
 use crate::replay::cells::LENGTH;
 use crate::replay::{Replayed, Unfaithful};
 

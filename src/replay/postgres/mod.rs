@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sqlx::postgres::{PgColumn, PgConnection, PgRow, PgStatement, PgValueFormat};
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, Postgres, Row, SqlSafeStr, SqlStr, Statement, ValueRef};
 
-use crate::entry::Stored;
 use super::{Replay, Replayed, Unfaithful, cells};
+use crate::entry::Stored;
 
 mod arguments;
 #[cfg(unix)]

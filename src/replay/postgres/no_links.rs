@@ -7,8 +7,8 @@ use std::convert::Infallible;
 
 use sqlx::Postgres;
 
-use crate::entry::Stored;
 use super::Shape;
+use crate::entry::Stored;
 use crate::replay::{Replayed, Unfaithful};
 
 pub(super) struct Links(Infallible);

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use sqlx::postgres::types::Oid;
 use sqlx::{Column, Row, Statement};
 
-use crate::entry::Stored;
 use super::links::Links;
 use super::{Shape, encode, tag, wire};
+use crate::entry::Stored;
 use crate::replay::{Replayed, Unfaithful, cells};
 
 /// The types every PostgreSQL has from the start: bool to jsonb, with arrays, ranges and geometry among them.

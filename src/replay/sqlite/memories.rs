@@ -9,10 +9,10 @@ use std::thread;
 use sqlx::sqlite::SqliteRow;
 use tokio::sync::Semaphore;
 
-use crate::entry::Stored;
 use super::memory::Memory;
 use super::shape::Shape;
-use crate::replay::{Unfaithful};
+use crate::entry::Stored;
+use crate::replay::Unfaithful;
 
 #[derive(Debug)]
 pub(super) struct Memories {

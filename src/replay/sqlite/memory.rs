@@ -10,11 +10,11 @@ use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Executor, Row, SqlSafeStr};
 
-use crate::entry::Stored;
 use super::shape::{Shape, quoted};
 use super::values;
+use crate::entry::Stored;
+use crate::replay::Unfaithful;
 use crate::replay::cells::Cells;
-use crate::replay::{Unfaithful};
 
 /// Statements kept prepared per connection.
 const STATEMENTS: usize = 256;

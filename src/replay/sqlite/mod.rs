@@ -16,8 +16,8 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult, SqliteRow};
 use sqlx::{Row, SqlStr, Sqlite};
 
-use crate::entry::Stored;
 use super::{Replay, Replayed, Unfaithful, cells};
+use crate::entry::Stored;
 
 mod memories;
 mod memory;
