@@ -136,11 +136,6 @@ impl<DB: Driver> Inner<DB> {
             Ok(survey) => survey,
             Err(error) => return self.not_learnt(&mut failed, error),
         };
-        if let Some(last) = self.known.load().as_ref() {
-            if *last.session != *survey.session {
-                eprintln!("A {}\nB {}", last.session, survey.session);
-            }
-        }
         if self.known.load().as_ref().is_some_and(|last| *last.session != *survey.session) {
             self.turn_off(Reason::SessionChanged, "two connections of this pool have different settings");
         }
