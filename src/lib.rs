@@ -2,6 +2,8 @@
 
 pub mod analysis;
 mod catalog;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod reason;
 mod replay;
 
