@@ -30,6 +30,11 @@ mod connection;
 mod pool;
 mod transaction;
 
+// The visitors.
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
 pub use backend::Backend;
 pub use connection::CachedConnection;
 pub use observe::Stats;

@@ -2,14 +2,97 @@
 //!
 //! In: SQL text and a dialect. Out: [`Facts`].
 //! It never connects to a database, never fails, and never guesses: what it cannot understand it calls unknown.
+//!
+//! | file | question |
+//! |---|---|
+//! | `lexer`, `fold` | where does a token end, and what is its name? |
+//! | `normal_form` | which texts are the same statement? |
+//! | `statement`, `definition`, `utility` | what does the first word say? |
+//! | `parse`, `desugar` | is there a syntax tree to trust? |
+//! | `walk`, `scope`, `targets` | which tables does the tree read and write? |
+//! | `calls`, `functions`, `operators`, `types`, `dates`, `words` | what objects to caching? |
+//! | `cross_check`, `guess` | was a table missed, and what if nothing was understood? |
+//! | `verdict` | what is the answer? |
 
+mod calls;
+mod cross_check;
+mod dates;
+mod definition;
+mod desugar;
 mod facts;
+mod fold;
+mod functions;
+mod guess;
+mod lexer;
 mod name;
+mod normal_form;
+mod operators;
+mod parse;
+mod scope;
+mod statement;
+mod targets;
+mod types;
+mod utility;
+mod verdict;
+mod walk;
+mod words;
 
 pub use facts::{Dialect, Facts, Fingerprint, Kind, Mentions, Outcome, SessionEffect, TransactionControl, Writes};
 pub use name::Name;
 
+use crate::reason::Reason;
+use lexer::Token;
+use statement::Statement;
+use verdict::Findings;
+
 /// Analyses one statement text.
-pub fn analyze(_sql: &str, _dialect: Dialect) -> Facts {
-    todo!()
+///
+/// ```
+/// use larder::analysis::{Dialect, Name, Writes, analyze};
+///
+/// let facts = analyze("SELECT name FROM shop.users WHERE id = $1", Dialect::Postgres);
+/// assert!(facts.cacheable());
+/// assert!(facts.reads.contains(&Name::new(["shop", "users"])));
+///
+/// let facts = analyze("SELECT now(), name FROM users", Dialect::Postgres);
+/// assert_eq!(facts.refusals[0].to_string(), "now() may change its answer while no table changes.");
+///
+/// let facts = analyze("UPDATE users SET name = $1", Dialect::Postgres);
+/// assert_eq!(facts.writes, Writes::Tables([Name::new(["users"])].into()));
+/// ```
+pub fn analyze(sql: &str, dialect: Dialect) -> Facts {
+    let tokens = lexer::tokens(sql, dialect);
+    let visible: Vec<Token<'_>> = tokens.iter().copied().filter(|token| !token.is_blank()).collect();
+    let whole = Statement { text: sql, tokens: &visible, dialect };
+    let mut pieces: Vec<Findings> = Vec::new();
+    let mut start = 0;
+    while start < visible.len() {
+        let rest = whole.from(start);
+        // The statements in the body of a function or trigger are not run now.
+        let length = match rest.tokens.iter().position(|token| token.is(";")) {
+            Some(end) if !holds_a_body(rest) => end,
+            _ => rest.tokens.len(),
+        };
+        if length > 0 {
+            pieces.push(statement::analyse(rest.part(0, length)));
+        }
+        start += length + 1;
+    }
+    let several = pieces.len() > 1;
+    let mut found = pieces.into_iter().reduce(|mut all, piece| {
+        all.merge(piece);
+        all
+    });
+    let mut found = found.take().unwrap_or_else(|| Findings::new(Kind::Other));
+    if several {
+        found.refuse(Reason::SeveralStatements, "The text holds several statements.");
+    }
+    found.into_facts(normal_form::normal_form(&tokens), normal_form::fingerprint(&tokens))
+}
+
+/// Whether semicolons may stand inside the statement.
+fn holds_a_body(statement: Statement<'_>) -> bool {
+    const BODIES: &[&str] = &["trigger", "function", "procedure", "event", "rule", "package"];
+    let defines = statement.word_at(0, &["create", "alter"]) && statement.part(1, 12).has(BODIES);
+    defines || (statement.word_at(0, &["begin"]) && statement.word_at(1, &["not"]))
 }

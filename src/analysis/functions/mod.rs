@@ -1,0 +1,66 @@
+//! Which functions are known, and what is known of them. Two lists per dialect: what is on neither may do anything.
+
+mod mysql;
+mod postgres;
+mod sqlite;
+
+use super::facts::Dialect;
+
+/// What a call may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Its result depends on its arguments, the settings of the session and the schema alone.
+    Cacheable,
+    /// Its result may change while no table does, but it writes to no table.
+    Harmless,
+    /// It may read the clock, depending on its arguments.
+    Dates,
+    /// It changes the session.
+    Session,
+    /// Anything.
+    Unknown,
+}
+
+/// The known functions of a dialect, by name in lower case.
+struct Lists {
+    cacheable: &'static str,
+    harmless: &'static str,
+    dates: &'static str,
+    session: &'static str,
+}
+
+/// What is known of a function by its folded name, outermost part first, and its number of arguments.
+pub(super) fn classify(name: &[String], arguments: usize, dialect: Dialect) -> Class {
+    let function = match (name, dialect) {
+        ([function], _) => function,
+        ([schema, function], Dialect::Postgres) if schema == "pg_catalog" => function,
+        _ => return Class::Unknown,
+    };
+    // In MySQL function names have no case; in Postgres and SQLite they are folded already.
+    let function = if dialect == Dialect::MySql { function.to_ascii_lowercase() } else { function.clone() };
+    match (dialect, function.as_str(), arguments) {
+        (Dialect::Postgres, "age", 2) => return Class::Cacheable,
+        (Dialect::Postgres, "age", _) => return Class::Harmless,
+        // With two arguments its second is a query that it runs.
+        (Dialect::Postgres, "ts_rewrite", 3) => return Class::Cacheable,
+        (Dialect::MySql, "unix_timestamp", 0) => return Class::Harmless,
+        _ => {}
+    }
+    let lists = match dialect {
+        Dialect::Postgres => postgres::LISTS,
+        Dialect::MySql => mysql::LISTS,
+        Dialect::Sqlite => sqlite::LISTS,
+    };
+    let on = |list: &str| list.split_ascii_whitespace().any(|known| known == function);
+    if on(lists.dates) {
+        Class::Dates
+    } else if on(lists.cacheable) {
+        Class::Cacheable
+    } else if on(lists.harmless) {
+        Class::Harmless
+    } else if on(lists.session) {
+        Class::Session
+    } else {
+        Class::Unknown
+    }
+}

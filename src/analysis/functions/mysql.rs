@@ -1,0 +1,51 @@
+//! Functions of MySQL 8 and MariaDB, from their manuals.
+
+use super::Lists;
+
+/// Depend on their arguments and on settings of the session.
+const CACHEABLE: &str = "
+    abs acos addtime aes_decrypt any_value ascii asin atan atan2 avg bin bin_to_uuid bit_and bit_count bit_length
+    bit_or bit_xor ceil ceiling char char_length character_length charset chr coalesce coercibility collation
+    compress concat concat_ws conv cos cot count crc32 cume_dist degrees dense_rank elt exp export_set extract field
+    find_in_set first_value floor format format_bytes from_base64 from_days from_unixtime geometrycollection
+    get_format greatest group_concat grouping gtid_subset gtid_subtract hex hour if ifnull inet6_aton inet6_ntoa
+    inet_aton inet_ntoa insert instr interval is_ipv4 is_ipv4_compat is_ipv4_mapped is_ipv6 is_uuid isnull
+    json_array json_array_append json_array_insert json_arrayagg json_compact json_contains json_contains_path
+    json_depth json_detailed json_equals json_exists json_extract json_insert json_keys json_length json_loose
+    json_merge json_merge_patch json_merge_preserve json_normalize json_object json_objectagg json_overlaps
+    json_pretty json_query json_quote json_remove json_replace json_schema_valid json_search json_set
+    json_storage_size json_table json_type json_unquote json_valid json_value lag last_value lcase lead least left
+    length linestring ln locate log log10 log2 lower lpad ltrim make_set makedate maketime match max mbrcontains
+    mbrintersects mbrwithin md5 median microsecond mid min minute mod multilinestring multipoint multipolygon
+    name_const nth_value ntile nullif oct octet_length ord percent_rank percentile_cont percentile_disc period_add
+    period_diff pi point polygon position pow power quote radians rank regexp_instr regexp_like regexp_replace
+    regexp_substr repeat replace reverse right round row_number rpad rtrim sec_to_time second sha sha1 sha2 sign sin
+    soundex space sqrt st_area st_asbinary st_asgeojson st_astext st_aswkb st_aswkt st_buffer st_centroid
+    st_contains st_convexhull st_crosses st_difference st_dimension st_disjoint st_distance st_distance_sphere
+    st_endpoint st_envelope st_equals st_exteriorring st_geohash st_geometryn st_geometrytype st_geomfromgeojson
+    st_geomfromtext st_geomfromwkb st_interiorringn st_intersection st_intersects st_isclosed st_isempty st_issimple
+    st_isvalid st_latfromgeohash st_latitude st_length st_longfromgeohash st_longitude st_makeenvelope
+    st_numgeometries st_numinteriorrings st_numpoints st_overlaps st_pointfromgeohash st_pointfromtext st_pointn
+    st_simplify st_srid st_startpoint st_swapxy st_symdifference st_touches st_transform st_union st_validate
+    st_within st_x st_y std stddev stddev_pop stddev_samp str_to_date strcmp substr substring substring_index
+    subtime sum tan time time_format time_to_sec timediff to_base64 trim truncate ucase uncompress
+    uncompressed_length unhex upper uuid_to_bin var_pop var_samp variance weight_string
+";
+
+const HARMLESS: &str = "
+    aes_encrypt benchmark connection_id curdate current_date current_role current_time current_timestamp
+    current_user curtime database default encrypt format_pico_time found_rows get_lock icu_version is_free_lock
+    is_used_lock json_storage_free last_insert_id lastval load_file localtime localtimestamp master_pos_wait nextval
+    now password ps_current_thread_id ps_thread_id rand random_bytes release_all_locks release_lock roles_graphml
+    row_count schema session_user setval sleep source_pos_wait sys_guid sysdate system_user user utc_date utc_time
+    utc_timestamp uuid uuid_short value values version wait_for_executed_gtid_set
+";
+
+/// A value of type TIME becomes a date by taking today's.
+const DATES: &str = "
+    adddate convert_tz date date_add date_format date_sub datediff day dayname dayofmonth dayofweek dayofyear last_day
+    month monthname quarter subdate timestamp timestampadd timestampdiff to_char to_days to_seconds unix_timestamp week
+    weekday weekofyear year yearweek
+";
+
+pub(super) const LISTS: Lists = Lists { cacheable: CACHEABLE, harmless: HARMLESS, dates: DATES, session: "" };

@@ -1,0 +1,90 @@
+//! What a statement that was not understood may write, by its tokens alone.
+
+use super::facts::{Dialect, SessionEffect, Writes};
+use super::fold::chain;
+use super::functions::{self, Class};
+use super::lexer::{Token, TokenKind};
+use super::verdict::Findings;
+use super::words::is_reserved;
+
+/// Words that may stand before a bracket without being called.
+const BEFORE_BRACKET: &str = "
+    all and any array as between by case cast check cube distinct else except exists extract filter from group grouping
+    having in insert interval into intersect is join key lateral like limit materialized not null offset on only or order
+    over overlay partition position primary recursive references returning rollup row rows select set sets some substring
+    table then to trim union unique unnest update using values when where window with within xmlelement xmlforest xmltable
+    json_table if varchar char numeric decimal bit time timestamp float interval
+";
+
+/// Adds what may be written to the findings of a statement that was not understood.
+///
+/// Every table that a statement writes by a verb that we know is named in it, so all identifiers are an upper bound. That
+/// fails where a name cannot be read, and where a function runs that may do anything.
+pub(super) fn widen(found: &mut Findings, tokens: &[Token<'_>], dialect: Dialect) {
+    const WRITING: &[&str] = &["insert", "update", "delete", "merge", "replace", "into", "truncate", "copy"];
+    if found.writes == Writes::Everything {
+        return;
+    }
+    found.session(SessionEffect::MayChange);
+    let unreadable = tokens.iter().any(|token| token.kind == TokenKind::Broken);
+    if unreadable || calls_unknown(tokens, dialect) {
+        found.writes = Writes::Everything;
+        return;
+    }
+    for (name, _) in names(tokens, dialect) {
+        if let Some(function) = name.parts().last() {
+            found.mentions.functions.insert(function.clone());
+        }
+    }
+    // A lock is no write, but a text that was not understood gets no benefit of the doubt.
+    if tokens.iter().any(|token| token.is_any(WRITING)) {
+        for (name, _) in names(tokens, dialect) {
+            found.write(name);
+        }
+    }
+}
+
+/// Every chain of identifiers, and the position after it.
+pub(super) fn names(tokens: &[Token<'_>], dialect: Dialect) -> Vec<(super::name::Name, usize)> {
+    let mut names = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        match chain(tokens, at, dialect) {
+            Some((name, end)) => {
+                let word = tokens.get(at).filter(|token| token.kind == TokenKind::Word && end == at + 1);
+                if !word.is_some_and(|token| is_reserved(token.text, dialect)) {
+                    names.push((name, end));
+                }
+                at = end;
+            }
+            // In double quotes MySQL sees a name or a text, by `sql_mode`.
+            None => {
+                if let Some(inner) = double_quoted(tokens, at, dialect) {
+                    names.push((super::name::Name::new([inner]), at + 1));
+                }
+                at += 1;
+            }
+        }
+    }
+    names
+}
+
+fn double_quoted<'a>(tokens: &[Token<'a>], at: usize, dialect: Dialect) -> Option<&'a str> {
+    let token = tokens.get(at).filter(|token| dialect == Dialect::MySql && token.kind == TokenKind::Text)?;
+    token.text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
+}
+
+/// Whether a function is called, or may be, that is on no list.
+pub(super) fn calls_unknown(tokens: &[Token<'_>], dialect: Dialect) -> bool {
+    names(tokens, dialect).into_iter().any(|(name, end)| {
+        if !tokens.get(end).is_some_and(|next| next.is("(")) {
+            return false;
+        }
+        // `INSERT INTO t (a, b)`, `WITH t (a) AS`, `FROM t AS u (a)`, `REFERENCES t (a)`: a list of columns.
+        let before = end.checked_sub(name.parts().len() * 2).and_then(|at| tokens.get(at));
+        let is_list = before.is_some_and(|token| token.is_any(&["into", "as", "references", "recursive", "table", "on", "type"]));
+        let [parts @ .., last] = name.parts() else { return false };
+        let is_syntax = parts.is_empty() && BEFORE_BRACKET.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(last));
+        !is_list && !is_syntax && functions::classify(name.parts(), 1, dialect) == Class::Unknown
+    })
+}

@@ -1,0 +1,3 @@
+//! The commands of the `larder` binary, one file each.
+
+pub mod explain;
