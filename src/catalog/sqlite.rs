@@ -94,10 +94,7 @@ impl Session {
         for row in sqlx::raw_sql(SESSION).fetch_all(connection).await? {
             match row.column(0).name() {
                 "name" if row.columns().len() > 2 => session.see_function(&row)?,
-                "seq" if row.columns().len() == 3 => {
-                    session.see_database(&row)?;
-                    session.see_line(&row)?;
-                }
+                "seq" if row.columns().len() == 3 => session.see_database(&row)?,
                 what => {
                     session.read_uncommitted |= what == "read_uncommitted" && text(&row, 0)? != "0";
                     session.see_line(&row)?;
@@ -122,10 +119,11 @@ impl Session {
     fn see_database(&mut self, row: &SqliteRow) -> Result<(), sqlx::Error> {
         match text(row, 1)? {
             name if name.eq_ignore_ascii_case("main") => self.file = text(row, 2)?,
-            name if name.eq_ignore_ascii_case("temp") => {}
+            // It shows up once it was looked into. What matters is what lies in it.
+            name if name.eq_ignore_ascii_case("temp") => return Ok(()),
             name => self.attached.push(name),
         }
-        Ok(())
+        self.see_line(row)
     }
 
     /// A row of `function_list`: name, builtin, type, enc, narg, flags.
@@ -251,7 +249,8 @@ fn identity(file: &str, options: &SqliteConnectOptions) -> Option<String> {
         return None;
     }
     if memory {
-        let name = name.strip_prefix("file:").unwrap_or(name);
+        // SQLite shares memory under the names of URIs alone.
+        let name = name.strip_prefix("file:")?;
         return (file.is_empty() && !name.is_empty() && !name.starts_with("//"))
             .then(|| format!("sqlite/memory/{name}"));
     }
