@@ -128,7 +128,7 @@ impl Gate {
         if facts.schema_change {
             return Some(Widened::Everything(Reason::SchemaChange));
         }
-        if facts.writes == Writes::Everything || self.runs_unknown_code(facts) {
+        if self.runs_unknown_code(facts) {
             return Some(Widened::Everything(Reason::OpaqueStatement));
         }
         let Writes::Tables(names) = &facts.writes else { return None };
@@ -238,13 +238,24 @@ impl Gate {
         if self.mentioned(facts).any(|(_, _, routine)| routine == Some(Routine::MayWrite)) {
             return true;
         }
-        // In a read, a function that `analysis` does not know is all that may stand behind this word. The catalog knows
-        // more of them, and without its word every call of a harmless function would empty the cache.
-        facts.session == SessionEffect::MayChange
-            && (facts.kind != StatementKind::Read
-                || facts.outcome == Outcome::Unknown
-                || facts.mentions.functions.is_empty()
-                || self.mentioned(facts).any(|(mention, _, routine)| mention == Mention::Function && routine.is_none()))
+        let opaque = facts.writes == Writes::Everything || facts.session == SessionEffect::MayChange;
+        opaque && !self.vouches_for_calls(facts)
+    }
+
+    /// Whether a statement is opaque only because `analysis` does not know a function of it, and the catalog knows them
+    /// all. Without this, each read that calls a harmless function of an extension would empty the cache.
+    fn vouches_for_calls(&self, facts: &Facts) -> bool {
+        let only_calls = facts.refusals.iter().all(|refusal| {
+            !matches!(
+                refusal.reason,
+                Reason::NotUnderstood | Reason::TooComplex | Reason::SeveralStatements | Reason::NotARead
+            )
+        });
+        let calls = facts.refusals.iter().any(|refusal| refusal.reason == Reason::UnknownFunction);
+        facts.kind == StatementKind::Read
+            && only_calls
+            && calls
+            && self.mentioned(facts).all(|(mention, _, routine)| mention != Mention::Function || routine.is_some())
     }
 }
 

@@ -137,16 +137,23 @@ fn code_that_may_write_changes_everything_wherever_it_is_called() {
 fn a_call_that_the_text_cannot_judge_is_judged_by_the_catalog() {
     let gate = shop();
     let everything = Some(Widened::Everything(Reason::OpaqueStatement));
-    let unknown = |facts: Facts| Facts { session: SessionEffect::MayChange, ..facts };
-    assert_eq!(gate.writes(&unknown(with_functions(read(&["users"]), &["total", "lower"]))), None);
-    assert_eq!(gate.writes(&unknown(with_functions(read(&["users"]), &["total", "new"]))), everything);
-    assert_eq!(gate.writes(&unknown(read(&["users"]))), everything);
-    assert_eq!(
-        gate.writes(&Facts { kind: crate::analysis::Kind::Other, ..unknown(with_functions(read(&[]), &["lower"])) }),
-        everything
-    );
-    let not_understood = Facts { outcome: Outcome::Unknown, ..unknown(with_functions(read(&[]), &["lower"])) };
-    assert_eq!(gate.writes(&not_understood), everything);
+    let refusing = |facts: Facts, reasons: &[Reason]| Facts {
+        session: SessionEffect::MayChange,
+        writes: Writes::Everything,
+        refusals: reasons.iter().map(|reason| Refusal::new(*reason, "So.")).collect(),
+        ..facts
+    };
+    let unknown = |functions| refusing(with_functions(read(&["users"]), functions), &[Reason::UnknownFunction]);
+    assert_eq!(gate.writes(&unknown(&["total", "lower"])), None);
+    assert_eq!(gate.writes(&unknown(&["total", "charge"])), everything);
+    assert_eq!(gate.writes(&unknown(&["total", "new"])), everything);
+    let calling = || with_functions(read(&["users"]), &["lower"]);
+    assert_eq!(gate.writes(&refusing(calling(), &[])), everything, "opaque for another reason");
+    for reason in [Reason::NotUnderstood, Reason::TooComplex, Reason::SeveralStatements, Reason::NotARead] {
+        assert_eq!(gate.writes(&refusing(calling(), &[Reason::UnknownFunction, reason])), everything, "{reason}");
+    }
+    let call = Facts { kind: crate::analysis::Kind::Other, ..unknown(&["lower"]) };
+    assert_eq!(gate.writes(&call), everything);
 }
 
 #[test]

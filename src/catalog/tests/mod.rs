@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use super::{Gate, Table, Widened};
 use crate::analysis::{Facts, Fingerprint, Kind, Mentions, Name, Outcome, SessionEffect, Writes};
-use crate::reason::Reason;
+use crate::reason::{Reason, Refusal};
 
 /// The name that these words make, split at the dots; a word in quotes keeps its dots.
 fn name(text: &str) -> Name {
@@ -61,6 +61,16 @@ fn with_operators(facts: Facts, operators: &[&str]) -> Facts {
 
 fn with_identifiers(facts: Facts, identifiers: &[&str]) -> Facts {
     Facts { mentions: Mentions { identifiers: words(identifiers), ..facts.mentions }, ..facts }
+}
+
+/// A read that is opaque because it calls functions unknown to the text.
+fn calling_unknown(functions: &[&str]) -> Facts {
+    Facts {
+        session: SessionEffect::MayChange,
+        writes: Writes::Everything,
+        refusals: vec![Refusal::new(Reason::UnknownFunction, "Not known.")],
+        ..with_functions(read(&["t"]), functions)
+    }
 }
 
 fn tables(names: &[&str]) -> Vec<Table> {
