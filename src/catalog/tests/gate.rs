@@ -211,9 +211,14 @@ fn letters_that_may_fold_are_refused_where_folding_is_unknown() {
     let mut gate = shop();
     gate.see_relation("public", "é", Kind::Table, PLAIN);
     assert_eq!(reading(&gate, &["é"]), Ok(vec!["public.é".to_owned()]));
-    gate.limit_names(63, true);
+    gate.trust_ascii_only();
     assert_eq!(reading(&gate, &["é"]), Err(Reason::NotAPlainTable));
     assert_widens(&gate, "é");
+    assert!(
+        gate.reads(&with_identifiers(read(&["users"]), &["É"])).is_ok(),
+        "a column, since no function is called so"
+    );
+    gate.see_function("é", Routine::Declared);
     let facts = with_identifiers(read(&["users"]), &["É"]);
     assert_eq!(gate.reads(&facts).unwrap_err().reason, Reason::UserFunction);
     assert_eq!(gate.writes(&facts), Some(Widened::Everything(Reason::OpaqueStatement)));

@@ -3,6 +3,13 @@
 mod gate;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_names;
+#[cfg(feature = "postgres")]
+mod postgres_session;
+#[cfg(feature = "postgres")]
+#[path = "../../../tests/it/servers.rs"]
+mod servers;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -75,6 +82,24 @@ fn calling_unknown(functions: &[&str]) -> Facts {
 
 fn tables(names: &[&str]) -> Vec<Table> {
     names.iter().map(|name| Table((*name).into())).collect()
+}
+
+#[cfg(feature = "postgres")]
+async fn connect(url: &str) -> sqlx::PgConnection {
+    <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap()
+}
+
+/// A connection to a fresh database in which `sql` was run.
+#[cfg(feature = "postgres")]
+async fn database(sql: &'static str) -> sqlx::PgConnection {
+    let mut connection = connect(&servers::postgres()).await;
+    sqlx::Executor::execute(&mut connection, sql).await.unwrap();
+    connection
+}
+
+#[cfg(feature = "postgres")]
+async fn look(connection: &mut sqlx::PgConnection) -> super::Survey {
+    super::postgres::survey(connection).await.unwrap()
 }
 
 /// The tables behind a read of these relations, or why it is refused.

@@ -1,28 +1,8 @@
-//! The survey of a real PostgreSQL.
+//! The survey of a real PostgreSQL: relations, and the code that users defined.
 
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::Executor;
 
-use super::super::Survey;
-use super::super::postgres::{session, survey};
 use super::*;
-
-#[path = "../../../tests/it/servers.rs"]
-mod servers;
-
-async fn connect(url: &str) -> PgConnection {
-    PgConnection::connect(url).await.unwrap()
-}
-
-/// A connection to a fresh database in which `sql` was run.
-async fn database(sql: &'static str) -> PgConnection {
-    let mut connection = connect(&servers::postgres()).await;
-    connection.execute(sql).await.unwrap();
-    connection
-}
-
-async fn look(connection: &mut PgConnection) -> Survey {
-    survey(connection).await.unwrap()
-}
 
 #[tokio::test]
 async fn each_kind_of_relation_has_its_verdict() {
@@ -45,7 +25,9 @@ async fn each_kind_of_relation_has_its_verdict() {
          CREATE TEMPORARY TABLE tmp (id int);
          CREATE FOREIGN DATA WRAPPER w;
          CREATE SERVER s FOREIGN DATA WRAPPER w;
-         CREATE FOREIGN TABLE far (id int) SERVER s;",
+         CREATE FOREIGN TABLE far (id int) SERVER s;
+         CREATE ACCESS METHOD other_heap TYPE TABLE HANDLER heap_tableam_handler;
+         CREATE TABLE elsewhere (id int) USING other_heap;",
     )
     .await;
     let gate = look(&mut connection).await.gate;
@@ -64,6 +46,7 @@ async fn each_kind_of_relation_has_its_verdict() {
         "heir",
         "ruled",
         "far",
+        "elsewhere",
         "plain_pkey",
     ] {
         assert_eq!(reading(&gate, &[table]), Err(Reason::NotAPlainTable), "{table}");
@@ -153,6 +136,64 @@ async fn volatile_code_behind_a_table_widens_writes_to_it() {
     assert_widens(&look(&mut connection).await.gate, "by_uuid");
     connection.execute("DROP DOMAIN d; CREATE DOMAIN e AS int DEFAULT next_id()").await.unwrap();
     assert_widens(&look(&mut connection).await.gate, "by_uuid");
+}
+
+#[tokio::test]
+async fn a_write_that_passes_changes_no_other_table() {
+    let mut connection = database(
+        "CREATE TABLE log (id int);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO log VALUES (1); RETURN NEW; END';
+         CREATE FUNCTION count_up(int DEFAULT 1) RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO log VALUES (1); RETURN 7; END';
+         CREATE FUNCTION allowed(int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN INSERT INTO log VALUES (1); RETURN true; END';
+         CREATE TABLE plain (id int PRIMARY KEY DEFAULT 2, n serial, u int GENERATED ALWAYS AS (1) STORED);
+         CREATE TABLE pointing (id int DEFAULT 1 REFERENCES plain ON DELETE NO ACTION);
+         CREATE TABLE target (id int PRIMARY KEY DEFAULT 2);
+         INSERT INTO plain (id) VALUES (1);
+         INSERT INTO target VALUES (1);
+         CREATE TABLE following (id int DEFAULT 1 REFERENCES target ON DELETE CASCADE ON UPDATE SET NULL);
+         CREATE TABLE triggered (id int DEFAULT 1);
+         CREATE TRIGGER t BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION note();
+         CREATE TABLE counted (id int DEFAULT count_up());
+         CREATE TABLE checked (id int DEFAULT 1 CHECK (allowed(id)));
+         CREATE TABLE ruled (id int DEFAULT 1);
+         CREATE RULE r AS ON INSERT TO ruled DO ALSO INSERT INTO log VALUES (1);
+         CREATE TABLE parent (id int DEFAULT 1);
+         CREATE TABLE heir () INHERITS (parent);
+         CREATE TABLE parted (id int DEFAULT 1) PARTITION BY LIST (id);
+         CREATE TABLE part PARTITION OF parted DEFAULT;
+         CREATE VIEW seen AS SELECT * FROM log;",
+    )
+    .await;
+    let gate = look(&mut connection).await.gate;
+    let all: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let mut passed = Vec::new();
+    for table in &all {
+        let Some(Widened::Tables(widened)) = gate.writes(&write(&[table])) else { continue };
+        passed.push(table.as_str());
+        for statement in ["INSERT INTO {} DEFAULT VALUES", "UPDATE {} SET id = id", "DELETE FROM {}"] {
+            connection.execute("BEGIN").await.unwrap();
+            connection.execute(sqlx::AssertSqlSafe(statement.replace("{}", table))).await.unwrap();
+            let locked: Vec<String> = sqlx::query_scalar(
+                "SELECT 'public.' || c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+                 WHERE l.pid = pg_backend_pid() AND c.relkind IN ('r', 'p', 'm')
+                 AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')",
+            )
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+            for locked in locked {
+                assert!(widened.contains(&Table(locked.as_str().into())), "{statement} {table} locked {locked}");
+            }
+            connection.execute("ROLLBACK").await.unwrap();
+        }
+    }
+    passed.sort_unstable();
+    assert_eq!(passed, ["following", "log", "plain", "pointing"]);
 }
 
 #[tokio::test]
@@ -253,181 +294,6 @@ async fn a_cast_that_may_run_anything_closes_the_gate() {
 }
 
 #[tokio::test]
-async fn names_resolve_as_the_server_resolves_them() {
-    let mut connection = connect(&servers::postgres()).await;
-    let long = "ä".repeat(31) + "x";
-    assert_eq!(long.len(), 63);
-    let sql = format!(
-        "CREATE SCHEMA a; CREATE SCHEMA b; CREATE SCHEMA \"C.d\";
-         CREATE TABLE a.same (n int); CREATE TABLE b.same (n int); CREATE TABLE public.only (n int);
-         CREATE TABLE \"C.d\".\"e.F\"\"g\" (n int); CREATE TABLE \"🦀 crab\" (n int); CREATE TABLE \"{long}\" (n int);
-         CREATE TABLE public.pg_class (n int); CREATE VIEW b.only AS SELECT 1 AS n;"
-    );
-    connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
-    let gate = look(&mut connection).await.gate;
-    assert_eq!(reading(&gate, &["same"]), Err(Reason::NotAPlainTable), "not in the path");
-    assert_eq!(reading(&gate, &["a.same", "b.same"]), Ok(vec!["a.same".into(), "b.same".into()]));
-    assert_eq!(reading(&gate, &["pg_class"]), Err(Reason::System), "pg_catalog comes first");
-    assert_eq!(reading(&gate, &["public.pg_class"]), Ok(vec!["public.pg_class".into()]));
-    assert_eq!(gate.table("\"C.d\".\"e.F\"\"g\"").unwrap().0.as_ref(), "\"C.d\".\"e.F\"\"g\"");
-    let odd = Facts { reads: [Name::new(["C.d", "e.F\"g"])].into(), ..read(&[]) };
-    assert_eq!(gate.reads(&odd), Ok(tables(&["\"C.d\".\"e.F\"\"g\""])));
-    assert_eq!(reading(&gate, &["🦀 crab"]), Ok(vec!["public.🦀 crab".into()]));
-    assert_eq!(reading(&gate, &[&format!("{long}tail")]), Ok(vec![format!("public.{long}")]));
-
-    for (path, same, only) in [
-        ("a, b", Ok("a.same"), Err(Reason::NotAPlainTable)),
-        ("b, a, public", Ok("b.same"), Err(Reason::NotAPlainTable)),
-        ("nowhere, a, public, b", Ok("a.same"), Ok("public.only")),
-        ("\"$user\", public", Err(Reason::NotAPlainTable), Ok("public.only")),
-        ("", Err(Reason::NotAPlainTable), Err(Reason::NotAPlainTable)),
-        ("public, pg_catalog", Err(Reason::UnknownType), Err(Reason::UnknownType)),
-        ("pg_catalog, b", Ok("b.same"), Err(Reason::NotAPlainTable)),
-    ] {
-        sqlx::query("SELECT set_config('search_path', $1, false)").bind(path).execute(&mut connection).await.unwrap();
-        let gate = look(&mut connection).await.gate;
-        let expected = |name: Result<&str, Reason>| name.map(|name| vec![name.to_owned()]);
-        assert_eq!(reading(&gate, &["same"]), expected(same), "{path}");
-        assert_eq!(reading(&gate, &["only"]), expected(only), "{path}");
-        let now: String = sqlx::query_scalar("SHOW search_path").fetch_one(&mut connection).await.unwrap();
-        assert_eq!(now, path, "the survey left the path alone");
-    }
-}
-
-#[tokio::test]
-async fn a_temporary_table_hides_a_plain_one() {
-    let url = servers::postgres();
-    let (mut first, mut second) = (connect(&url).await, connect(&url).await);
-    first.execute("CREATE TABLE t (id int)").await.unwrap();
-    let before = session(&mut first).await.unwrap();
-    first.execute("CREATE TEMPORARY TABLE t (id int)").await.unwrap();
-    assert_ne!(session(&mut first).await.unwrap(), before);
-    assert_eq!(reading(&look(&mut first).await.gate, &["t"]), Err(Reason::Temporary));
-    assert_eq!(reading(&look(&mut first).await.gate, &["public.t"]), Ok(vec!["public.t".into()]));
-    let other = look(&mut second).await;
-    assert_eq!(reading(&other.gate, &["t"]), Ok(vec!["public.t".into()]));
-    assert_eq!(other.session, before);
-    second.execute("CREATE TEMPORARY TABLE t (id int)").await.unwrap();
-    let (one, two) = (session(&mut first).await.unwrap(), session(&mut second).await.unwrap());
-    assert_eq!(one, two, "the number of a session's temporary schema says nothing");
-}
-
-#[tokio::test]
-async fn a_database_has_one_name_for_all_roles_and_ways_to_it() {
-    let server = servers::Postgres::shared();
-    let (name, other) = (server.create_database(), server.create_database());
-    let url = server.url(&name);
-    let mut owner = connect(&url).await;
-    let sql = format!("CREATE ROLE reader_{name} LOGIN");
-    owner.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
-    let mut reader = connect(&url.replace("postgres@", &format!("reader_{name}@"))).await;
-    let mut socket = connect(&server.socket_url(&name)).await;
-    let seen = look(&mut owner).await;
-    assert_eq!(seen.database.split('/').count(), 3, "{}", seen.database);
-    assert_eq!(look(&mut reader).await.database, seen.database);
-    assert_eq!(look(&mut socket).await.database, seen.database);
-    assert_eq!(look(&mut socket).await.session, seen.session);
-    assert_ne!(look(&mut reader).await.session, seen.session);
-    assert_ne!(look(&mut connect(&server.url(&other)).await).await.database, seen.database);
-
-    // Where PUBLIC may not ask for the cluster's name, nobody uses it, not even who may.
-    owner.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC").await.unwrap();
-    let coarse = look(&mut owner).await.database;
-    assert_ne!(coarse, seen.database);
-    assert_eq!(look(&mut reader).await.database, coarse);
-}
-
-#[tokio::test]
-async fn each_setting_that_changes_an_answer_changes_the_session() {
-    let mut connection = database("CREATE SCHEMA a; CREATE ROLE someone_else").await;
-    let plain = session(&mut connection).await.unwrap();
-    assert_eq!(session(&mut connection).await.unwrap(), plain);
-    assert_eq!(look(&mut connection).await.session, plain);
-    for change in [
-        "SET search_path = a",
-        "SET TimeZone = 'Asia/Tokyo'",
-        "SET DateStyle = 'German'",
-        "SET IntervalStyle = 'iso_8601'",
-        "SET bytea_output = 'escape'",
-        "SET extra_float_digits = -5",
-        "SET lc_monetary = 'C.UTF-8'",
-        "SET xmlbinary = 'hex'",
-        "SET array_nulls = off",
-        "SET transform_null_equals = on",
-        "SET standard_conforming_strings = off",
-        "SET row_security = off",
-        "SET default_text_search_config = 'german'",
-        "SET default_transaction_isolation = 'serializable'",
-        "SET session_replication_role = 'replica'",
-        "SET ROLE someone_else",
-        "BEGIN",
-    ] {
-        connection.execute(change).await.unwrap();
-        assert_ne!(session(&mut connection).await.unwrap(), plain, "{change}");
-        connection.execute("ROLLBACK; RESET SESSION AUTHORIZATION; RESET ALL").await.unwrap();
-        // The driver sets these when it connects.
-        connection.execute("SET extra_float_digits = 2; SET TimeZone = 'UTC'").await.unwrap();
-        assert_eq!(session(&mut connection).await.unwrap(), plain, "after {change}");
-    }
-}
-
-#[tokio::test]
-async fn within_a_transaction_nothing_passes_and_nothing_is_disturbed() {
-    let mut connection = database("CREATE TABLE t (id int)").await;
-    connection.execute("BEGIN; SET LOCAL search_path = public; INSERT INTO t VALUES (1)").await.unwrap();
-    let seen = look(&mut connection).await;
-    assert_eq!(seen.refusal.unwrap().reason, Reason::Transaction);
-    assert_eq!(reading(&seen.gate, &["t"]), Err(Reason::NotAPlainTable));
-    assert_widens(&seen.gate, "t");
-    let path: String = sqlx::query_scalar("SHOW search_path").fetch_one(&mut connection).await.unwrap();
-    assert_eq!(path, "public");
-    connection.execute("COMMIT").await.unwrap();
-    let seen = look(&mut connection).await;
-    assert_eq!(seen.refusal, None);
-    assert!(reading(&seen.gate, &["t"]).is_ok());
-}
-
-#[tokio::test]
-async fn a_role_without_rights_surveys_like_any_other() {
-    let server = servers::Postgres::shared();
-    let name = server.create_database();
-    let mut owner = connect(&server.url(&name)).await;
-    let sql = format!(
-        "CREATE ROLE nobody_{name} LOGIN; CREATE SCHEMA closed; CREATE TABLE closed.t (id int);
-         CREATE TABLE public.u (id int); REVOKE ALL ON SCHEMA public FROM PUBLIC;"
-    );
-    owner.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
-    let mut nobody = connect(&server.url(&name).replace("postgres@", &format!("nobody_{name}@"))).await;
-    let gate = look(&mut nobody).await.gate;
-    // The query itself fails, so that nothing is stored.
-    assert_eq!(reading(&gate, &["closed.t"]), Ok(vec!["closed.t".into()]));
-    assert_eq!(reading(&gate, &["u"]), Err(Reason::NotAPlainTable), "no right to the schema, so not in the path");
-}
-
-#[tokio::test]
-async fn the_survey_is_not_deceived_by_names_that_users_took() {
-    let mut connection = database(
-        "CREATE TABLE t (id int);
-         CREATE SCHEMA evil;
-         CREATE FUNCTION evil.never(oid, oid) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false';
-         CREATE OPERATOR evil.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = evil.never);
-         CREATE FUNCTION evil.current_setting(text, boolean) RETURNS text LANGUAGE sql AS 'SELECT ''same''';
-         CREATE TABLE evil.pg_class (n int);
-         CREATE VIEW v AS SELECT 1;
-         SET search_path = evil, public, pg_catalog;",
-    )
-    .await;
-    let seen = look(&mut connection).await;
-    assert!(seen.session.contains("evil, public"), "{}", seen.session);
-    assert_eq!(reading(&seen.gate, &["t"]), Err(Reason::UnknownType));
-    connection.execute("SET search_path = public").await.unwrap();
-    let gate = look(&mut connection).await.gate;
-    assert_eq!(reading(&gate, &["t"]), Ok(vec!["public.t".into()]));
-    assert_eq!(reading(&gate, &["v"]), Err(Reason::NotAPlainTable));
-    assert_eq!(gate.reads(&with_operators(read(&["t"]), &["="])).unwrap_err().reason, Reason::UserOperator);
-}
-
-#[tokio::test]
 async fn ten_thousand_tables_are_read_in_well_under_a_second() {
     let mut connection = database(
         "DO $$ BEGIN FOR s IN 0..19 LOOP
@@ -444,19 +310,4 @@ async fn ten_thousand_tables_are_read_in_well_under_a_second() {
     println!("10,000 tables: {taken:?}");
     assert_eq!(reading(&gate, &["s19.t499"]), Ok(vec!["s19.t499".into()]));
     assert!(taken < std::time::Duration::from_secs(2), "{taken:?}");
-}
-
-#[tokio::test]
-async fn nothing_stays_behind_in_the_session() {
-    let mut connection = database("CREATE TABLE t (id int)").await;
-    look(&mut connection).await;
-    session(&mut connection).await.unwrap();
-    assert_eq!(connection.cached_statements_size(), 0);
-    let prepared: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM pg_prepared_statements WHERE statement NOT LIKE '%itself%' -- itself")
-            .persistent(false)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
-    assert_eq!(prepared, 0);
 }
