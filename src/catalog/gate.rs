@@ -16,6 +16,9 @@ use crate::analysis::{
 };
 use crate::reason::{Reason, Refusal};
 
+/// Postgres cuts names to this many bytes.
+pub(super) const LONGEST_NAME: usize = 63;
+
 type Map<V> = HashMap<String, V, RandomState>;
 
 /// What may pass.
@@ -26,10 +29,10 @@ pub struct Gate {
     database: String,
     /// The schemas in which a bare name is looked up, in order. The first that holds the name wins.
     path: Vec<String>,
-    /// Names are cut to this many bytes by the database.
-    longest_name: usize,
     /// Whether letters beyond ASCII may fold in a way that is not known here.
     ascii_only: bool,
+    /// Whether a function has such a letter in its name.
+    beyond_ascii: bool,
     schemas: Map<Map<Relation>>,
     functions: Map<Routine>,
     /// Functions that can be called as if they were a column: `t.f` for `f(t)`.
@@ -55,8 +58,8 @@ impl Gate {
             dialect,
             database: database.into(),
             path,
-            longest_name: if dialect == Dialect::Postgres { 63 } else { usize::MAX },
             ascii_only: false,
+            beyond_ascii: false,
             schemas: Map::default(),
             functions: Map::default(),
             row_functions: HashSet::default(),
@@ -66,8 +69,9 @@ impl Gate {
         }
     }
 
-    pub(super) fn limit_names(&mut self, longest_name: usize, ascii_only: bool) {
-        (self.longest_name, self.ascii_only) = (longest_name, ascii_only);
+    /// Lets no name pass that has letters beyond ASCII.
+    pub(super) fn trust_ascii_only(&mut self) {
+        self.ascii_only = true;
     }
 
     pub(super) fn see_relation(&mut self, schema: &str, name: &str, kind: Kind, traits: Traits) {
@@ -84,6 +88,7 @@ impl Gate {
 
     pub(super) fn see_function(&mut self, name: &str, routine: Routine) {
         let name = self.folded(name).into_owned();
+        self.beyond_ascii |= !name.is_ascii();
         worst(&mut self.functions, name, routine);
     }
 
@@ -128,7 +133,7 @@ impl Gate {
         if facts.schema_change {
             return Some(Widened::Everything(Reason::SchemaChange));
         }
-        if facts.writes == Writes::Everything || self.runs_unknown_code(facts) {
+        if self.runs_unknown_code(facts) {
             return Some(Widened::Everything(Reason::OpaqueStatement));
         }
         let Writes::Tables(names) = &facts.writes else { return None };
@@ -202,7 +207,8 @@ impl Gate {
     fn folded<'a>(&self, name: &'a str) -> Cow<'a, str> {
         match self.dialect {
             Dialect::Sqlite if name.bytes().any(|b| b.is_ascii_uppercase()) => Cow::Owned(name.to_ascii_lowercase()),
-            _ => Cow::Borrowed(&name[..name.floor_char_boundary(self.longest_name)]),
+            Dialect::Postgres => Cow::Borrowed(&name[..name.floor_char_boundary(LONGEST_NAME)]),
+            Dialect::Sqlite | Dialect::MySql => Cow::Borrowed(name),
         }
     }
 
@@ -213,7 +219,8 @@ impl Gate {
     /// Everything in a statement that may run code, with what is known of it; `None` where nothing is.
     fn mentioned<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = (Mention, &'a str, Option<Routine>)> {
         let mentions = &facts.mentions;
-        let function = |name: &str| match self.folds_unknown(name) {
+        let obscure = |name: &str| self.beyond_ascii && self.folds_unknown(name);
+        let function = move |name: &str| match obscure(name) {
             true => Some(Routine::MayWrite),
             false => self.functions.get(&*self.folded(name)).copied(),
         };
@@ -224,7 +231,7 @@ impl Gate {
             (Mention::Operator, &**name, self.operators.get(name).copied().max(as_function))
         });
         let columns = mentions.identifiers.iter().filter_map(move |name| {
-            let callable = self.folds_unknown(name) || self.row_functions.contains(&*self.folded(name));
+            let callable = obscure(name) || self.row_functions.contains(&*self.folded(name));
             callable.then(|| (Mention::Column, &**name, function(name)))
         });
         functions.chain(operators).chain(columns)
@@ -238,13 +245,24 @@ impl Gate {
         if self.mentioned(facts).any(|(_, _, routine)| routine == Some(Routine::MayWrite)) {
             return true;
         }
-        // In a read, a function that `analysis` does not know is all that may stand behind this word. The catalog knows
-        // more of them, and without its word every call of a harmless function would empty the cache.
-        facts.session == SessionEffect::MayChange
-            && (facts.kind != StatementKind::Read
-                || facts.outcome == Outcome::Unknown
-                || facts.mentions.functions.is_empty()
-                || self.mentioned(facts).any(|(mention, _, routine)| mention == Mention::Function && routine.is_none()))
+        let opaque = facts.writes == Writes::Everything || facts.session == SessionEffect::MayChange;
+        opaque && !self.vouches_for_calls(facts)
+    }
+
+    /// Whether a statement is opaque only because `analysis` does not know a function of it, and the catalog knows them
+    /// all. Without this, each read that calls a harmless function of an extension would empty the cache.
+    fn vouches_for_calls(&self, facts: &Facts) -> bool {
+        let only_calls = facts.refusals.iter().all(|refusal| {
+            !matches!(
+                refusal.reason,
+                Reason::NotUnderstood | Reason::TooComplex | Reason::SeveralStatements | Reason::NotARead
+            )
+        });
+        let calls = facts.refusals.iter().any(|refusal| refusal.reason == Reason::UnknownFunction);
+        facts.kind == StatementKind::Read
+            && only_calls
+            && calls
+            && self.mentioned(facts).all(|(mention, _, routine)| mention != Mention::Function || routine.is_some())
     }
 }
 

@@ -12,6 +12,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
+use super::gate::LONGEST_NAME;
 use super::relation::{Kind, Routine, Traits};
 use super::{Gate, Survey};
 use crate::analysis::Dialect;
@@ -121,10 +122,16 @@ impl Session {
         // Types, functions and operators are never looked for in the temporary schema.
         let first = schemas.iter().find(|schema| *schema != "pg_temp").cloned();
         let mut gate = Gate::new(Dialect::Postgres, self.value("database"), schemas);
-        gate.limit_names(
-            self.value("max_identifier_length").parse().unwrap_or(63),
-            self.value("server_encoding") != "UTF8",
-        );
+        if self.value("server_encoding") != "UTF8" {
+            gate.trust_ascii_only();
+        }
+        if self.value("max_identifier_length") != LONGEST_NAME.to_string() {
+            gate.refuse_reads(Refusal::new(
+                Reason::NotUnderstood,
+                format!("The server was built to cut names elsewhere than after {LONGEST_NAME} bytes."),
+            ));
+            gate.widen_writes();
+        }
         if let Some(first) = first.filter(|first| first != "pg_catalog") {
             gate.refuse_reads(Refusal::new(
                 Reason::UnknownType,

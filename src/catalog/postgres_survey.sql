@@ -1,7 +1,7 @@
 -- Everything behind the names of a database, as of one snapshot. Rows of (kind of row, outer name, name, details).
 -- The search path is pg_catalog alone.
 WITH
--- Extensions whose immutable functions are what they claim to be, and whose other functions write no tables.
+-- Extensions whose immutable functions are what they claim to be, and whose functions in C write no tables.
 known_extension (name) AS (VALUES
     ('btree_gin'), ('btree_gist'), ('citext'), ('cube'), ('earthdistance'), ('fuzzystrmatch'), ('hstore'), ('intarray'),
     ('isn'), ('ltree'), ('pg_trgm'), ('pgcrypto'), ('plpgsql'), ('seg'), ('tcn'), ('unaccent'), ('uuid-ossp'),
@@ -9,6 +9,7 @@ known_extension (name) AS (VALUES
 ),
 function AS (
     SELECT p.oid, p.proname, p.provolatile, p.pronargs, p.pronargdefaults, p.proargtypes,
+        p.prolang IN (12, 13) AS in_c,
         p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema') AS built_in,
         p.oid IN (
             SELECT d.objid FROM pg_depend d
@@ -19,7 +20,7 @@ function AS (
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 ),
 -- Whoever declares a function stable or immutable promises that it does not write.
-writer AS (SELECT oid FROM function WHERE provolatile = 'v' AND NOT built_in AND NOT known),
+writer AS (SELECT oid FROM function WHERE provolatile = 'v' AND NOT built_in AND NOT (known AND in_c)),
 -- What calls a writer: an expression, a domain, another function such as an aggregate.
 caller AS (
     SELECT d.classid, d.objid FROM pg_depend d

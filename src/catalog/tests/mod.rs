@@ -1,1 +1,123 @@
+//! Promises of the gate, on data made by hand and on real databases.
 
+mod gate;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_names;
+#[cfg(feature = "postgres")]
+mod postgres_session;
+#[cfg(feature = "postgres")]
+#[path = "../../../tests/it/servers.rs"]
+mod servers;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::collections::BTreeSet;
+
+use super::{Gate, Table, Widened};
+use crate::analysis::{Facts, Fingerprint, Kind, Mentions, Name, Outcome, SessionEffect, Writes};
+use crate::reason::{Reason, Refusal};
+
+/// The name that these words make, split at the dots; a word in quotes keeps its dots.
+fn name(text: &str) -> Name {
+    match text.strip_prefix('"') {
+        Some(quoted) => Name::new([quoted.trim_end_matches('"')]),
+        None => Name::new(text.split('.')),
+    }
+}
+
+fn names(texts: &[&str]) -> BTreeSet<Name> {
+    texts.iter().map(|text| name(text)).collect()
+}
+
+fn words(texts: &[&str]) -> BTreeSet<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// A read of these relations that the text has no objection to.
+fn read(relations: &[&str]) -> Facts {
+    Facts {
+        kind: Kind::Read,
+        outcome: Outcome::Known,
+        reads: names(relations),
+        writes: Writes::Nothing,
+        session: SessionEffect::Keeps,
+        transaction: None,
+        schema_change: false,
+        clock_by_argument: false,
+        mentions: Mentions::default(),
+        refusals: Vec::new(),
+        normal_form: String::new(),
+        fingerprint: Fingerprint(0),
+    }
+}
+
+/// A write to these relations.
+fn write(relations: &[&str]) -> Facts {
+    Facts { kind: Kind::Write, writes: Writes::Tables(names(relations)), ..read(&[]) }
+}
+
+fn with_functions(facts: Facts, functions: &[&str]) -> Facts {
+    Facts { mentions: Mentions { functions: words(functions), ..facts.mentions }, ..facts }
+}
+
+fn with_operators(facts: Facts, operators: &[&str]) -> Facts {
+    Facts { mentions: Mentions { operators: words(operators), ..facts.mentions }, ..facts }
+}
+
+fn with_identifiers(facts: Facts, identifiers: &[&str]) -> Facts {
+    Facts { mentions: Mentions { identifiers: words(identifiers), ..facts.mentions }, ..facts }
+}
+
+/// A read that is opaque because it calls functions unknown to the text.
+fn calling_unknown(functions: &[&str]) -> Facts {
+    Facts {
+        session: SessionEffect::MayChange,
+        writes: Writes::Everything,
+        refusals: vec![Refusal::new(Reason::UnknownFunction, "Not known.")],
+        ..with_functions(read(&["t"]), functions)
+    }
+}
+
+fn tables(names: &[&str]) -> Vec<Table> {
+    names.iter().map(|name| Table((*name).into())).collect()
+}
+
+#[cfg(feature = "postgres")]
+async fn connect(url: &str) -> sqlx::PgConnection {
+    <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap()
+}
+
+/// A connection to a fresh database in which `sql` was run.
+#[cfg(feature = "postgres")]
+async fn database(sql: &'static str) -> sqlx::PgConnection {
+    let mut connection = connect(&servers::postgres()).await;
+    sqlx::Executor::execute(&mut connection, sql).await.unwrap();
+    connection
+}
+
+#[cfg(feature = "postgres")]
+async fn look(connection: &mut sqlx::PgConnection) -> super::Survey {
+    super::postgres::survey(connection).await.unwrap()
+}
+
+/// The tables behind a read of these relations, or why it is refused.
+fn reading(gate: &Gate, relations: &[&str]) -> Result<Vec<String>, Reason> {
+    match gate.reads(&read(relations)) {
+        Ok(tables) => Ok(tables.into_iter().map(|table| table.0.to_string()).collect()),
+        Err(refusal) => {
+            assert!(refusal.sentence.ends_with('.'), "{refusal}");
+            Err(refusal.reason)
+        }
+    }
+}
+
+/// Asserts that a write to this relation invalidates it alone.
+fn assert_writes_itself(gate: &Gate, relation: &str, table: &str) {
+    assert_eq!(gate.writes(&write(&[relation])), Some(Widened::Tables(tables(&[table]))), "{relation}");
+}
+
+fn assert_widens(gate: &Gate, relation: &str) {
+    assert_eq!(gate.writes(&write(&[relation])), Some(Widened::Everything(Reason::WidensUnknown)), "{relation}");
+}
