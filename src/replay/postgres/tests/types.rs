@@ -55,13 +55,10 @@ const TYPES: &[(&str, &[&str])] = &[
     ("daterange", &["empty", "[2024-01-01,infinity)", "[2024-01-01,2024-01-03)"]),
     ("tsrange", &["empty", "[2024-01-01,2024-01-02]"]),
     ("tstzrange", &["empty", "[2024-01-01,2024-01-02]"]),
-    ("int4multirange", &["{}", "{[1,2),[5,9)}"]),
-    ("datemultirange", &["{[2024-01-01,2024-01-03)}"]),
     ("tsvector", &["", "a:1A fat:2 cat:3"]),
     ("tsquery", &["fat & (cat | rat)"]),
     ("mood", &["sad", "happy"]),
     ("positive", &["1", "2147483647"]),
-    ("moods", &["{sad,happy}", "{}"]),
     ("place", &["(here,\"(1,2)\",sad)", "(,,)"]),
 ];
 
@@ -105,6 +102,13 @@ async fn every_type_comes_back() {
     }
 }
 
+/// sqlx has no multiranges: not even a direct query yields one. When it does, they belong into the list above.
+#[tokio::test]
+async fn multiranges_are_unknown_to_sqlx() {
+    let mut scene = Scene::new().await;
+    assert!(sqlx::query("SELECT '{[1,2)}'::int4multirange").fetch_all(&mut scene.connection).await.is_err());
+}
+
 #[tokio::test]
 async fn what_has_no_literal_comes_back() {
     let mut scene = Scene::new().await;
@@ -118,6 +122,7 @@ async fn what_has_no_literal_comes_back() {
         "SELECT 1 AS a, 2 AS a, 3 AS \"A\", 4 AS \"?column?\", 5, 6",
         "SELECT 'unknown', NULL, NULL::text",
         "SELECT '1'::regtype, 'now'::regproc, current_user, 1::\"char\"",
+        "SELECT '{sad,happy}'::moods, '{}'::moods, NULL::moods",
         "TABLE odd",
         "VALUES (1, 'a'), (2, NULL)",
         "SHOW TimeZone",
