@@ -207,6 +207,12 @@ impl Link {
         }
     }
 
+    /// Where the socket was.
+    #[cfg(test)]
+    pub fn address(&self) -> std::path::PathBuf {
+        self.server.local_addr().unwrap().as_pathname().unwrap().to_owned()
+    }
+
     /// Has the client prepare a statement of which the server says `description`.
     pub async fn describe(&mut self, tag: SqlStr, description: &[u8]) -> Result<PgStatement, Unfaithful> {
         self.busy = true;

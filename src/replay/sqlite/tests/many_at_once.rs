@@ -1,0 +1,86 @@
+//! Many callers, and callers that go away.
+
+use std::time::Duration;
+
+use super::*;
+
+async fn hits_from_64_tasks() {
+    let mut scene = Scene::new().await;
+    scene.run("CREATE TABLE t(a INTEGER, b TEXT, c DATE)").await;
+    let mut results = Vec::new();
+    for rows in [0, 1, 10, 300, 2_000] {
+        let sql = format!(
+            "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < {rows})
+             SELECT a, b, c FROM t UNION ALL SELECT i, 'row ' || i, {rows} FROM s WHERE {rows}"
+        );
+        results.push(scene.load(&sql).await.1);
+    }
+    let (replay, results) = (Arc::new(scene.replay), Arc::new(results));
+    let tasks: Vec<_> = (0..64)
+        .map(|task| {
+            let (replay, results) = (Arc::clone(&replay), Arc::clone(&results));
+            tokio::spawn(async move {
+                for turn in 0..20 {
+                    let stored = &results[(task + turn) % results.len()];
+                    let replayed = replay.replay(stored).await.unwrap();
+                    assert_eq!(encode(&replayed.rows).unwrap(), *stored.bytes);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn concurrent_hits_on_many_threads() {
+    hits_from_64_tasks().await;
+}
+
+#[tokio::test]
+async fn concurrent_hits_on_one_thread() {
+    hits_from_64_tasks().await;
+}
+
+#[tokio::test]
+async fn a_hit_may_be_dropped() {
+    let mut scene = Scene::new().await;
+    let sql = "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s LIMIT 20000) SELECT i, hex(i) FROM s";
+    let (rows, stored) = scene.load(sql).await;
+    let (small, kept) = scene.load("SELECT 'small' AS s").await;
+    for micros in [0, 1, 10, 50, 100, 300, 1_000, 3_000, 10_000] {
+        let cut = tokio::time::timeout(Duration::from_micros(micros), scene.replay.replay(&stored)).await;
+        println!("after {micros} us: {}", if cut.is_err() { "dropped" } else { "done" });
+        alike::assert_same_cells(&small, &scene.replay.replay(&kept).await.unwrap().rows);
+    }
+    alike::assert_same(&rows, &scene.replay.replay(&stored).await.unwrap().rows);
+}
+
+/// More shapes than a connection keeps tables for, on one table.
+#[tokio::test]
+async fn more_shapes_than_a_connection_keeps() {
+    let mut scene = Scene::new().await;
+    scene.run("CREATE TABLE t(a INTEGER, b TEXT); INSERT INTO t VALUES(1, 'x')").await;
+    let (rows, stored) = scene.load("SELECT a, b FROM t").await;
+    for _ in 0..2_100 {
+        let shape = Arc::new(Shape::new(rows[0].columns()).unwrap());
+        let replayed = scene.replay.replay(&Stored { shape, ..stored.clone() }).await.unwrap();
+        assert_eq!(encode(&replayed.rows).unwrap(), *stored.bytes);
+    }
+    alike::assert_same(&rows, &scene.replay.replay(&stored).await.unwrap().rows);
+}
+
+#[test]
+fn it_outlives_runtimes_and_drops_within_one() {
+    let build = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (replay, stored) = build().block_on(async {
+        let mut scene = Scene::new().await;
+        let (_, stored) = scene.load("SELECT 1 AS a").await;
+        (scene.replay, stored)
+    });
+    build().block_on(async {
+        assert_eq!(replay.replay(&stored).await.unwrap().rows.len(), 1);
+        drop(replay);
+    });
+}
