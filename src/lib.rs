@@ -5,4 +5,8 @@ mod catalog;
 mod reason;
 mod replay;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
 pub use reason::{Reason, Refusal};

@@ -1,1 +1,6 @@
-fn main() {}
+//! The `larder` command.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    larder::cli::main()
+}

@@ -53,7 +53,9 @@ impl Comparison {
     /// Counts an answer against what was confirmed before it was asked for.
     pub fn against_floor(&self, question: Question, floor: Floor, answer: &Answer) {
         if let Some(holds) = floor.holds(answer) {
-            self.count((!holds).then(|| format!("{question:?}: older than a write that had returned before ({floor:?})")));
+            self.count(
+                (!holds).then(|| format!("{question:?}: older than a write that had returned before ({floor:?})")),
+            );
         }
     }
 
@@ -161,7 +163,9 @@ impl Floor {
     /// `None` if there was nothing to compare with.
     fn holds(self, answer: &Answer) -> Option<bool> {
         match (self, answer) {
-            (Floor::Version(least), Answer::Customer(row)) => Some(row.as_ref().is_some_and(|row| row.version >= least)),
+            (Floor::Version(least), Answer::Customer(row)) => {
+                Some(row.as_ref().is_some_and(|row| row.version >= least))
+            }
             (Floor::Version(least), Answer::Product(row)) => Some(row.as_ref().is_some_and(|row| row.version >= least)),
             (Floor::Version(least), Answer::Stock(row)) => Some(row.as_ref().is_some_and(|row| row.version >= least)),
             (Floor::Lines(least), Answer::Order(lines)) => Some(lines.len() >= least as usize),

@@ -14,14 +14,19 @@ use super::mix::{CITIES, MONTHS, Popularity, Size, THIS_MONTH, zipf};
 /// Rows made at a time. SQLite parses the text of one statement much slower when it is much longer.
 const CHUNK: i32 = 250;
 
-const FIRST_NAMES: &[&str] =
-    &["Ada", "Bruno", "Clara", "Dario", "Edith", "Felix", "Greta", "Hugo", "Iris", "Jonas", "Lena", "Marco", "Nora", "Olaf"];
-const LAST_NAMES: &[&str] =
-    &["Almeida", "Berg", "Costa", "Dvorak", "Eriksen", "Fischer", "Garnier", "Hansen", "Ivanova", "Jansen", "Kovacs", "Lind"];
+const FIRST_NAMES: &[&str] = &[
+    "Ada", "Bruno", "Clara", "Dario", "Edith", "Felix", "Greta", "Hugo", "Iris", "Jonas", "Lena", "Marco", "Nora",
+    "Olaf",
+];
+const LAST_NAMES: &[&str] = &[
+    "Almeida", "Berg", "Costa", "Dvorak", "Eriksen", "Fischer", "Garnier", "Hansen", "Ivanova", "Jansen", "Kovacs",
+    "Lind",
+];
 const MATERIALS: &[&str] =
     &["Oak", "Linen", "Copper", "Cotton", "Slate", "Walnut", "Enamel", "Glass", "Cork", "Wool", "Steel", "Clay"];
-const THINGS: &[&str] =
-    &["bowl", "lamp", "chair", "kettle", "shelf", "basket", "blanket", "mug", "clock", "tray", "stool", "vase", "board"];
+const THINGS: &[&str] = &[
+    "bowl", "lamp", "chair", "kettle", "shelf", "basket", "blanket", "mug", "clock", "tray", "stool", "vase", "board",
+];
 const OPINIONS: &[&str] = &[
     "Arrived a day late and looks better than in the picture",
     "Solid and well made and worth the wait",
@@ -48,17 +53,20 @@ pub fn batches(size: Size, seed: u64) -> impl Iterator<Item = Batch> {
         (size.reviews, Writer::review),
     ];
     let mut writer = Writer::new(size);
-    (0_u64..).zip(tables).flat_map(|(table, (rows, add))| {
-        (1..=rows).step_by(CHUNK as usize).map(move |first| (table, first, rows.min(first + CHUNK - 1), add))
-    })
-    .map(move |(table, first, last, add)| {
-        // Each batch has a seed of its own, so that it is the same whatever was made before it.
-        writer.rng = SmallRng::seed_from_u64(seed ^ (table << 32 | first as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        for number in first..=last {
-            add(&mut writer, number);
-        }
-        writer.take()
-    })
+    (0_u64..)
+        .zip(tables)
+        .flat_map(|(table, (rows, add))| {
+            (1..=rows).step_by(CHUNK as usize).map(move |first| (table, first, rows.min(first + CHUNK - 1), add))
+        })
+        .map(move |(table, first, last, add)| {
+            // Each batch has a seed of its own, so that it is the same whatever was made before it.
+            writer.rng =
+                SmallRng::seed_from_u64(seed ^ (table << 32 | first as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            for number in first..=last {
+                add(&mut writer, number);
+            }
+            writer.take()
+        })
 }
 
 /// What a product costs at first.
@@ -124,7 +132,10 @@ impl Writer {
         let (first, last) = (pick(&mut self.rng, FIRST_NAMES), pick(&mut self.rng, LAST_NAMES));
         let email = format!("{first}.{last}.{id}@example.com").to_lowercase();
         let city = pick(&mut self.rng, CITIES);
-        self.row("customers (id, name, email, city, version)", format_args!("{id}, '{first} {last}', '{email}', '{city}', 0"));
+        self.row(
+            "customers (id, name, email, city, version)",
+            format_args!("{id}, '{first} {last}', '{email}', '{city}', 0"),
+        );
     }
 
     /// `rank`: the popularity.

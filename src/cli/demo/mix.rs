@@ -30,13 +30,8 @@ pub enum Class {
 
 impl Class {
     /// In the order they are shown, with their share of 1000 reads.
-    pub const ALL: [(Class, u32); 5] = [
-        (Class::Lookup, 700),
-        (Class::Join, 150),
-        (Class::List, 120),
-        (Class::Aggregate, 25),
-        (Class::Report, 5),
-    ];
+    pub const ALL: [(Class, u32); 5] =
+        [(Class::Lookup, 700), (Class::Join, 150), (Class::List, 120), (Class::Aggregate, 25), (Class::Report, 5)];
 
     pub fn label(self) -> &'static str {
         match self {

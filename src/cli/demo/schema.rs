@@ -76,7 +76,8 @@ pub const ADD_LINES: &str = "
     VALUES ($1, 1, $2, $3, $4), ($1, 2, $5, $6, $7)";
 pub const TAKE_STOCK: &str = "UPDATE stock SET quantity = quantity - $2, version = version + 1 WHERE product_id = $1";
 pub const RESTOCK: &str = "UPDATE stock SET quantity = quantity + $2, version = version + 1 WHERE product_id = $1";
-pub const ADD_REVIEW: &str = "INSERT INTO reviews (id, product_id, customer_id, stars, body) VALUES ($1, $2, $3, $4, $5)";
+pub const ADD_REVIEW: &str =
+    "INSERT INTO reviews (id, product_id, customer_id, stars, body) VALUES ($1, $2, $3, $4, $5)";
 pub const SET_PRICE: &str = "UPDATE products SET price_cents = $2, version = version + 1 WHERE id = $1";
 pub const SET_CITY: &str = "UPDATE customers SET city = $2, version = version + 1 WHERE id = $1";
 

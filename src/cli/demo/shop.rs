@@ -43,11 +43,31 @@ pub enum Answer {
 #[derive(Debug, Clone)]
 pub enum Change {
     /// A transaction of four statements: the order, its lines, and the stock of each product.
-    Order { id: i32, customer: i32, month: i32, lines: [Line; 2] },
-    Restock { product: i32, quantity: i32 },
-    Review { id: i32, product: i32, customer: i32, stars: i32, body: String },
-    Price { product: i32, price_cents: i32 },
-    Move { customer: i32, city: &'static str },
+    Order {
+        id: i32,
+        customer: i32,
+        month: i32,
+        lines: [Line; 2],
+    },
+    Restock {
+        product: i32,
+        quantity: i32,
+    },
+    Review {
+        id: i32,
+        product: i32,
+        customer: i32,
+        stars: i32,
+        body: String,
+    },
+    Price {
+        product: i32,
+        price_cents: i32,
+    },
+    Move {
+        customer: i32,
+        city: &'static str,
+    },
 }
 
 /// A line of a new order.
