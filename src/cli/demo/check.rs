@@ -173,3 +173,139 @@ impl Floor {
         }
     }
 }
+
+/// The comparison must be able to fail: a pool that keeps every answer for ever, as a cache without invalidation would.
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::demo::fill::batches;
+    use crate::cli::demo::ground::{Ground, SqliteGround};
+    use crate::cli::demo::run::{Load, run};
+    use crate::cli::demo::shop::Line;
+
+    #[derive(Clone)]
+    struct Forever<S> {
+        shop: S,
+        kept: Arc<Mutex<HashMap<Question, Answer>>>,
+    }
+
+    impl<S: Shop> Forever<S> {
+        fn over(shop: S) -> Self {
+            Self { shop, kept: Arc::default() }
+        }
+    }
+
+    impl<S: Shop> Shop for Forever<S> {
+        async fn ask(&self, question: Question) -> sqlx::Result<Answer> {
+            if let Some(answer) = self.kept.lock().unwrap().get(&question) {
+                return Ok(answer.clone());
+            }
+            let answer = self.shop.ask(question).await?;
+            self.kept.lock().unwrap().insert(question, answer.clone());
+            Ok(answer)
+        }
+
+        async fn change(&self, change: &Change) -> sqlx::Result<()> {
+            self.shop.change(change).await
+        }
+
+        async fn close(&self) {
+            self.shop.close().await;
+        }
+    }
+
+    const ROWS: u32 = 1_000;
+
+    async fn small_shop() -> (SqliteGround, sqlx::SqlitePool) {
+        let ground = SqliteGround::new().unwrap();
+        ground.clear().await.unwrap();
+        let pool = ground.straight(4).await.unwrap();
+        for batch in batches(Size::of(ROWS), 1) {
+            ground.run(&pool, batch.sql).await.unwrap();
+        }
+        (ground, pool)
+    }
+
+    fn an_order(floors: &Floors) -> Change {
+        let line = |product| Line { product, quantity: 1, price_cents: 1_000 };
+        Change::Order { id: floors.new_id(Row::Order), customer: 1, month: 202612, lines: [line(1), line(2)] }
+    }
+
+    /// Counts the comparison of a stock level and of an order, by their floors, after an order was confirmed.
+    async fn by_floors(shop: &impl Shop) -> Comparison {
+        let comparison = Comparison::default();
+        let floors = Floors::new(&Size::of(ROWS), 10);
+        let change = an_order(&floors);
+        let Change::Order { id, .. } = change else { unreachable!() };
+        for round in 0..2 {
+            for question in [Question::Stock(1), Question::Order(id), Question::Revenue(0)] {
+                let floor = floors.floor(question);
+                let answer = shop.ask(question).await.unwrap();
+                comparison.against_floor(question, floor, &answer);
+            }
+            if round == 0 {
+                shop.change(&change).await.unwrap();
+                floors.confirm(&change);
+            }
+        }
+        comparison
+    }
+
+    #[tokio::test]
+    async fn an_answer_older_than_a_confirmed_write_is_found() {
+        let (_ground, pool) = small_shop().await;
+        let sound = by_floors(&pool).await;
+        assert_eq!((sound.checked(), sound.mismatches()), (4, 0));
+
+        let (_ground, pool) = small_shop().await;
+        let stale = by_floors(&Forever::over(pool)).await;
+        assert_eq!((stale.checked(), stale.mismatches()), (4, 2));
+        assert!(stale.examples()[0].contains("Stock(1)") && stale.examples()[1].contains("Order("));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_differs_from_the_database_is_found() {
+        let (_ground, pool) = small_shop().await;
+        let forever = Forever::over(pool.clone());
+        let floors = Floors::new(&Size::of(ROWS), 10);
+        let questions = [Question::Stock(1), Question::Revenue(0), Question::BestSellers(1), Question::Customer(1)];
+        let comparison = Comparison::default();
+        for question in questions {
+            comparison.against_database(question, &forever, &pool).await.unwrap();
+        }
+        assert_eq!((comparison.checked(), comparison.mismatches()), (4, 0));
+        pool.change(&an_order(&floors)).await.unwrap();
+        for question in questions {
+            comparison.against_database(question, &forever, &pool).await.unwrap();
+        }
+        // The customer is the one that the order did not change; the best sellers of a category may or may not.
+        assert_eq!(comparison.checked(), 8);
+        assert!((2..=3).contains(&comparison.mismatches()), "{:?}", comparison.examples());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_whole_run_finds_them_and_calls_no_sound_answer_wrong() {
+        let load = Load {
+            size: Size::of(ROWS),
+            readers: 4,
+            writes_per_second: 200,
+            warm_up: Duration::from_millis(100),
+            duration: Duration::from_secs(1),
+            seed: 1,
+        };
+        let (_ground, pool) = small_shop().await;
+        let comparison = Arc::new(Comparison::default());
+        run(pool.clone(), Some(pool), &load, comparison.clone()).await.unwrap();
+        assert!(comparison.checked() > 100);
+        assert_eq!(comparison.mismatches(), 0, "{:?}", comparison.examples());
+
+        let (_ground, pool) = small_shop().await;
+        let comparison = Arc::new(Comparison::default());
+        run(Forever::over(pool.clone()), Some(pool), &load, comparison.clone()).await.unwrap();
+        assert!(comparison.mismatches() > 10, "{} of {}", comparison.mismatches(), comparison.checked());
+    }
+}

@@ -5,7 +5,8 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets};
+use comfy_table::presets;
+use comfy_table::{Attribute, Cell, CellAlignment, Color, LineStyle, Table};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
@@ -82,11 +83,16 @@ impl Report {
     fn text(&self, place: &str) -> String {
         let (direct, cached) = (self.direct.total(), self.cached.total());
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-        let headings = ["", "through", "per second", "p50", "p95", "p99", "from memory", "queries saved"];
+        let line = LineStyle::none().fill('─').junction('─');
+        table.load_style(presets::NOTHING.header_separator(line).bottom_border(line));
+        let headings = ["", "", "per second", "p50", "p95", "p99", "hit rate", "saved"];
         table.set_header(headings.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
-        for column in table.column_iter_mut().skip(2) {
-            column.set_cell_alignment(CellAlignment::Right);
+        for (at, column) in table.column_iter_mut().enumerate() {
+            // 80 columns must do, also for millions of reads.
+            column.set_padding((0, 2));
+            if at >= 2 {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
         }
         for (at, (class, _)) in Class::ALL.iter().enumerate() {
             self.rows(
@@ -107,12 +113,13 @@ impl Report {
         let bad = AnsiColor::Red.on_default().bold();
         let verdict = if self.mismatches == 0 { good } else { bad };
         let mut text = format!(
-            "{bold}{place}{bold:#}: {} rows, {} readers, {} connections, {} writes per second, {} s each\n\n{table}\n\n",
+            "{bold}{place}{bold:#}: {} rows, {} readers, {} connections, {} writes per second, {} s each\n\n{}\n\n",
             grouped(self.rows.into()),
             self.load.readers,
             self.pool_size,
             self.load.writes_per_second,
             self.load.duration.as_secs(),
+            table.trim_fmt(),
         );
         let speedup = if self.speedup() >= 1.0 { good } else { plain };
         text += &format!(
