@@ -80,6 +80,10 @@ reasons! {
     SessionUnseen = "session_unseen",
     /// The session was changed through the pool (SET, temporary table, BEGIN as text): connections may now differ.
     SessionChanged = "session_changed",
+    /// The session is on a replica, which may be behind the writes.
+    Replica = "replica",
+    /// The session reads what others have not committed (SQLite's `read_uncommitted`).
+    ReadUncommitted = "read_uncommitted",
     /// Each connection of the pool has a database of its own (SQLite's private memory).
     PrivateDatabase = "private_database",
     /// Cached rows cannot be replayed faithfully here: the self-test failed or the platform has no way.

@@ -2,18 +2,37 @@
 //!
 //! In: a connection, once; then the facts of statements. Out: the tables a read rests on, or why it may not be kept; the
 //! tables a write changes, or everything.
-//! It never lets a name pass that it has not seen.
+//! It never lets a name pass that it has not seen, and never changes the session it looks at.
+//!
+//! One survey reads the whole catalog, so that a decision afterwards is a few hash lookups and no query. What the survey
+//! cannot vouch for is refused for reads and widened to everything for writes: both cost speed, neither costs truth.
+//!
+//! - `gate` decides, from plain data;
+//! - `relation` is the plain data: what was seen of a table or a routine, and what follows from it;
+//! - `spelling` understands a table's name as a user writes it;
+//! - `postgres` and `sqlite` ask the database.
 
-use crate::analysis::Facts;
+mod gate;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+mod relation;
+mod spelling;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+#[cfg(test)]
+mod tests;
+
+pub use gate::Gate;
+
 use crate::reason::{Reason, Refusal};
 
 /// A table by its full name (`schema.table`), the same for every session of one database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Table(pub std::sync::Arc<str>);
+pub struct Table(pub std::sync::Arc<str>);
 
 /// What a write changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Widened {
+pub enum Widened {
     Tables(Vec<Table>),
     /// Could be anything; the reason says why.
     Everything(Reason),
@@ -21,33 +40,15 @@ pub(crate) enum Widened {
 
 /// What one look at the database and at a session of it told.
 #[derive(Debug)]
-pub(crate) struct Survey {
-    /// Names the database, the same for every pool on it in this process.
+pub struct Survey {
+    /// Names the database, the same for every pool on it in this process, whatever host name, role or path it uses.
+    ///
+    /// It may name two databases alike that cannot be told apart. Versions shared on its strength then invalidate too
+    /// much, which is safe; results must never be shared on its strength.
     pub database: String,
     /// The settings of the session that change what a query returns. Equal text: equal answers.
     pub session: String,
-    /// Set where each connection has a database of its own.
-    pub private: bool,
+    /// Set where no result may be kept at all, whatever the statement.
+    pub refusal: Option<Refusal>,
     pub gate: Gate,
-}
-
-/// What may pass.
-#[derive(Debug)]
-pub(crate) struct Gate {}
-
-impl Gate {
-    /// The tables behind a read that the text has no objection to, or why it may not be kept.
-    pub fn reads(&self, _facts: &Facts) -> Result<Vec<Table>, Refusal> {
-        todo!()
-    }
-
-    /// What a statement may change. `None`: nothing.
-    pub fn writes(&self, _facts: &Facts) -> Option<Widened> {
-        todo!()
-    }
-
-    /// The table a user means by `name` (quoted as in SQL, or plain), if it is a plain one.
-    pub fn table(&self, _name: &str) -> Option<Table> {
-        todo!()
-    }
 }

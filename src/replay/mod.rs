@@ -2,12 +2,19 @@
 //!
 //! In: the rows of a result just loaded, later the bytes made of them. Out: rows equal to those.
 //! It never hands bytes on unchecked, and never gives rows it is not sure of: on any doubt the caller asks the database.
+//!
+//! sqlx makes a row only where a connection receives one. So each database has a private connection of its own here, whose
+//! other end is this process: for Postgres a socket that we answer ourselves, for SQLite a database in memory. Rows
+//! made there go through sqlx's own decoding, and are what the application would have got.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use sqlx::{Database, SqlStr};
 
+use crate::entry::Stored;
+
+mod cells;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
@@ -16,27 +23,22 @@ pub(crate) mod sqlite;
 /// Why a result cannot be kept, or a kept one not be given back. The sentence names no value.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Unfaithful(pub String);
+pub struct Unfaithful(pub String);
 
-/// A result as it is kept.
-#[derive(Debug)]
-pub(crate) struct Stored<S> {
-    /// Names, types and origins of the columns; shared by all results of one statement.
-    pub shape: Arc<S>,
-    /// The values: for each row and column a length (-1 for NULL) and the bytes.
-    pub bytes: Box<[u8]>,
-    /// Number of rows.
-    pub rows: usize,
+impl Unfaithful {
+    fn because(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
 }
 
 /// A result given back: what `fetch_many` yields, in order: the rows, then how the statement completed.
-pub(crate) struct Replayed<DB: Database> {
+pub struct Replayed<DB: Database> {
     pub rows: Vec<DB::Row>,
     pub result: DB::QueryResult,
 }
 
 /// One per database: the way back from bytes to rows.
-pub(crate) trait Replay<DB: Database>: Send + Sync + Sized + 'static {
+pub trait Replay<DB: Database>: Send + Sync + Sized + 'static {
     /// Columns of a result: names, types, origins.
     type Shape: Send + Sync + std::fmt::Debug + 'static;
 
@@ -46,16 +48,20 @@ pub(crate) trait Replay<DB: Database>: Send + Sync + Sized + 'static {
     /// About how many bytes a row will take when stored.
     fn row_bytes(row: &DB::Row) -> usize;
 
-    /// Makes bytes of a result that was just loaded for `sql` on `connection`. `previous` is the shape of the last
-    /// result of the same statement, to be shared if it still fits.
+    /// Makes bytes of a result that was just loaded for `sql` on `connection`.
+    ///
+    /// `arguments` is the `Debug` text of the arguments it was loaded with. `previous` is the shape of the last result of
+    /// the same statement, to be shared if it still fits. Call it before anyone decodes the rows: it leaves no trace on
+    /// them, but a borrowing decode by others may.
     fn store(
         &self,
         connection: &mut DB::Connection,
         sql: &SqlStr,
+        arguments: &str,
         rows: &[DB::Row],
         previous: Option<&Arc<Self::Shape>>,
     ) -> impl Future<Output = Result<Stored<Self::Shape>, Unfaithful>> + Send;
 
-    /// Gives the rows back.
+    /// Gives the rows back. It may be dropped at any await; nothing of it stays behind then.
     fn replay(&self, stored: &Stored<Self::Shape>) -> impl Future<Output = Result<Replayed<DB>, Unfaithful>> + Send;
 }

@@ -5,3 +5,7 @@ mod architecture;
 mod servers;
 #[cfg(feature = "postgres")]
 mod servers_come_and_go;
+#[macro_use]
+mod support;
+
+mod reads_are_kept;

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use super::schema;
 use super::shop::Shop;
 use crate::cli::Failure;
+use crate::{CachedPool, Sessions};
 
 /// How long the database may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -75,7 +76,7 @@ impl fmt::Display for SqliteGround {
 
 impl Ground for SqliteGround {
     type Straight = sqlx::SqlitePool;
-    type Cached = sqlx::SqlitePool;
+    type Cached = crate::SqlitePool;
 
     async fn clear(&self) -> sqlx::Result<()> {
         for file in ["shop.db", "shop.db-wal", "shop.db-shm"] {
@@ -103,7 +104,8 @@ impl Ground for SqliteGround {
     }
 
     async fn cached(&self, connections: u32) -> sqlx::Result<Self::Cached> {
-        self.straight(connections).await
+        let pool = self.straight(connections).await?;
+        CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await
     }
 
     async fn leave(self, keep: bool) -> Result<Option<String>, Failure> {
@@ -156,7 +158,7 @@ impl fmt::Display for PostgresGround {
 
 impl Ground for PostgresGround {
     type Straight = sqlx::PgPool;
-    type Cached = sqlx::PgPool;
+    type Cached = crate::PgPool;
 
     async fn clear(&self) -> sqlx::Result<()> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
@@ -181,7 +183,8 @@ impl Ground for PostgresGround {
     }
 
     async fn cached(&self, connections: u32) -> sqlx::Result<Self::Cached> {
-        self.straight(connections).await
+        let pool = self.straight(connections).await?;
+        CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await
     }
 
     async fn leave(self, keep: bool) -> Result<Option<String>, Failure> {

@@ -89,7 +89,7 @@ pub trait Shop: Clone + Send + Sync + 'static {
 }
 
 macro_rules! shop {
-    ($pool:ty, $close:expr) => {
+    ($pool:ty) => {
         impl Shop for $pool {
             async fn ask(&self, question: Question) -> sqlx::Result<Answer> {
                 Ok(match question {
@@ -153,12 +153,13 @@ macro_rules! shop {
             }
 
             async fn close(&self) {
-                let close: fn(&Self) -> &sqlx::Pool<_> = $close;
-                close(self).close().await;
+                <$pool>::close(self).await;
             }
         }
     };
 }
 
-shop!(sqlx::PgPool, |pool| pool);
-shop!(sqlx::SqlitePool, |pool| pool);
+shop!(sqlx::PgPool);
+shop!(sqlx::SqlitePool);
+shop!(crate::PgPool);
+shop!(crate::SqlitePool);

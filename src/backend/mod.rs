@@ -1,0 +1,148 @@
+//! What differs between Postgres and SQLite.
+//!
+//! In: connections, requests, arguments. Out: rows, and what the database says of itself.
+//! It never decides what is cached.
+
+use std::fmt::{self, Write};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sqlx::error::BoxDynError;
+use sqlx::{Connection, Database, Either, Execute, SqlStr};
+
+use crate::analysis::Dialect;
+use crate::catalog::Survey;
+use crate::reason::Reason;
+use crate::replay::Replay;
+
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+/// A database that Larder works with: [`sqlx::Postgres`] or [`sqlx::Sqlite`].
+///
+/// Sealed: it cannot be implemented outside this crate.
+pub trait Backend: Driver {}
+
+/// What a query yields: rows, and how each statement in it completed.
+pub type Item<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
+
+/// Options to connect with.
+pub type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
+
+/// A query taken apart, so that it can be looked up first and run later, elsewhere, or not at all.
+pub struct Request<DB: Database> {
+    pub sql: SqlStr,
+    pub arguments: Option<DB::Arguments>,
+    pub statement: Option<DB::Statement>,
+    pub persistent: bool,
+}
+
+impl<DB: Database> Request<DB> {
+    /// Takes a query apart. Fails where an argument could not be encoded, as sqlx would.
+    pub fn take<'q, E: Execute<'q, DB>>(mut query: E) -> Result<Self, sqlx::Error> {
+        let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
+        let statement = query.statement().cloned();
+        let persistent = query.persistent();
+        Ok(Self { sql: query.sql(), arguments, statement, persistent })
+    }
+}
+
+impl<DB: Database> Execute<'_, DB> for Request<DB> {
+    fn sql(self) -> SqlStr {
+        self.sql
+    }
+
+    fn statement(&self) -> Option<&DB::Statement> {
+        self.statement.as_ref()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, BoxDynError> {
+        Ok(self.arguments.take())
+    }
+
+    fn persistent(&self) -> bool {
+        self.persistent
+    }
+}
+
+/// The inner side of [`Backend`]. The methods on connections only name sqlx's own; spelling out their bounds on every
+/// generic function instead overflows the compiler's trait solver.
+pub trait Driver: Database {
+    const DIALECT: Dialect;
+    type Replay: Replay<Self>;
+
+    /// Whether `fetch_optional` reads to the end, so that an error after the first row is reported.
+    const OPTIONAL_READS_ALL: bool;
+
+    fn fetch_many<'c>(
+        connection: &'c mut Self::Connection,
+        request: Request<Self>,
+    ) -> BoxStream<'c, Result<Item<Self>, sqlx::Error>>;
+
+    /// Runs a request on a connection of the pool, as sqlx's own pool does.
+    fn through_pool(
+        pool: &sqlx::Pool<Self>,
+        request: Request<Self>,
+    ) -> BoxStream<'static, Result<Item<Self>, sqlx::Error>>;
+
+    fn fetch_optional<'c>(
+        connection: &'c mut Self::Connection,
+        request: Request<Self>,
+    ) -> BoxFuture<'c, Result<Option<Self::Row>, sqlx::Error>>;
+
+    fn prepare_with<'c>(
+        connection: &'c mut Self::Connection,
+        sql: SqlStr,
+        parameters: &'c [Self::TypeInfo],
+    ) -> BoxFuture<'c, Result<Self::Statement, sqlx::Error>>;
+
+    fn describe<'c>(
+        connection: &'c mut Self::Connection,
+        sql: SqlStr,
+    ) -> BoxFuture<'c, Result<sqlx::Describe<Self>, sqlx::Error>>;
+
+    /// Looks at the database and at this session of it.
+    fn survey<'c>(
+        connection: &'c mut Self::Connection,
+        options: &'c Options<Self>,
+    ) -> BoxFuture<'c, Result<Survey, sqlx::Error>>;
+
+    /// The settings of this session, as in [`Survey::session`].
+    fn session<'c>(connection: &'c mut Self::Connection) -> BoxFuture<'c, Result<String, sqlx::Error>>;
+
+    /// Whether connections made with either options are alike but for secrets and time limits.
+    fn same_sessions(a: &Options<Self>, b: &Options<Self>) -> bool;
+
+    /// Why a request of this kind is not cached, seen by how it is sent.
+    fn refuses(request: &Request<Self>) -> Option<Reason>;
+
+    /// Writes every bound argument with its type. The text is equal only for equal arguments.
+    fn write_arguments(arguments: &Self::Arguments, out: &mut impl Write) -> fmt::Result;
+
+    /// Whether [`Driver::write_arguments`] still tells arguments apart: they can be read through `Debug` only, which a
+    /// release of sqlx may change.
+    fn arguments_are_readable() -> bool;
+
+    /// Whether one of the arguments, as written, may be a text that stands for the current time.
+    fn may_be_the_clock(arguments: &str) -> bool;
+
+    /// Whether the server is done with what failed with this error. Otherwise it may still be at it.
+    fn is_definite(error: &sqlx::Error) -> bool;
+
+    /// Returns once the server is done with every statement that was sent to it on connections lost before this call.
+    fn settled(pool: &sqlx::Pool<Self>) -> BoxFuture<'_, ()>;
+}
+
+/// Whether `write` gives a text of its own for each of `samples`.
+fn all_differ<A>(samples: &[A], write: impl Fn(&A, &mut String) -> fmt::Result) -> bool {
+    let texts: Option<std::collections::HashSet<String>> = samples
+        .iter()
+        .map(|sample| {
+            let mut text = String::new();
+            write(sample, &mut text).ok().map(|()| text)
+        })
+        .collect();
+    texts.is_some_and(|texts| texts.len() == samples.len())
+}

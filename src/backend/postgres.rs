@@ -1,0 +1,176 @@
+//! PostgreSQL.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{Arguments, Executor, Postgres, SqlStr};
+
+use super::{Backend, Driver, Item, Request};
+use crate::analysis::Dialect;
+use crate::catalog::{self, Survey};
+use crate::reason::Reason;
+use crate::replay::postgres::PostgresReplay;
+
+impl Backend for Postgres {}
+
+/// What a server may still receive from a connection that was lost, it has received after this long.
+const IN_THE_PIPE: Duration = Duration::from_secs(2);
+
+/// Whether a session of this login that was there at a moment is still at work on something begun before it.
+const AT_WORK: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE datname = \
+    pg_catalog.current_database() AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() AND \
+    (state IS NULL OR state <> 'idle') AND (xact_start IS NULL OR extract(epoch FROM xact_start) <= $1))";
+
+impl Driver for Postgres {
+    const DIALECT: Dialect = Dialect::Postgres;
+    type Replay = PostgresReplay;
+    const OPTIONAL_READS_ALL: bool = true;
+
+    fn fetch_many<'c>(
+        connection: &'c mut PgConnection,
+        request: Request<Self>,
+    ) -> BoxStream<'c, Result<Item<Self>, sqlx::Error>> {
+        connection.fetch_many(request)
+    }
+
+    fn through_pool(
+        pool: &sqlx::Pool<Self>,
+        request: Request<Self>,
+    ) -> BoxStream<'static, Result<Item<Self>, sqlx::Error>> {
+        pool.fetch_many(request)
+    }
+
+    fn fetch_optional<'c>(
+        connection: &'c mut PgConnection,
+        request: Request<Self>,
+    ) -> BoxFuture<'c, Result<Option<PgRow>, sqlx::Error>> {
+        connection.fetch_optional(request)
+    }
+
+    fn prepare_with<'c>(
+        connection: &'c mut PgConnection,
+        sql: SqlStr,
+        parameters: &'c [PgTypeInfo],
+    ) -> BoxFuture<'c, Result<PgStatement, sqlx::Error>> {
+        connection.prepare_with(sql, parameters)
+    }
+
+    fn describe<'c>(
+        connection: &'c mut PgConnection,
+        sql: SqlStr,
+    ) -> BoxFuture<'c, Result<sqlx::Describe<Self>, sqlx::Error>> {
+        connection.describe(sql)
+    }
+
+    fn survey<'c>(
+        connection: &'c mut PgConnection,
+        _options: &'c PgConnectOptions,
+    ) -> BoxFuture<'c, Result<Survey, sqlx::Error>> {
+        catalog::postgres::survey(connection).boxed()
+    }
+
+    fn session<'c>(connection: &'c mut PgConnection) -> BoxFuture<'c, Result<String, sqlx::Error>> {
+        catalog::postgres::session(connection).boxed()
+    }
+
+    fn same_sessions(a: &PgConnectOptions, b: &PgConnectOptions) -> bool {
+        a.get_host() == b.get_host()
+            && a.get_port() == b.get_port()
+            && a.get_socket() == b.get_socket()
+            && a.get_username() == b.get_username()
+            && a.get_database() == b.get_database()
+            && a.get_options() == b.get_options()
+    }
+
+    fn refuses(request: &Request<Self>) -> Option<Reason> {
+        match request {
+            // Sent as simple query, whose values come as text.
+            Request { arguments: None, .. } => Some(Reason::Unprepared),
+            Request { persistent: false, .. } => Some(Reason::NotPersistent),
+            _ => None,
+        }
+    }
+
+    fn write_arguments(arguments: &PgArguments, out: &mut impl Write) -> fmt::Result {
+        write!(out, "{arguments:?}")
+    }
+
+    fn arguments_are_readable() -> bool {
+        fn with(add: impl FnOnce(&mut PgArguments) -> Result<(), sqlx::error::BoxDynError>) -> Option<PgArguments> {
+            let mut arguments = PgArguments::default();
+            add(&mut arguments).ok().map(|()| arguments)
+        }
+        let samples: Option<Vec<PgArguments>> = [
+            with(|_| Ok(())),
+            with(|a| a.add(1_i32)),
+            with(|a| a.add(2_i32)),
+            with(|a| a.add(1_i64)),
+            with(|a| a.add(1.0_f32)),
+            with(|a| a.add(None::<i32>)),
+            with(|a| a.add(None::<i64>)),
+            with(|a| a.add("")),
+            with(|a| a.add("1")),
+            with(|a| a.add("aaa")),
+            with(|a| a.add("AAA")),
+            with(|a| a.add(&b"aaa"[..])),
+            with(|a| a.add("a").and_then(|()| a.add("bc"))),
+            with(|a| a.add("ab").and_then(|()| a.add("c"))),
+            with(|a| a.add("abc").and_then(|()| a.add(""))),
+            with(|a| a.add(vec![1_i32, 2])),
+            with(|a| a.add(vec![12_i32])),
+        ]
+        .into_iter()
+        .collect();
+        samples.is_some_and(|samples| super::all_differ(&samples, |sample, out| Self::write_arguments(sample, out)))
+    }
+
+    fn may_be_the_clock(arguments: &str) -> bool {
+        // A text sent as text, under its own type or in an array. Values are bytes here; the types are words.
+        let types = arguments.split("buffer:").next().unwrap_or(arguments);
+        ["Text", "Varchar", "Bpchar", "Name", "Unknown", "Char", "Declare", "Custom", "Json"]
+            .iter()
+            .any(|name| types.contains(name))
+    }
+
+    fn is_definite(error: &sqlx::Error) -> bool {
+        use sqlx::Error::*;
+        match error {
+            // The server answered, or nothing was ever sent to it.
+            Database(_) | Encode(_) | PoolTimedOut | PoolClosed | TypeNotFound { .. } | InvalidArgument(_) => true,
+            _ => false,
+        }
+    }
+
+    fn settled(pool: &sqlx::Pool<Self>) -> BoxFuture<'_, ()> {
+        async move {
+            tokio::time::sleep(IN_THE_PIPE).await;
+            let mut moment: Option<f64> = None;
+            let mut pause = Duration::from_millis(50);
+            loop {
+                let asked = async {
+                    let now = match moment {
+                        Some(then) => then,
+                        None => {
+                            let now = "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8";
+                            sqlx::query_scalar(now).persistent(false).fetch_one(pool).await?
+                        }
+                    };
+                    moment = Some(now);
+                    sqlx::query_scalar::<_, bool>(AT_WORK).bind(now).persistent(false).fetch_one(pool).await
+                };
+                match asked.await {
+                    Ok(false) => return,
+                    // Nobody can ask any more: the outcome stays unknown.
+                    Err(sqlx::Error::PoolClosed) => return std::future::pending().await,
+                    Ok(true) | Err(_) => tokio::time::sleep(pause).await,
+                }
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,129 @@
+//! SQLite.
+
+use std::fmt::{self, Write};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteStatement, SqliteTypeInfo,
+};
+use sqlx::{Arguments, Executor, SqlStr, Sqlite};
+
+use super::{Backend, Driver, Item, Request};
+use crate::analysis::Dialect;
+use crate::catalog::{self, Survey};
+use crate::reason::Reason;
+use crate::replay::sqlite::SqliteReplay;
+
+impl Backend for Sqlite {}
+
+impl Driver for Sqlite {
+    const DIALECT: Dialect = Dialect::Sqlite;
+    type Replay = SqliteReplay;
+    const OPTIONAL_READS_ALL: bool = false;
+
+    fn fetch_many<'c>(
+        connection: &'c mut SqliteConnection,
+        request: Request<Self>,
+    ) -> BoxStream<'c, Result<Item<Self>, sqlx::Error>> {
+        connection.fetch_many(request)
+    }
+
+    fn through_pool(
+        pool: &sqlx::Pool<Self>,
+        request: Request<Self>,
+    ) -> BoxStream<'static, Result<Item<Self>, sqlx::Error>> {
+        pool.fetch_many(request)
+    }
+
+    fn fetch_optional<'c>(
+        connection: &'c mut SqliteConnection,
+        request: Request<Self>,
+    ) -> BoxFuture<'c, Result<Option<SqliteRow>, sqlx::Error>> {
+        connection.fetch_optional(request)
+    }
+
+    fn prepare_with<'c>(
+        connection: &'c mut SqliteConnection,
+        sql: SqlStr,
+        parameters: &'c [SqliteTypeInfo],
+    ) -> BoxFuture<'c, Result<SqliteStatement, sqlx::Error>> {
+        connection.prepare_with(sql, parameters)
+    }
+
+    fn describe<'c>(
+        connection: &'c mut SqliteConnection,
+        sql: SqlStr,
+    ) -> BoxFuture<'c, Result<sqlx::Describe<Self>, sqlx::Error>> {
+        connection.describe(sql)
+    }
+
+    fn survey<'c>(
+        connection: &'c mut SqliteConnection,
+        options: &'c SqliteConnectOptions,
+    ) -> BoxFuture<'c, Result<Survey, sqlx::Error>> {
+        catalog::sqlite::survey(connection, options).boxed()
+    }
+
+    fn session<'c>(connection: &'c mut SqliteConnection) -> BoxFuture<'c, Result<String, sqlx::Error>> {
+        catalog::sqlite::session(connection).boxed()
+    }
+
+    fn same_sessions(a: &SqliteConnectOptions, b: &SqliteConnectOptions) -> bool {
+        // No secret to rotate here: whoever changes these options changes the session.
+        format!("{a:?}") == format!("{b:?}")
+    }
+
+    fn refuses(request: &Request<Self>) -> Option<Reason> {
+        (!request.persistent).then_some(Reason::NotPersistent)
+    }
+
+    fn write_arguments(arguments: &SqliteArguments, out: &mut impl Write) -> fmt::Result {
+        write!(out, "{arguments:?}")
+    }
+
+    fn arguments_are_readable() -> bool {
+        fn with(
+            add: impl FnOnce(&mut SqliteArguments) -> Result<(), sqlx::error::BoxDynError>,
+        ) -> Option<SqliteArguments> {
+            let mut arguments = SqliteArguments::default();
+            add(&mut arguments).ok().map(|()| arguments)
+        }
+        let samples: Option<Vec<SqliteArguments>> = [
+            with(|_| Ok(())),
+            with(|a| a.add(None::<i32>)),
+            with(|a| a.add(1_i32)),
+            with(|a| a.add(1_i64)),
+            with(|a| a.add(0.0_f64)),
+            with(|a| a.add(-0.0_f64)),
+            with(|a| a.add(1.0_f64)),
+            with(|a| a.add(1.0 + f64::EPSILON)),
+            with(|a| a.add("1")),
+            with(|a| a.add("aaa")),
+            with(|a| a.add("AAA")),
+            with(|a| a.add("Null")),
+            with(|a| a.add("\"), Text(\"")),
+            with(|a| a.add(&b"aaa"[..])),
+            with(|a| a.add("a").and_then(|()| a.add("bc"))),
+            with(|a| a.add("ab").and_then(|()| a.add("c"))),
+        ]
+        .into_iter()
+        .collect();
+        samples.is_some_and(|samples| super::all_differ(&samples, |sample, out| Self::write_arguments(sample, out)))
+    }
+
+    fn may_be_the_clock(arguments: &str) -> bool {
+        // SQLite takes a blob for a text where it wants one.
+        arguments.contains("Blob(") || arguments.to_ascii_lowercase().contains("now")
+    }
+
+    fn is_definite(_error: &sqlx::Error) -> bool {
+        // The database runs in this process: when the call is over, so is the statement.
+        true
+    }
+
+    fn settled(_pool: &sqlx::Pool<Self>) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
+}

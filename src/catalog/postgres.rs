@@ -1,0 +1,174 @@
+//! Asks PostgreSQL what stands behind the names.
+//!
+//! In: a connection. Out: a survey: which database, which session, which relations, functions, operators and casts.
+//! It never leaves a prepared statement or a setting behind.
+//!
+//! **Which database.** A survey's identity must be equal for all roles, or their writes would not reach each other's
+//! results. So it rests on what everybody may read: the database's oid (a name can be changed below a living pool), and
+//! the cluster's system identifier where PUBLIC may ask for it, which is a fact about the cluster and not about the role
+//! who looks. Where PUBLIC may not, nobody uses it, and databases of two clusters that happen to have the same oid
+//! invalidate each other. The address and the start of the server are no part of it: a server has several addresses,
+//! and a pool outlives a restart.
+
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+
+use super::relation::{Kind, Routine, Traits};
+use super::{Gate, Survey};
+use crate::analysis::Dialect;
+use crate::reason::{Reason, Refusal};
+
+/// Looks at the database and at this session of it. Two round trips.
+///
+/// Within a transaction it looks at the session alone, since what a transaction sees is not what others see.
+pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx::Error> {
+    let session = Session::read(connection).await?;
+    let mut gate = session.gate();
+    let mut database = String::from("postgres");
+    if !session.is("transaction") {
+        let cluster = match session.is("identifiable") {
+            true => "SELECT 'cluster', '', system_identifier::text, '' FROM pg_control_system()",
+            false => "SELECT 'cluster', '', '', ''",
+        };
+        // Several statements in one text are one transaction, at whose end the search path is the old one again.
+        let text = format!(
+            "SELECT 'path', '', pg_catalog.set_config('search_path', 'pg_catalog', true), ''; {cluster}; {}",
+            include_str!("postgres_survey.sql")
+        );
+        for row in sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await? {
+            let (outer, name): (&str, &str) = (row.try_get(1)?, row.try_get(2)?);
+            let details: &str = row.try_get(3)?;
+            match row.try_get(0)? {
+                "cluster" | "database" => database = format!("{database}/{name}"),
+                "relation" => {
+                    let (kind, traits) = relation(outer, details);
+                    gate.see_relation(outer, name, kind, traits);
+                }
+                "function" => gate.see_function(name, routine(details)),
+                "row_function" => gate.see_row_function(name),
+                "operator" => gate.see_operator(name, routine(details)),
+                "cast" => {
+                    gate.refuse_reads(Refusal::new(
+                        Reason::UserCast,
+                        format!(
+                            "A user defined a cast from {outer} to {name} whose function is not declared immutable; it may \
+                             run wherever such a value occurs. Declare the function IMMUTABLE if it is."
+                        ),
+                    ));
+                    if details == "v" {
+                        gate.widen_writes();
+                    }
+                }
+                "domain" => gate.widen_writes(),
+                _ => {}
+            }
+        }
+    }
+    Ok(Survey { database, session: session.text(), refusal: session.refusal(), gate })
+}
+
+/// The settings of the session that change what a query returns. One round trip.
+pub(crate) async fn session(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    Ok(Session::read(connection).await?.text())
+}
+
+struct Session {
+    rows: Vec<(String, Option<String>)>,
+}
+
+impl Session {
+    async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let rows = sqlx::raw_sql(include_str!("postgres_session.sql")).fetch_all(connection).await?;
+        let mut rows = rows
+            .into_iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .collect::<Result<Vec<(String, Option<String>)>, sqlx::Error>>()?;
+        for (what, value) in &mut rows {
+            // Each session has another number, which says nothing about its answers.
+            if what == "schema" && value.as_ref().is_some_and(|name| name.starts_with("pg_temp_")) {
+                *value = Some("pg_temp".into());
+            }
+        }
+        Ok(Self { rows })
+    }
+
+    fn text(&self) -> String {
+        // Values are quoted, so that two sessions never read alike by what a value contains.
+        self.rows.iter().map(|(what, value)| format!("{what}={value:?}\n")).collect()
+    }
+
+    fn value(&self, what: &str) -> &str {
+        self.rows.iter().find(|(known, _)| known == what).and_then(|(_, value)| value.as_deref()).unwrap_or_default()
+    }
+
+    fn is(&self, what: &str) -> bool {
+        self.value(what) == "true"
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        if self.is("recovery") {
+            return Some(Refusal::new(
+                Reason::Replica,
+                "The server is a replica, which may be behind the writes: cache over the primary.",
+            ));
+        }
+        self.is("transaction")
+            .then(|| Refusal::new(Reason::Transaction, "The session is in a transaction, and sees an old state."))
+    }
+
+    fn gate(&self) -> Gate {
+        let schemas: Vec<String> =
+            self.rows.iter().filter(|(what, _)| what == "schema").filter_map(|(_, value)| value.clone()).collect();
+        // Types, functions and operators are never looked for in the temporary schema.
+        let first = schemas.iter().find(|schema| *schema != "pg_temp").cloned();
+        let mut gate = Gate::new(Dialect::Postgres, self.value("database"), schemas);
+        gate.limit_names(
+            self.value("max_identifier_length").parse().unwrap_or(63),
+            self.value("server_encoding") != "UTF8",
+        );
+        if let Some(first) = first.filter(|first| first != "pg_catalog") {
+            gate.refuse_reads(Refusal::new(
+                Reason::UnknownType,
+                format!(
+                    "The search path looks into {first} before pg_catalog, so that the names of built-in types may mean \
+                     others: take pg_catalog out of search_path, or put it first."
+                ),
+            ));
+        }
+        gate
+    }
+}
+
+fn relation(schema: &str, details: &str) -> (Kind, Traits) {
+    let (kind, traits) = details.split_at_checked(1).unwrap_or_default();
+    let kind = match kind {
+        "r" => Kind::Table,
+        "v" => Kind::View,
+        "m" => Kind::MaterializedView,
+        "f" => Kind::Foreign,
+        "p" => Kind::Partitioned,
+        "S" => Kind::Sequence,
+        _ => Kind::Other,
+    };
+    let traits = Traits {
+        // No user can create a schema whose name begins like this.
+        system: schema == "information_schema" || schema.starts_with("pg_") && schema != "pg_temp",
+        temporary: traits.contains('t'),
+        attached: false,
+        unusual_storage: traits.contains('a'),
+        inherits: traits.contains('i'),
+        row_security: traits.contains('s'),
+        rules: traits.contains('r'),
+        triggers: traits.contains('g'),
+        cascades: traits.contains('c'),
+        runs_code: traits.contains('x'),
+    };
+    (kind, traits)
+}
+
+fn routine(details: &str) -> Routine {
+    match details {
+        "b" => Routine::Vouched,
+        "d" => Routine::Declared,
+        _ => Routine::MayWrite,
+    }
+}

@@ -1,0 +1,346 @@
+//! A connection taken from the pool.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, Database, Either, Execute, Executor, SqlSafeStr, SqlStr};
+
+use crate::analysis::{Kind, SessionEffect, TransactionControl};
+use crate::backend::{Backend, Driver, Item, Request};
+use crate::inner::Inner;
+use crate::plan::{Change, Known};
+use crate::reason::Reason;
+use crate::transaction::Transaction;
+use crate::write::Armed;
+
+/// A connection taken from a [`CachedPool`](crate::CachedPool); given back when dropped.
+///
+/// Its queries go to the database and are not kept; its writes invalidate as those through the pool do.
+///
+/// It dereferences to the sqlx connection, for helpers that take a `&mut PgConnection`. What happens there is not seen, so
+/// to take it mutably makes the connection *opaque*: everything is invalidated, and nothing is cached until the connection
+/// is given back. In a transaction that is put off to the commit.
+pub struct CachedConnection<DB: Backend> {
+    /// `None` only while it is being given back.
+    connection: Option<PoolConnection<DB>>,
+    pub(crate) ledger: Ledger<DB>,
+}
+
+/// What a connection did that is not settled.
+pub(crate) struct Ledger<DB: Driver> {
+    pub inner: Arc<Inner<DB>>,
+    /// Writes whose callers went away before the outcome was known.
+    unsettled: Vec<Armed>,
+    /// Set from the moment the connection was handed out raw.
+    opaque: Option<Armed>,
+    /// Whether its settings have to be compared before anybody else gets the connection.
+    verify: bool,
+    pub transaction: Option<Writes>,
+}
+
+/// What an open transaction wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    pub changes: Vec<Change>,
+    /// What the changes were planned under: the oldest of it.
+    known: Option<Arc<Known>>,
+    /// 1 in the transaction itself, 2 in a savepoint of it, and so on.
+    pub depth: usize,
+    /// Set once something happened that was not seen or not understood.
+    pub everything: Option<Reason>,
+}
+
+impl<DB: Driver> Ledger<DB> {
+    /// Announces what a statement changes, or puts it off to the commit.
+    async fn begin_statement(&mut self, sql: &str) {
+        let plan = self.inner.plan_to_run(sql).await;
+        self.verify |= plan.session != SessionEffect::Keeps;
+        match plan.transaction {
+            Some(TransactionControl::Savepoint) if self.transaction.is_some() => return,
+            // Where a transaction begins and ends is no longer known: until it is given back, anything may happen.
+            Some(_) => {
+                self.opaque_from_now(Reason::OpaqueStatement);
+                return;
+            }
+            None => {}
+        }
+        if plan.kind == Kind::Read && plan.change.is_none() {
+            let reason = if self.transaction.is_some() { Reason::Transaction } else { Reason::Connection };
+            self.inner.counters.bypass(reason, "it ran on a connection of its own", &plan.statement);
+        }
+        let Some(change) = &plan.change else { return };
+        match &mut self.transaction {
+            Some(writes) => {
+                if writes.changes.is_empty() {
+                    writes.known = plan.known.clone();
+                }
+                if !writes.changes.iter().any(|known| known.cells.as_ptr() == change.cells.as_ptr()) {
+                    writes.changes.push(change.clone());
+                }
+            }
+            None => self.unsettled.push(Armed::changes(&self.inner, plan.known.as_ref(), [change], Reason::Write)),
+        }
+    }
+
+    /// Anything may happen on this connection from now on, at any time.
+    fn opaque_from_now(&mut self, reason: Reason) {
+        self.verify = true;
+        if self.opaque.is_none() {
+            self.opaque = Some(Armed::everything(&self.inner, reason));
+        }
+    }
+
+    /// Announces what the open transaction wrote. To be called before its COMMIT is sent.
+    pub fn begin_commit(&mut self) {
+        let Some(writes) = self.transaction.take() else { return };
+        let armed = match writes.everything {
+            Some(reason) => Armed::everything(&self.inner, reason),
+            None if writes.changes.is_empty() => return,
+            None => Armed::changes(&self.inner, writes.known.as_ref(), &writes.changes, Reason::Commit),
+        };
+        self.unsettled.push(armed);
+    }
+
+    /// Something that was not seen may have ended a transaction that is rolled back now.
+    pub fn begin_unseen(&mut self, reason: Reason) {
+        self.unsettled.push(Armed::everything(&self.inner, reason));
+    }
+
+    /// The statement or commit under way is over.
+    pub fn conclude(&mut self, failure: Option<&sqlx::Error>) {
+        for armed in self.unsettled.drain(..) {
+            armed.conclude(&self.inner, failure);
+        }
+    }
+
+    fn is_clean(&self) -> bool {
+        self.unsettled.is_empty() && self.opaque.is_none() && !self.verify
+    }
+
+    /// Ends what is under way on `connection` whose callers went away.
+    pub async fn settle(&mut self, connection: &mut DB::Connection) {
+        if !self.unsettled.is_empty() {
+            let answered = connection.ping().await;
+            self.conclude(answered.as_ref().err());
+        }
+    }
+
+    /// Makes the connection fit to be given back.
+    async fn close(mut self, connection: &mut DB::Connection) {
+        let answered = connection.ping().await;
+        if answered.is_ok() && self.verify {
+            self.inner.verify_session(connection).await;
+        }
+        self.conclude(answered.as_ref().err());
+        if let Some(opaque) = self.opaque.take() {
+            opaque.conclude(&self.inner, answered.as_ref().err());
+        }
+    }
+}
+
+impl<DB: Backend> CachedConnection<DB> {
+    pub(crate) fn new(inner: Arc<Inner<DB>>, connection: PoolConnection<DB>) -> Self {
+        let ledger = Ledger { inner, unsettled: Vec::new(), opaque: None, verify: false, transaction: None };
+        Self { connection: Some(connection), ledger }
+    }
+
+    /// The sqlx connection and the ledger, without making the connection opaque.
+    pub(crate) fn parts(&mut self) -> (&mut DB::Connection, &mut Ledger<DB>) {
+        (self.connection.as_mut().expect(GIVEN_BACK), &mut self.ledger)
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Connection::begin`].
+    pub async fn begin(&mut self) -> Result<Transaction<'_, DB>, sqlx::Error> {
+        Transaction::begin_on(self, None).await
+    }
+
+    /// Begins a transaction with a statement of your own, such as `BEGIN ISOLATION LEVEL SERIALIZABLE`.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Connection::begin_with`].
+    pub async fn begin_with(&mut self, statement: impl SqlSafeStr) -> Result<Transaction<'_, DB>, sqlx::Error> {
+        Transaction::begin_on(self, Some(statement.into_sql_str())).await
+    }
+
+    /// Asks the server for a sign of life.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Connection::ping`].
+    pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        self.parts().0.ping().await
+    }
+
+    /// Closes the connection instead of giving it back to the pool when it is dropped.
+    pub fn close_on_drop(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.close_on_drop();
+        }
+    }
+}
+
+const GIVEN_BACK: &str = "the connection is there until it is dropped";
+
+impl<DB: Backend> Drop for CachedConnection<DB> {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        if self.ledger.is_clean() {
+            return;
+        }
+        let nothing = Ledger {
+            inner: self.ledger.inner.clone(),
+            unsettled: Vec::new(),
+            opaque: None,
+            verify: false,
+            transaction: None,
+        };
+        let ledger = std::mem::replace(&mut self.ledger, nothing);
+        // Without a runtime nothing can be asked any more: what is unsettled stays in flight.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { ledger.close(&mut connection).await });
+        }
+    }
+}
+
+impl<DB: Backend> Deref for CachedConnection<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &Self::Target {
+        self.connection.as_ref().expect(GIVEN_BACK)
+    }
+}
+
+/// Makes the connection opaque: see [`CachedConnection`].
+impl<DB: Backend> DerefMut for CachedConnection<DB> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.ledger.verify = true;
+        match &mut self.ledger.transaction {
+            Some(writes) => writes.everything = Some(Reason::OpaqueConnection),
+            None => self.ledger.opaque_from_now(Reason::OpaqueConnection),
+        }
+        self.parts().0
+    }
+}
+
+impl<DB: Backend> AsMut<DB::Connection> for CachedConnection<DB> {
+    fn as_mut(&mut self) -> &mut DB::Connection {
+        self
+    }
+}
+
+impl<DB: Backend> fmt::Debug for CachedConnection<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedConnection").field("opaque", &self.ledger.opaque.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// A statement under way on a connection: tells the ledger when it is over.
+struct Watched<'c, DB: Backend> {
+    items: BoxStream<'c, Result<Item<DB>, sqlx::Error>>,
+    ledger: &'c mut Ledger<DB>,
+}
+
+impl<DB: Backend> Stream for Watched<'_, DB> {
+    type Item = Result<Item<DB>, sqlx::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = ready!(self.items.poll_next_unpin(context));
+        match &item {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => self.ledger.conclude(Some(error)),
+            None => self.ledger.conclude(None),
+        }
+        Poll::Ready(item)
+    }
+}
+
+/// The same for a statement that gives one answer.
+async fn watched<T, DB: Backend>(
+    ledger: &mut Ledger<DB>,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let answer = answer.await;
+    ledger.conclude(answer.as_ref().err());
+    answer
+}
+
+impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
+    type Database = DB;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Item<DB>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        let request = Request::take(query);
+        let (connection, ledger) = self.parts();
+        stream::once(async move {
+            let request = request?;
+            ledger.settle(connection).await;
+            ledger.begin_statement(request.sql.as_str()).await;
+            Ok::<_, sqlx::Error>(Watched { items: DB::fetch_many(connection, request), ledger })
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, DB>,
+    {
+        let request = Request::take(query);
+        let (connection, ledger) = self.parts();
+        Box::pin(async move {
+            let request = request?;
+            ledger.settle(connection).await;
+            ledger.begin_statement(request.sql.as_str()).await;
+            watched(ledger, DB::fetch_optional(connection, request)).await
+        })
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [<DB as Database>::TypeInfo],
+    ) -> BoxFuture<'e, Result<<DB as Database>::Statement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        DB::prepare_with(self.parts().0, sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<DB>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        DB::describe(self.parts().0, sql)
+    }
+}
+
+/// The first row, with the errors that the database's own `fetch_optional` would report.
+pub(crate) async fn first_row<DB: Driver>(
+    mut items: BoxStream<'_, Result<Item<DB>, sqlx::Error>>,
+) -> Result<Option<DB::Row>, sqlx::Error> {
+    let mut first = None;
+    while let Some(item) = items.try_next().await? {
+        if let Either::Right(row) = item
+            && first.is_none()
+        {
+            first = Some(row);
+            if !DB::OPTIONAL_READS_ALL {
+                break;
+            }
+        }
+    }
+    Ok(first)
+}

@@ -1,0 +1,205 @@
+//! What to do with a statement: its analysis joined with what the catalog knows and with the versions of its tables.
+//! Plans are kept by SQL text, so that a statement is analysed once.
+
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use moka::sync::Cache;
+
+use crate::analysis::{self, Dialect, Facts, Kind, SessionEffect, TransactionControl, Writes};
+use crate::catalog::{Gate, Survey, Widened};
+use crate::reason::{Reason, Refusal};
+use crate::stamp::{Cell, Stamp};
+use crate::versions::Versions;
+
+/// What is known of the database and of the sessions of a pool, until the schema changes.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub session: Arc<str>,
+    pub versions: Arc<Versions>,
+    pub gate: Gate,
+    /// Why nothing at all may be cached.
+    pub refusal: Option<Refusal>,
+    /// Taken before the database was looked at.
+    stamp: Stamp,
+}
+
+impl Known {
+    /// Joins a survey with the versions of its database and a stamp on the catalog taken before the survey.
+    pub fn new(survey: Survey, versions: Arc<Versions>, stamp: Stamp) -> Self {
+        Self { session: survey.session.into(), versions, gate: survey.gate, refusal: survey.refusal, stamp }
+    }
+
+    /// Whether the schema was not changed through this process since, and is not being changed.
+    pub fn holds(&self) -> bool {
+        self.stamp.holds()
+    }
+}
+
+/// What a statement changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub cells: Arc<[Arc<Cell>]>,
+    pub reason: Reason,
+    /// Whether it may change the schema.
+    pub schema: bool,
+}
+
+/// What to do with a statement.
+#[derive(Debug)]
+pub(crate) struct Plan<S> {
+    /// What was known when the plan was made; `None`: nothing. A plan made under anything else is made again.
+    pub known: Option<Arc<Known>>,
+    /// The statement in normal form.
+    pub statement: Arc<str>,
+    pub kind: Kind,
+    /// The cells its result rests on, or why the result is not kept.
+    pub reads: Result<Arc<[Arc<Cell>]>, Refusal>,
+    /// What it changes, if it may change anything.
+    pub change: Option<Change>,
+    pub session: SessionEffect,
+    pub transaction: Option<TransactionControl>,
+    /// Whether a bound text may become the current time.
+    pub clock_by_argument: bool,
+    /// The columns of its last result.
+    shape: Mutex<Option<Arc<S>>>,
+    /// Results in a row that turned out not to be replayable.
+    unfaithful: AtomicU8,
+}
+
+impl<S> Plan<S> {
+    /// A plan under what is known of the database.
+    fn new(sql: &str, dialect: Dialect, known: &Arc<Known>) -> Self {
+        let facts = analysis::analyze(sql, dialect);
+        let versions = &known.versions;
+        let reads = match facts.refusals.first() {
+            Some(refusal) => Err(refusal.clone()),
+            None if !facts.cacheable() => Err(Refusal::new(Reason::NotARead, "it is not a plain read")),
+            None => known.gate.reads(&facts).map(|tables| versions.read_cells(tables.iter().map(|t| &*t.0))),
+        };
+        let change = match known.gate.writes(&facts) {
+            // A transaction that ends here may publish what was written before, by whomever.
+            _ if facts.transaction.is_some() => {
+                Some(Change { cells: versions.everything(), reason: Reason::OpaqueStatement, schema: true })
+            }
+            None => None,
+            Some(Widened::Tables(tables)) => {
+                let cells = versions.write_cells(tables.iter().map(|t| &*t.0));
+                Some(Change { cells, reason: Reason::Write, schema: false })
+            }
+            Some(Widened::Everything(reason)) => {
+                let schema = !keeps_schema(&facts);
+                let cells = if schema { versions.everything() } else { versions.all_tables() };
+                Some(Change { cells, reason, schema })
+            }
+        };
+        Self::with(facts, Some(known.clone()), reads, change)
+    }
+
+    /// A plan under nothing: no read is kept, and every write may change every table of `databases`.
+    pub fn blind(sql: &str, dialect: Dialect, databases: &[Arc<Versions>]) -> Self {
+        let facts = analysis::analyze(sql, dialect);
+        let sentence = "the database was not looked at yet, or its schema is being changed";
+        let change = (facts.writes != Writes::Nothing || facts.transaction.is_some()).then(|| {
+            let schema = !keeps_schema(&facts);
+            let cells = databases.iter().flat_map(|versions| {
+                if schema { versions.everything().to_vec() } else { versions.all_tables().to_vec() }
+            });
+            Change { cells: cells.collect(), reason: Reason::OpaqueStatement, schema }
+        });
+        Self::with(facts, None, Err(Refusal::new(Reason::SessionUnseen, sentence)), change)
+    }
+
+    fn with(
+        facts: Facts,
+        known: Option<Arc<Known>>,
+        reads: Result<Arc<[Arc<Cell>]>, Refusal>,
+        change: Option<Change>,
+    ) -> Self {
+        Self {
+            known,
+            statement: facts.normal_form.into(),
+            kind: facts.kind,
+            reads,
+            change,
+            session: facts.session,
+            transaction: facts.transaction,
+            clock_by_argument: facts.clock_by_argument,
+            shape: Mutex::default(),
+            unfaithful: AtomicU8::new(0),
+        }
+    }
+
+    /// Whether the statement has to be run as a write.
+    pub fn changes_something(&self) -> bool {
+        self.change.is_some() || self.session != SessionEffect::Keeps
+    }
+
+    /// The columns of the last result.
+    pub fn shape(&self) -> Option<Arc<S>> {
+        self.shape.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers the columns of a result that could be kept.
+    pub fn set_shape(&self, shape: &Arc<S>) {
+        self.unfaithful.store(0, Relaxed);
+        let mut last = self.shape.lock().unwrap_or_else(PoisonError::into_inner);
+        if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, shape)) {
+            *last = Some(shape.clone());
+        }
+    }
+
+    /// Whether what the plan was made under still holds.
+    pub fn holds(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.holds())
+    }
+
+    /// Whether results of this statement have proved not to be replayable.
+    pub fn is_unfaithful(&self) -> bool {
+        self.unfaithful.load(Relaxed) >= UNFAITHFUL_AT_LAST
+    }
+
+    /// Counts a result that could not be kept for what it is.
+    pub fn count_unfaithful(&self) {
+        let _ = self.unfaithful.fetch_update(Relaxed, Relaxed, |n| n.checked_add(1));
+    }
+}
+
+/// Whether a statement can be trusted to leave the schema alone: it names the tables it writes, and no code that it runs
+/// is unknown.
+fn keeps_schema(facts: &Facts) -> bool {
+    !facts.schema_change && facts.transaction.is_none() && matches!(facts.writes, Writes::Tables(_))
+}
+
+/// After that many results in a row that could not be kept, it is not tried again.
+const UNFAITHFUL_AT_LAST: u8 = 8;
+
+/// The plans of one pool, by SQL text.
+pub(crate) struct Plans<S> {
+    plans: Cache<Arc<str>, Arc<Plan<S>>, foldhash::fast::RandomState>,
+}
+
+/// Bytes that plans may take: some thousand statements.
+const MAX_BYTES: u64 = 16 << 20;
+
+impl<S: Send + Sync + 'static> Plans<S> {
+    pub fn new() -> Self {
+        let plans = Cache::builder()
+            .max_capacity(MAX_BYTES)
+            .weigher(|sql: &Arc<str>, _| u32::try_from(2 * sql.len() + 1024).unwrap_or(u32::MAX))
+            .build_with_hasher(Default::default());
+        Self { plans }
+    }
+
+    /// The plan for a statement, under what is known now.
+    pub fn get(&self, sql: &str, dialect: Dialect, known: &Arc<Known>) -> Arc<Plan<S>> {
+        if let Some(plan) = self.plans.get(sql)
+            && plan.known.as_ref().is_some_and(|under| Arc::ptr_eq(under, known))
+        {
+            return plan;
+        }
+        let plan = Arc::new(Plan::new(sql, dialect, known));
+        self.plans.insert(sql.into(), plan.clone());
+        plan
+    }
+}

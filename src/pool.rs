@@ -1,0 +1,396 @@
+//! The pool.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use sqlx::pool::{CloseEvent, PoolOptions};
+use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
+
+use crate::backend::{Backend, Item, Options, Request};
+use crate::connection::{CachedConnection, first_row};
+use crate::inner::Inner;
+use crate::observe::Stats;
+use crate::policy::Policy;
+use crate::read::{self, Answer, View};
+use crate::reason::Reason;
+use crate::transaction::Transaction;
+use crate::versions::Mark;
+use crate::write;
+
+/// A [`CachedPool`] for PostgreSQL.
+#[cfg(feature = "postgres")]
+pub type PgPool = CachedPool<sqlx::Postgres>;
+
+/// A [`CachedPool`] for SQLite.
+#[cfg(feature = "sqlite")]
+pub type SqlitePool = CachedPool<sqlx::Sqlite>;
+
+/// A pool of connections that answers reads from memory where it can prove the answer right.
+///
+/// It takes the place of [`sqlx::Pool`]: `&pool` is an [`sqlx::Executor`], so every query, macro and mapper works on it
+/// unchanged. Cheap to clone; all clones share connections and cache.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] {
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let pool = larder::SqlitePool::connect("sqlite::memory:").await?;
+/// sqlx::query("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)").execute(&pool).await?;
+/// sqlx::query("INSERT INTO users (name) VALUES ($1)").bind("Ada").execute(&pool).await?;
+/// let name: String = sqlx::query_scalar("SELECT name FROM users WHERE id = $1").bind(1).fetch_one(&pool).await?;
+/// assert_eq!(name, "Ada");
+/// # Ok::<_, sqlx::Error>(()) }).unwrap(); }
+/// ```
+pub struct CachedPool<DB: Backend> {
+    inner: Arc<Inner<DB>>,
+    view: View,
+}
+
+/// What the user says about the connections of a pool that he brings along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sessions {
+    /// All connections look alike: no hook of the pool gives some of them another role, schema, tenant or setting than
+    /// others. Only then may one connection's results answer another's queries.
+    Uniform,
+}
+
+impl<DB: Backend> CachedPool<DB> {
+    /// Connects, and looks at the database.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::connect`].
+    pub async fn connect(url: &str) -> Result<Self, sqlx::Error> {
+        Self::builder(sqlx::Pool::connect(url).await?, Sessions::Uniform).build().await
+    }
+
+    /// Connects with options.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::connect_with`].
+    pub async fn connect_with(options: Options<DB>) -> Result<Self, sqlx::Error> {
+        Self::builder(sqlx::Pool::connect_with(options).await?, Sessions::Uniform).build().await
+    }
+
+    /// Makes a pool that connects when it is first used. Until then, and until the database was looked at, which the
+    /// first query sets going, nothing is cached.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::connect_lazy`]: the URL cannot be parsed.
+    pub fn connect_lazy(url: &str) -> Result<Self, sqlx::Error> {
+        Ok(Self::builder(sqlx::Pool::connect_lazy(url)?, Sessions::Uniform).build_lazy())
+    }
+
+    /// Makes a pool that connects when it is first used, with options. See [`CachedPool::connect_lazy`].
+    pub fn connect_lazy_with(options: Options<DB>) -> Self {
+        Self::builder(sqlx::Pool::connect_lazy_with(options), Sessions::Uniform).build_lazy()
+    }
+
+    /// Begins to build a pool over one that is there already.
+    pub fn builder(pool: sqlx::Pool<DB>, sessions: Sessions) -> Builder<DB> {
+        let Sessions::Uniform = sessions;
+        Builder { pool, policy: Policy::default(), sole_writer: false, ttl: None }
+    }
+
+    /// The sqlx pool. What is written through it is not seen: use it for what the cache must not know of, or call
+    /// [`CachedPool::invalidate`] afterwards.
+    pub fn inner(&self) -> &sqlx::Pool<DB> {
+        &self.inner.pool
+    }
+
+    /// The same pool, but reads go to the database and what they find replaces what was kept.
+    pub fn fresh(&self) -> Self {
+        Self { inner: self.inner.clone(), view: View { fresh: true, ..self.view.clone() } }
+    }
+
+    /// The same pool, sharing results only with queries of the same scope.
+    pub fn scoped(&self, scope: impl Into<Arc<str>>) -> Self {
+        Self { inner: self.inner.clone(), view: View { scope: Some(scope.into()), ..self.view.clone() } }
+    }
+
+    /// Drops what rests on these tables: what was written to them in a way that this process did not see is seen from now
+    /// on. Names are as in SQL: `users`, `shop.users`, `"Users"`. A name that does not stand for a plain table drops
+    /// everything.
+    pub fn invalidate<T: AsRef<str>>(&self, tables: impl IntoIterator<Item = T>) {
+        let known = self.inner.known();
+        for name in tables {
+            let name = name.as_ref();
+            let table = known.as_ref().and_then(|known| Some((known, known.gate.table(name)?)));
+            let cells = match table {
+                Some((known, table)) => known.versions.write_cells([&*table.0]),
+                None => self.inner.everything(),
+            };
+            self.inner.counters.invalidation(Reason::Manual, name);
+            Mark::arm(cells).finish();
+        }
+    }
+
+    /// Drops everything, and looks at the schema anew before anything is cached again. To be called after a migration
+    /// that did not run through this pool.
+    pub fn clear(&self) {
+        self.inner.counters.invalidation(Reason::Manual, "everything");
+        Mark::arm(self.inner.everything()).finish();
+        self.inner.memory.clear();
+    }
+
+    /// What this pool did so far.
+    pub fn stats(&self) -> Stats {
+        self.inner.memory.settle();
+        self.inner.counters.snapshot(self.inner.memory.size())
+    }
+
+    /// Takes a connection from the pool.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::acquire`].
+    pub async fn acquire(&self) -> Result<CachedConnection<DB>, sqlx::Error> {
+        Ok(CachedConnection::new(self.inner.clone(), self.inner.pool.acquire().await?))
+    }
+
+    /// Takes a connection from the pool if one is idle.
+    pub fn try_acquire(&self) -> Option<CachedConnection<DB>> {
+        Some(CachedConnection::new(self.inner.clone(), self.inner.pool.try_acquire()?))
+    }
+
+    /// Begins a transaction on a connection of its own.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::begin`].
+    pub async fn begin(&self) -> Result<Transaction<'static, DB>, sqlx::Error> {
+        Transaction::begin_owned(self.acquire().await?, None).await
+    }
+
+    /// Begins a transaction if a connection is idle.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::try_begin`].
+    pub async fn try_begin(&self) -> Result<Option<Transaction<'static, DB>>, sqlx::Error> {
+        match self.try_acquire() {
+            Some(connection) => Transaction::begin_owned(connection, None).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Begins a transaction with a statement of your own, such as `BEGIN ISOLATION LEVEL SERIALIZABLE`.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::begin_with`].
+    pub async fn begin_with(&self, statement: impl SqlSafeStr) -> Result<Transaction<'static, DB>, sqlx::Error> {
+        Transaction::begin_owned(self.acquire().await?, Some(statement.into_sql_str())).await
+    }
+
+    /// Closes all connections. What is cached is no longer given out.
+    pub async fn close(&self) {
+        self.inner.pool.close().await;
+        self.inner.memory.clear();
+    }
+
+    /// Whether [`CachedPool::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.inner.pool.is_closed()
+    }
+
+    /// Resolves when the pool is closed.
+    pub fn close_event(&self) -> CloseEvent {
+        self.inner.pool.close_event()
+    }
+
+    /// Connections there are, idle ones included.
+    pub fn size(&self) -> u32 {
+        self.inner.pool.size()
+    }
+
+    /// Connections that are idle.
+    pub fn num_idle(&self) -> usize {
+        self.inner.pool.num_idle()
+    }
+
+    /// The options of the pool.
+    pub fn options(&self) -> &PoolOptions<DB> {
+        self.inner.pool.options()
+    }
+
+    /// The options that connections are made with.
+    pub fn connect_options(&self) -> Arc<Options<DB>> {
+        self.inner.pool.connect_options()
+    }
+
+    /// Changes the options that new connections are made with, such as a password that was rotated. Nothing is cached
+    /// any more if they change more than that: connections would differ from each other.
+    pub fn set_connect_options(&self, options: Options<DB>) {
+        if !DB::same_sessions(&self.inner.pool.connect_options(), &options) {
+            self.inner
+                .turn_off(Reason::SessionChanged, "new connections are made with other options than those there are");
+        }
+        self.inner.pool.set_connect_options(options);
+        self.clear();
+    }
+
+    /// Sends a request on its way.
+    async fn answer(&self, request: Request<DB>) -> Result<Answer<DB>, sqlx::Error> {
+        let inner = &self.inner;
+        if inner.pool.is_closed() {
+            return Ok(Answer::Direct(request));
+        }
+        let plan = inner.plan_to_run(request.sql.as_str()).await;
+        if plan.changes_something() {
+            return Ok(Answer::Stream(write::write(inner, plan, request).await?));
+        }
+        read::read(inner, &self.view, plan, request).await
+    }
+}
+
+/// Builds a [`CachedPool`] over an sqlx pool.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct Builder<DB: Backend> {
+    pool: sqlx::Pool<DB>,
+    policy: Policy,
+    sole_writer: bool,
+    ttl: Option<Duration>,
+}
+
+impl<DB: Backend> Builder<DB> {
+    /// How long a result may be given out after its query was begun; 10 seconds by default, and without end for a
+    /// [`Builder::sole_writer`]. Writes through a pool of this process are seen at once; those of others after this time.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Says that nobody but the pools of this process ever writes to the database, so that results are good until one of
+    /// them writes.
+    pub fn sole_writer(mut self) -> Self {
+        self.sole_writer = true;
+        self
+    }
+
+    /// Most bytes of memory that results may take; 64 MiB by default.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.policy.max_bytes = bytes;
+        self
+    }
+
+    /// Most bytes of one result; 1 MiB by default. A larger one is streamed through and not kept.
+    pub fn max_entry_bytes(mut self, bytes: usize) -> Self {
+        self.policy.max_entry_bytes = bytes;
+        self
+    }
+
+    /// Looks at the database, and builds the pool.
+    ///
+    /// A database that cannot be understood makes a pool that works and caches nothing; [`CachedPool::stats`] and the log
+    /// say why.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::acquire`].
+    pub async fn build(self) -> Result<CachedPool<DB>, sqlx::Error> {
+        let pool = self.build_lazy();
+        pool.inner.learn().await?;
+        Ok(pool)
+    }
+
+    /// Builds the pool without connecting. See [`CachedPool::connect_lazy`].
+    pub fn build_lazy(self) -> CachedPool<DB> {
+        let ttl = match (self.ttl, self.sole_writer) {
+            (Some(ttl), _) => Some(ttl),
+            (None, true) => None,
+            (None, false) => Some(Policy::DEFAULT_TTL),
+        };
+        let inner = Inner::new(self.pool, Policy { ttl, ..self.policy });
+        CachedPool { inner, view: View::default() }
+    }
+}
+
+impl<DB: Backend> Clone for CachedPool<DB> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), view: self.view.clone() }
+    }
+}
+
+impl<DB: Backend> fmt::Debug for CachedPool<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedPool")
+            .field("pool", &self.inner.pool)
+            .field("scope", &self.view.scope)
+            .field("off", &self.inner.off().map(|refusal| &refusal.sentence))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
+    type Database = DB;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Item<DB>, sqlx::Error>>
+    where
+        E: 'q + Execute<'q, DB>,
+    {
+        let pool = self.clone();
+        let request = Request::take(query);
+        stream::once(async move {
+            Ok::<_, sqlx::Error>(match pool.answer(request?).await? {
+                Answer::Rows(rows) => rows.into_stream(),
+                Answer::Stream(items) => items,
+                Answer::Direct(request) => DB::through_pool(&pool.inner.pool, request),
+            })
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Vec<DB::Row>, sqlx::Error>>
+    where
+        E: 'q + Execute<'q, DB>,
+    {
+        let pool = self.clone();
+        let request = Request::take(query);
+        Box::pin(async move {
+            let items = match pool.answer(request?).await? {
+                Answer::Rows(rows) => return rows.end.map(|_| rows.rows),
+                Answer::Stream(items) => items,
+                Answer::Direct(request) => DB::through_pool(&pool.inner.pool, request),
+            };
+            items.try_filter_map(async |item| Ok(item.right())).try_collect().await
+        })
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, sqlx::Error>>
+    where
+        E: 'q + Execute<'q, DB>,
+    {
+        let pool = self.clone();
+        let request = Request::take(query);
+        Box::pin(async move {
+            match pool.answer(request?).await? {
+                Answer::Rows(mut rows) => {
+                    let first = (!rows.rows.is_empty()).then(|| rows.rows.swap_remove(0));
+                    match rows.end {
+                        Err(error) if DB::OPTIONAL_READS_ALL || first.is_none() => Err(error),
+                        _ => Ok(first),
+                    }
+                }
+                Answer::Stream(items) => first_row::<DB>(items).await,
+                Answer::Direct(request) => DB::fetch_optional(&mut *pool.inner.pool.acquire().await?, request).await,
+            }
+        })
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [<DB as Database>::TypeInfo],
+    ) -> BoxFuture<'e, Result<<DB as Database>::Statement, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        let pool = self.inner.pool.clone();
+        Box::pin(async move { DB::prepare_with(&mut *pool.acquire().await?, sql, parameters).await })
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<DB>, sqlx::Error>> {
+        let pool = self.inner.pool.clone();
+        Box::pin(async move { DB::describe(&mut *pool.acquire().await?, sql).await })
+    }
+}

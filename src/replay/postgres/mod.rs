@@ -1,0 +1,165 @@
+//! Real `PgRow`s out of kept bytes, from connections of sqlx whose server is this process.
+//!
+//! In: rows of a result just loaded and the connection they came from; later the bytes. Out: rows with the original columns.
+//! It never keeps values in text format, and never a result whose prepared statement it cannot see.
+//!
+//! Rows get their columns from a prepared statement, and a statement can be handed to any connection through
+//! `Execute::statement()`. So the statement of the application's own connection is kept, and a replay connection that runs
+//! it needs to receive values only: types known to the database alone (enums, composites) come out as they were.
+//!
+//! On Linux and macOS the connections run over Unix sockets in a private folder. Elsewhere replay is off, and queries go
+//! to the database.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::postgres::{PgColumn, PgConnection, PgRow, PgStatement, PgValueFormat};
+use sqlx::{AssertSqlSafe, Column, Connection, Executor, Postgres, Row, SqlSafeStr, SqlStr, Statement, ValueRef};
+
+use super::{Replay, Replayed, Unfaithful, cells};
+use crate::entry::Stored;
+
+mod arguments;
+#[cfg(unix)]
+mod link;
+#[cfg(unix)]
+mod links;
+#[cfg(not(unix))]
+#[path = "no_links.rs"]
+mod links;
+#[cfg(unix)]
+mod self_test;
+#[cfg(all(test, unix))]
+mod tests;
+#[cfg(unix)]
+mod wire;
+
+use links::Links;
+
+/// Replay for Postgres.
+pub struct PostgresReplay {
+    links: Links,
+}
+
+/// The prepared statement a result came from: columns, by name and by position, and parameters.
+#[derive(Debug)]
+#[cfg_attr(not(unix), allow(dead_code))]
+pub struct Shape {
+    /// Tells replay connections whether they have seen this shape. Never used twice in a process.
+    id: u64,
+    /// What the statement is called on replay connections, in place of its text.
+    tag: SqlStr,
+    statement: PgStatement,
+}
+
+impl Shape {
+    fn new(statement: PgStatement) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, tag: tag(id), statement }
+    }
+
+    fn columns(&self) -> usize {
+        self.statement.columns().len()
+    }
+
+    /// Whether another statement has the same columns and parameters, down to the variants of enums.
+    fn fits(&self, other: &PgStatement) -> bool {
+        let mine = &self.statement;
+        std::ptr::eq(mine.columns(), other.columns())
+            || (mine.columns().len() == other.columns().len()
+                && mine.columns().iter().zip(other.columns()).all(|(mine, other)| same_column(mine, other))
+                && format!("{:?}", mine.parameters()) == format!("{:?}", other.parameters()))
+    }
+}
+
+/// Equality of type infos is lenient; their `Debug` is not, but prints names without quotes.
+fn same_column(one: &PgColumn, other: &PgColumn) -> bool {
+    one.ordinal() == other.ordinal() && one.name() == other.name() && format!("{one:?}") == format!("{other:?}")
+}
+
+fn tag(id: u64) -> SqlStr {
+    AssertSqlSafe(Arc::<str>::from(format!("s{id}"))).into_sql_str()
+}
+
+impl Replay<Postgres> for PostgresReplay {
+    type Shape = Shape;
+
+    async fn start() -> Result<Self, Unfaithful> {
+        Ok(Self { links: Links::start().await? })
+    }
+
+    fn row_bytes(row: &PgRow) -> usize {
+        (0..row.len())
+            .map(|i| match row.try_get_raw(i) {
+                Ok(value) if !value.is_null() => cells::LENGTH + value.as_bytes().map_or(0, <[u8]>::len),
+                _ => cells::LENGTH,
+            })
+            .sum()
+    }
+
+    async fn store(
+        &self,
+        connection: &mut PgConnection,
+        sql: &SqlStr,
+        arguments: &str,
+        rows: &[PgRow],
+        previous: Option<&Arc<Shape>>,
+    ) -> Result<Stored<Shape>, Unfaithful> {
+        let statement = statement_of(connection, sql).await?;
+        if !arguments::fit(arguments, &statement) {
+            return Err(Unfaithful::because("the arguments are not of the types the statement was prepared for"));
+        }
+        let bytes = encode(rows, &statement)?;
+        let shape = match previous {
+            Some(shape) if shape.fits(&statement) => Arc::clone(shape),
+            _ => Arc::new(Shape::new(statement)),
+        };
+        Ok(Stored { shape, bytes: bytes.into(), rows: rows.len() })
+    }
+
+    async fn replay(&self, stored: &Stored<Shape>) -> Result<Replayed<Postgres>, Unfaithful> {
+        self.links.replay(stored).await
+    }
+}
+
+/// The prepared statement that `connection` just executed for `sql`, without asking the server.
+async fn statement_of(connection: &mut PgConnection, sql: &SqlStr) -> Result<PgStatement, Unfaithful> {
+    let kept = connection.cached_statements_size();
+    if kept == 0 {
+        return Err(Unfaithful::because("the pool keeps no prepared statements"));
+    }
+    let statement = connection
+        .prepare(sql.clone())
+        .await
+        .map_err(|_| Unfaithful::because("the prepared statement is gone from the connection"))?;
+    if connection.cached_statements_size() != kept {
+        return Err(Unfaithful::because("the statement was not kept by the connection"));
+    }
+    Ok(statement)
+}
+
+fn encode(rows: &[PgRow], statement: &PgStatement) -> Result<Vec<u8>, Unfaithful> {
+    let columns = statement.columns();
+    if columns.is_empty() && !rows.is_empty() {
+        return Err(Unfaithful::because("the rows have no columns"));
+    }
+    if u16::try_from(columns.len()).is_err() {
+        return Err(Unfaithful::because("there are too many columns"));
+    }
+    // The same list in memory, not merely an equal one: then names are found alike, too, and one result is all there is.
+    if !rows.iter().all(|row| std::ptr::eq(row.columns(), columns)) {
+        return Err(Unfaithful::because("the rows are not those of the prepared statement"));
+    }
+    let mut bytes = Vec::with_capacity(rows.iter().map(PostgresReplay::row_bytes).sum());
+    for row in rows {
+        for i in 0..columns.len() {
+            let value = row.try_get_raw(i).map_err(|_| Unfaithful::because("a row lacks a column"))?;
+            if value.format() != PgValueFormat::Binary {
+                return Err(Unfaithful::because("the values are in text format"));
+            }
+            cells::push(&mut bytes, value.as_bytes().ok())?;
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,224 @@
+//! An open transaction.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use sqlx::SqlStr;
+use sqlx_core::transaction::TransactionManager;
+
+use crate::backend::Backend;
+use crate::connection::CachedConnection;
+
+/// An open transaction or savepoint, begun on a [`CachedPool`](crate::CachedPool), a [`CachedConnection`] or another
+/// transaction.
+///
+/// It reads from the database, and nothing it reads is kept. What it writes invalidates when it is committed: until
+/// then nobody else can see it. Rolled back or dropped, it invalidates nothing.
+///
+/// `&mut *tx` is an [`sqlx::Executor`]; `&mut tx` also coerces to a `&mut PgConnection` for helpers that want one, at the
+/// price described at [`CachedConnection`]: its commit then invalidates everything.
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct Transaction<'c, DB: Backend> {
+    /// `None` once it was committed or rolled back.
+    held: Option<Held<'c, DB>>,
+    /// Changes that were there before a savepoint.
+    before: usize,
+}
+
+enum Held<'c, DB: Backend> {
+    Owned(CachedConnection<DB>),
+    Borrowed(&'c mut CachedConnection<DB>),
+}
+
+impl<DB: Backend> Deref for Held<'_, DB> {
+    type Target = CachedConnection<DB>;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Held::Owned(connection) => connection,
+            Held::Borrowed(connection) => connection,
+        }
+    }
+}
+
+impl<DB: Backend> DerefMut for Held<'_, DB> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Held::Owned(connection) => connection,
+            Held::Borrowed(connection) => connection,
+        }
+    }
+}
+
+impl<'c, DB: Backend> Transaction<'c, DB> {
+    pub(crate) async fn begin_owned(
+        connection: CachedConnection<DB>,
+        statement: Option<SqlStr>,
+    ) -> Result<Transaction<'static, DB>, sqlx::Error> {
+        Transaction::begin_held(Held::Owned(connection), statement).await
+    }
+
+    pub(crate) async fn begin_on(
+        connection: &'c mut CachedConnection<DB>,
+        statement: Option<SqlStr>,
+    ) -> Result<Transaction<'c, DB>, sqlx::Error> {
+        Transaction::begin_held(Held::Borrowed(connection), statement).await
+    }
+
+    async fn begin_held(mut held: Held<'c, DB>, statement: Option<SqlStr>) -> Result<Self, sqlx::Error> {
+        let (connection, ledger) = held.parts();
+        ledger.settle(connection).await;
+        DB::TransactionManager::begin(connection, statement).await?;
+        let writes = ledger.transaction.get_or_insert_default();
+        writes.depth += 1;
+        let before = writes.changes.len();
+        Ok(Self { held: Some(held), before })
+    }
+
+    /// Begins a transaction within this one: a savepoint.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Connection::begin`].
+    pub async fn begin(&mut self) -> Result<Transaction<'_, DB>, sqlx::Error> {
+        Transaction::begin_on(self, None).await
+    }
+
+    /// Commits. It is seen through to its end even if this future is dropped.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Transaction::commit`]; the transaction is then rolled back.
+    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        match self.held.take().expect(OPEN) {
+            Held::Owned(mut connection) if connection.wrote() => {
+                let (inner, schema) = (connection.ledger.inner.clone(), connection.may_change_schema());
+                let committing = tokio::spawn(async move { RollbackOnDrop(Some(&mut connection), 0).commit().await });
+                committing.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))?;
+                if schema {
+                    // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
+                    let _ = inner.learn().await;
+                }
+                Ok(())
+            }
+            mut held => {
+                // Should this future be dropped, the ledger keeps what was announced until the outcome is known.
+                RollbackOnDrop(Some(&mut *held), self.before).commit().await
+            }
+        }
+    }
+
+    /// Rolls back.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Transaction::rollback`].
+    pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        let before = self.before;
+        let connection = self.held.as_mut().expect(OPEN);
+        let (raw, ledger) = connection.parts();
+        ledger.settle(raw).await;
+        DB::TransactionManager::rollback(raw).await?;
+        connection.forget(before);
+        connection.parts().1.conclude(None);
+        self.held = None;
+        Ok(())
+    }
+}
+
+const OPEN: &str = "the transaction is open until it is committed or rolled back";
+
+/// Rolls back unless it was defused, as sqlx does for a transaction whose commit failed or was dropped.
+struct RollbackOnDrop<'h, DB: Backend>(Option<&'h mut CachedConnection<DB>>, usize);
+
+impl<DB: Backend> RollbackOnDrop<'_, DB> {
+    async fn commit(mut self) -> Result<(), sqlx::Error> {
+        if let Some(connection) = &mut self.0 {
+            connection.try_commit().await?;
+        }
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl<DB: Backend> Drop for RollbackOnDrop<'_, DB> {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.start_rollback(self.1);
+        }
+    }
+}
+
+impl<DB: Backend> CachedConnection<DB> {
+    /// Whether the open transaction has anything to announce.
+    fn wrote(&self) -> bool {
+        let writes = self.ledger.transaction.as_ref();
+        writes.is_some_and(|writes| !writes.changes.is_empty() || writes.everything.is_some())
+    }
+
+    fn may_change_schema(&self) -> bool {
+        let writes = self.ledger.transaction.as_ref();
+        writes.is_some_and(|writes| writes.changes.iter().any(|change| change.schema))
+    }
+
+    async fn try_commit(&mut self) -> Result<(), sqlx::Error> {
+        let (raw, ledger) = self.parts();
+        ledger.settle(raw).await;
+        let savepoint = ledger.transaction.as_ref().is_some_and(|writes| writes.depth > 1);
+        if !savepoint {
+            ledger.begin_commit();
+        }
+        let committed = DB::TransactionManager::commit(raw).await;
+        ledger.conclude(committed.as_ref().err());
+        if let (Ok(()), Some(writes)) = (&committed, &mut ledger.transaction) {
+            writes.depth -= 1;
+        }
+        committed
+    }
+
+    /// Forgets what was written since there were `before` changes.
+    fn forget(&mut self, before: usize) {
+        let (_, ledger) = self.parts();
+        match &mut ledger.transaction {
+            Some(writes) if writes.depth > 1 => {
+                writes.changes.truncate(before);
+                writes.depth -= 1;
+            }
+            transaction => {
+                if let Some(reason) = transaction.take().and_then(|writes| writes.everything) {
+                    ledger.begin_unseen(reason);
+                }
+            }
+        }
+    }
+
+    fn start_rollback(&mut self, before: usize) {
+        DB::TransactionManager::start_rollback(self.parts().0);
+        self.forget(before);
+    }
+}
+
+impl<DB: Backend> Drop for Transaction<'_, DB> {
+    fn drop(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.start_rollback(self.before);
+        }
+    }
+}
+
+impl<DB: Backend> Deref for Transaction<'_, DB> {
+    type Target = CachedConnection<DB>;
+
+    fn deref(&self) -> &Self::Target {
+        self.held.as_ref().expect(OPEN)
+    }
+}
+
+impl<DB: Backend> DerefMut for Transaction<'_, DB> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.held.as_mut().expect(OPEN)
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Transaction<'_, DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! The journey of a write: plan, arm, database, finish.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use sqlx::pool::PoolConnection;
+use tokio::sync::mpsc;
+
+use crate::analysis::SessionEffect;
+use crate::backend::{Driver, Item, Request};
+use crate::inner::{Inner, Shape};
+use crate::plan::{Change, Known, Plan};
+use crate::reason::Reason;
+use crate::versions::Mark;
+
+/// A write that was announced and is not over.
+#[derive(Debug)]
+#[must_use = "what it may change stays in flight until it is concluded"]
+pub(crate) struct Armed {
+    mark: Mark,
+    /// What was known when it was armed; `None` where everything was armed anyway.
+    known: Option<Arc<Known>>,
+}
+
+impl Armed {
+    /// Announces the changes of a statement or of a transaction.
+    pub fn changes<'p, DB: Driver>(
+        inner: &Inner<DB>,
+        known: Option<&Arc<Known>>,
+        changes: impl IntoIterator<Item = &'p Change>,
+        reason: Reason,
+    ) -> Self {
+        let mut mark = Mark::default();
+        for change in changes {
+            inner.counters.invalidation(if reason == Reason::Write { change.reason } else { reason }, "tables");
+            mark.extend(change.cells.clone());
+        }
+        // Armed before this look: a schema change that begins after it finds the mark and is found by `finish`.
+        let known = known.filter(|known| known.holds()).cloned();
+        if known.is_none() {
+            mark.extend(inner.all_tables());
+        }
+        Self { mark, known }
+    }
+
+    /// Announces that anything may change.
+    pub fn everything<DB: Driver>(inner: &Inner<DB>, reason: Reason) -> Self {
+        inner.counters.invalidation(reason, "everything");
+        Self { mark: Mark::arm(inner.everything()), known: None }
+    }
+
+    /// The outcome is definite.
+    pub fn finish(mut self) {
+        if let Some(known) = self.known.take_if(|known| !known.holds()) {
+            // The schema was changed meanwhile: the write may have fired a trigger that was not there when it was armed.
+            self.mark.extend(known.versions.everything());
+        }
+        self.mark.finish();
+    }
+
+    /// Finishes now if the outcome is definite, else once the server is known to be done with it.
+    pub fn conclude<DB: Driver>(self, inner: &Arc<Inner<DB>>, failure: Option<&sqlx::Error>) {
+        match failure {
+            Some(error) if !DB::is_definite(error) => {
+                tracing::warn!(target: "larder::write", %error, "the outcome of a write is unknown; what it may have changed is not cached until the server is done with it");
+                let inner = inner.clone();
+                tokio::spawn(async move {
+                    DB::settled(&inner.pool).await;
+                    self.finish();
+                });
+            }
+            _ => self.finish(),
+        }
+    }
+}
+
+/// Runs a statement that may change something, in a task that owns its connection: it goes on when its caller is gone,
+/// as it does on the server.
+pub(crate) async fn write<DB: Driver>(
+    inner: &Arc<Inner<DB>>,
+    plan: Arc<Plan<Shape<DB>>>,
+    request: Request<DB>,
+) -> Result<BoxStream<'static, Result<Item<DB>, sqlx::Error>>, sqlx::Error> {
+    if plan.session == SessionEffect::Changes {
+        inner.turn_off(
+            Reason::SessionChanged,
+            "a statement through the pool changed the settings of one of its sessions",
+        );
+    }
+    let connection = inner.pool.acquire().await?;
+    let (send, mut receive) = mpsc::channel(64);
+    tokio::spawn(run(inner.clone(), plan, request, connection, send));
+    Ok(stream::poll_fn(move |context| receive.poll_recv(context)).boxed())
+}
+
+async fn run<DB: Driver>(
+    inner: Arc<Inner<DB>>,
+    plan: Arc<Plan<Shape<DB>>>,
+    request: Request<DB>,
+    mut connection: PoolConnection<DB>,
+    send: mpsc::Sender<Result<Item<DB>, sqlx::Error>>,
+) {
+    let armed = Armed::changes(&inner, plan.known.as_ref(), &plan.change, Reason::Write);
+    let mut failure = None;
+    let mut items = DB::fetch_many(&mut connection, request);
+    while let Some(item) = items.next().await {
+        match item {
+            // The caller may be gone; the statement is run to its end all the same.
+            Ok(item) => drop(send.send(Ok(item)).await),
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    drop(items);
+    if plan.session == SessionEffect::MayChange {
+        inner.verify_session(&mut connection).await;
+    }
+    armed.conclude(&inner, failure.as_ref());
+    drop(connection);
+    match failure {
+        Some(error) => drop(send.send(Err(error)).await),
+        // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
+        None if plan.change.as_ref().is_some_and(|change| change.schema) => drop(inner.learn().await),
+        None => {}
+    }
+}

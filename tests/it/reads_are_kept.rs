@@ -1,0 +1,27 @@
+//! A read that was answered once is answered from memory until something it rests on is written.
+
+use crate::on_both;
+
+on_both! {
+    async fn a_second_read_is_a_hit(pool) {
+        sqlx::query("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)").execute(&pool).await.unwrap();
+        sqlx::query("INSERT INTO users VALUES (1, 'Ada'), (2, 'Grace')").execute(&pool).await.unwrap();
+        let name = || sqlx::query_scalar::<_, String>("SELECT name FROM users WHERE id = $1").bind(1_i32);
+        assert_eq!(name().fetch_one(&pool).await.unwrap(), "Ada");
+        assert_eq!(name().fetch_one(&pool).await.unwrap(), "Ada");
+        eprintln!("{}", pool.stats());
+        assert_eq!(pool.stats().hits, 1);
+        sqlx::query("UPDATE users SET name = $1 WHERE id = 1").bind("Lovelace").execute(&pool).await.unwrap();
+        assert_eq!(name().fetch_one(&pool).await.unwrap(), "Lovelace");
+        assert_eq!(name().fetch_one(&pool).await.unwrap(), "Lovelace");
+        eprintln!("{}", pool.stats());
+        assert_eq!(pool.stats().hits, 2);
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("UPDATE users SET name = $1 WHERE id = 1").bind("X").execute(&mut *tx).await.unwrap();
+        assert_eq!(name().fetch_one(&mut *tx).await.unwrap(), "X");
+        assert_eq!(name().fetch_one(&pool).await.unwrap(), "Lovelace");
+        tx.commit().await.unwrap();
+        assert_eq!(name().fetch_one(&pool).await.unwrap(), "X");
+        eprintln!("{}", pool.stats());
+    }
+}
