@@ -123,9 +123,11 @@ impl Report {
         );
         let speedup = if self.speedup() >= 1.0 { good } else { plain };
         text += &format!(
-            "{speedup}{:.1} times{speedup:#} as many reads per second through Larder.\n\
+            "{speedup}{:.1} times{speedup:#} as many reads per second through Larder; {} of {} needed no query.\n\
              {} answers compared with the database's own, {verdict}{} wrong{verdict:#}.",
             self.speedup(),
+            grouped(self.hits()),
+            grouped(cached.len()),
             grouped(self.checked),
             grouped(self.mismatches),
         );
