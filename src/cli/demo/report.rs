@@ -89,7 +89,7 @@ impl Report {
         table.set_header(headings.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
         for (at, column) in table.column_iter_mut().enumerate() {
             // 80 columns must do, also for millions of reads.
-            column.set_padding((0, 2));
+            column.set_padding((0, if at + 1 < headings.len() { 2 } else { 0 }));
             if at >= 2 {
                 column.set_cell_alignment(CellAlignment::Right);
             }
