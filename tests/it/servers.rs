@@ -322,7 +322,8 @@ impl Programs {
         command
     }
 
-    /// Makes the data folder. Nothing in it needs to outlive the machine, so that nothing waits for the disk.
+    /// Makes the data folder. Nothing in it needs to outlive the machine, so that nothing waits for the disk. What was
+    /// committed must outlive `kill`, though: `synchronous_commit` stays on, which hands each commit to the kernel.
     fn init(&self, folder: &Path) {
         let output = self
             .command("initdb")
@@ -335,7 +336,6 @@ impl Programs {
         assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
         let settings = "listen_addresses = '127.0.0.1'\n\
                         fsync = off\n\
-                        synchronous_commit = off\n\
                         full_page_writes = off\n\
                         max_connections = 200\n\
                         max_prepared_transactions = 20\n\
