@@ -21,14 +21,19 @@ pub(super) fn may_mean_the_present(text: &str) -> bool {
             return lower.contains('\\') || lower.contains('+') || has_clock_word(&lower) || lower.contains('!');
         }
         [b'e', b'\'', ..] => {
-            let escapes = lower.split('\\').skip(1).any(|after| after.starts_with(|c: char| c.is_ascii_digit() || c == 'x' || c == 'u'));
+            let escapes = lower
+                .split('\\')
+                .skip(1)
+                .any(|after| after.starts_with(|c: char| c.is_ascii_digit() || c == 'x' || c == 'u'));
             if escapes {
                 return true;
             }
             // The letter after a backslash is no letter of the text.
             return has_clock_word(&lower) || has_clock_word(&without_escapes(&lower));
         }
-        [b'$', ..] => lower.split_once('$').and_then(|(_, rest)| rest.split_once('$')).map_or(lower.as_str(), |(_, body)| body),
+        [b'$', ..] => {
+            lower.split_once('$').and_then(|(_, rest)| rest.split_once('$')).map_or(lower.as_str(), |(_, body)| body)
+        }
         _ => lower.trim_start_matches('n').trim_matches('\''),
     };
     if !has_clock_word(content) {
@@ -36,7 +41,9 @@ pub(super) fn may_mean_the_present(text: &str) -> bool {
     }
     let literal_of_many = content.trim_start().starts_with(['{', '[', '(', '"']);
     let foreign = |word: &str| {
-        word.len() > 5 && !CLOCK_WORDS.contains(&word) && !DATE_WORDS.split_ascii_whitespace().any(|known| known == word)
+        word.len() > 5
+            && !CLOCK_WORDS.contains(&word)
+            && !DATE_WORDS.split_ascii_whitespace().any(|known| known == word)
     };
     // A slash may belong to the name of a time zone, which may hold any word.
     literal_of_many || content.contains('/') || !words(content).any(foreign)

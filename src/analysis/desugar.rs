@@ -56,7 +56,9 @@ pub(super) fn syntax(tokens: Vec<TokenWithSpan>, dialect: Dialect) -> Vec<TokenW
             (Some(Keyword::KEY), Dialect::Postgres) if is(out.last(), Keyword::FOR) && is(next, Keyword::SHARE) => {}
             // MariaDB: a modifier, not a column.
             (Some(_), Dialect::MySql)
-                if is_spelled(token, "sql_cache") && is(out.last(), Keyword::SELECT) && next.is_some_and(begins_item) => {}
+                if is_spelled(token, "sql_cache")
+                    && is(out.last(), Keyword::SELECT)
+                    && next.is_some_and(begins_item) => {}
             // SQLite: `x IN t` is `x IN (SELECT * FROM t)`.
             (Some(Keyword::IN), Dialect::Sqlite) if next.is_some_and(|next| is_name(next, dialect)) => {
                 let length = relation_length(rest);
@@ -108,7 +110,15 @@ fn is_row(token: &Token) -> bool {
 fn makes_table(token: &Token) -> bool {
     matches!(
         word(token),
-        Some(Keyword::INTO | Keyword::TEMP | Keyword::TEMPORARY | Keyword::UNLOGGED | Keyword::LOCAL | Keyword::GLOBAL | Keyword::AS)
+        Some(
+            Keyword::INTO
+                | Keyword::TEMP
+                | Keyword::TEMPORARY
+                | Keyword::UNLOGGED
+                | Keyword::LOCAL
+                | Keyword::GLOBAL
+                | Keyword::AS
+        )
     ) || *token == Token::Period
 }
 
@@ -157,7 +167,9 @@ fn is_inheritance_mark(before: &[Token], next: Option<&Token>) -> bool {
     let after_from = matches!(leading.and_then(word), Some(Keyword::FROM | Keyword::JOIN | Keyword::UPDATE));
     let ends = match next {
         None | Some(Token::RParen | Token::Comma | Token::SemiColon) => true,
-        Some(token) => matches!(token, Token::Word(word) if word.quote_style.is_none() && is_reserved(&word.value, Dialect::Postgres)),
+        Some(token) => {
+            matches!(token, Token::Word(word) if word.quote_style.is_none() && is_reserved(&word.value, Dialect::Postgres))
+        }
     };
     after_from && ends
 }

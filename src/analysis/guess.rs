@@ -82,9 +82,11 @@ pub(super) fn calls_unknown(tokens: &[Token<'_>], dialect: Dialect) -> bool {
         }
         // `INSERT INTO t (a, b)`, `WITH t (a) AS`, `FROM t AS u (a)`, `REFERENCES t (a)`: a list of columns.
         let before = end.checked_sub(name.parts().len() * 2).and_then(|at| tokens.get(at));
-        let is_list = before.is_some_and(|token| token.is_any(&["into", "as", "references", "recursive", "table", "on", "type"]));
+        let is_list =
+            before.is_some_and(|token| token.is_any(&["into", "as", "references", "recursive", "table", "on", "type"]));
         let [parts @ .., last] = name.parts() else { return false };
-        let is_syntax = parts.is_empty() && BEFORE_BRACKET.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(last));
+        let is_syntax =
+            parts.is_empty() && BEFORE_BRACKET.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(last));
         !is_list && !is_syntax && functions::classify(name.parts(), 1, dialect) == Class::Unknown
     })
 }

@@ -39,7 +39,11 @@ pub(super) fn mentioned<'a>(tokens: &[Token<'a>], dialect: Dialect) -> Vec<&'a s
             ("in", false) => &["="],
             ("in", true) => &["<>", "="],
             // DISTINCT, USING, simple CASE, NULLIF and set operations compare; so do sorts and groups.
-            ("distinct" | "using" | "natural" | "case" | "nullif" | "union" | "intersect" | "except" | "group" | "partition", _) => &["="],
+            (
+                "distinct" | "using" | "natural" | "case" | "nullif" | "union" | "intersect" | "except" | "group"
+                | "partition",
+                _,
+            ) => &["="],
             ("greatest" | "least" | "order", _) => &["<", ">", "="],
             _ => &[],
         };

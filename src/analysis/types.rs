@@ -82,7 +82,8 @@ pub(super) fn classify(data_type: &DataType, dialect: Dialect) -> TypeClass {
 fn by_name(name: &str) -> TypeClass {
     let on = |list: &str| list.split_ascii_whitespace().any(|known| known == name);
     let element = name.strip_prefix('_').unwrap_or(name);
-    if on(POSTGRES_PLAIN) || (element != name && POSTGRES_PLAIN.split_ascii_whitespace().any(|known| known == element)) {
+    if on(POSTGRES_PLAIN) || (element != name && POSTGRES_PLAIN.split_ascii_whitespace().any(|known| known == element))
+    {
         TypeClass::Plain
     } else if POSTGRES_CLOCK.split_ascii_whitespace().any(|known| known == element) {
         TypeClass::Clock

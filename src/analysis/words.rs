@@ -62,17 +62,36 @@ pub(super) fn is_reserved(word: &str, dialect: Dialect) -> bool {
 
 /// Whether an unquoted `word` cannot be the name of a function that is called with parentheses.
 pub(super) fn is_reserved_for_functions(word: &str, dialect: Dialect) -> bool {
-    dialect == Dialect::Postgres && POSTGRES.split_ascii_whitespace().any(|reserved| reserved.eq_ignore_ascii_case(word))
+    dialect == Dialect::Postgres
+        && POSTGRES.split_ascii_whitespace().any(|reserved| reserved.eq_ignore_ascii_case(word))
 }
 
 /// Words that ask for the time or the session without parentheses.
 const NILADIC_POSTGRES: &[&str] = &[
-    "current_catalog", "current_date", "current_role", "current_schema", "current_time", "current_timestamp",
-    "current_user", "localtime", "localtimestamp", "session_user", "system_user", "user",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "system_user",
+    "user",
 ];
 const NILADIC_MYSQL: &[&str] = &[
-    "current_date", "current_role", "current_time", "current_timestamp", "current_user", "localtime",
-    "localtimestamp", "utc_date", "utc_time", "utc_timestamp",
+    "current_date",
+    "current_role",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "utc_date",
+    "utc_time",
+    "utc_timestamp",
 ];
 const NILADIC_SQLITE: &[&str] = &["current_date", "current_time", "current_timestamp"];
 
