@@ -23,6 +23,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("backend", &["analysis", "catalog", "replay"]),
     ("observe", &[]),
     ("stats", &[]),
+    // What to do with a statement: what the text says joined with what the database says.
+    ("plan", &["analysis", "catalog", "versions"]),
+    // Where one pool keeps its rooms; nothing but the corridors and the face may know it.
+    (
+        "inner",
+        &["analysis", "backend", "catalog", "flight", "guard", "key", "observe", "plan", "replay", "tier", "versions"],
+    ),
 ];
 /// They use every room and the words, but not each other.
 const CORRIDORS: &[&str] = &["read", "write"];

@@ -1,3 +1,69 @@
-//! The commands of the `larder` binary, one file each.
+//! The command line: one file or folder per command.
+//!
+//! In: arguments. Out: text or JSON on stdout, progress and errors on stderr, an exit code.
+//! It never uses more of the crate than its users can.
 
-pub mod explain;
+mod demo;
+mod explain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Why a command ended without doing its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was asked for makes no sense. Exit code 2.
+    Usage(String),
+    /// It could not be done. Exit code 1.
+    Failed(String),
+    /// The user ended it. Exit code 130, as shells have it.
+    Interrupted,
+}
+
+impl Failure {
+    pub(crate) fn failed(text: impl Into<String>) -> Self {
+        Self::Failed(text.into())
+    }
+}
+
+/// Replaces an sqlx pool by one that answers reads from memory and never gives a wrong answer.
+#[derive(Debug, Parser)]
+#[command(name = "larder", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Explain(explain::Explain),
+}
+
+/// Runs the command that the arguments of the process name.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            match cli.command {
+                Command::Demo(args) => demo::run(args).await,
+                Command::Explain(explain) => explain.run().map_err(|error| Failure::failed(error.to_string())),
+            }
+        }),
+        Err(error) => Err(Failure::failed(format!("cannot start: {error}"))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => fail(&text, 2),
+        Err(Failure::Failed(text)) => fail(&text, 1),
+        Err(Failure::Interrupted) => fail("interrupted", 130),
+    }
+}
+
+fn fail(text: &str, code: u8) -> ExitCode {
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    anstream::eprintln!("{style}error:{style:#} {text}");
+    ExitCode::from(code)
+}
