@@ -9,3 +9,4 @@ mod servers_come_and_go;
 mod support;
 
 mod reads_are_kept;
+mod known_mistakes;
