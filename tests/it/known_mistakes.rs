@@ -212,7 +212,6 @@ on_both! {
     }
 }
 
-
 /// What only Postgres has.
 #[cfg(feature = "postgres")]
 mod postgres {
@@ -279,7 +278,8 @@ mod postgres {
         let sum = async || sqlx::query_scalar::<_, i64>("SELECT sum(n) FROM t").fetch_one(&pool).await;
         assert_eq!(sum().await.unwrap(), 0);
         let serializable = "BEGIN ISOLATION LEVEL SERIALIZABLE";
-        let (mut a, mut b) = (pool.begin_with(serializable).await.unwrap(), pool.begin_with(serializable).await.unwrap());
+        let (mut a, mut b) =
+            (pool.begin_with(serializable).await.unwrap(), pool.begin_with(serializable).await.unwrap());
         for (tx, id) in [(&mut a, 1), (&mut b, 2)] {
             sqlx::query("SELECT sum(n) FROM t").fetch_one(&mut **tx).await.unwrap();
             sqlx::query("UPDATE t SET n = n + 1 WHERE id = $1").bind(id).execute(&mut **tx).await.unwrap();
@@ -293,7 +293,10 @@ mod postgres {
     #[tokio::test]
     async fn special_date_words_are_asked_anew() {
         let pool = postgres().await;
-        sqlx::raw_sql("CREATE TABLE t (at TIMESTAMPTZ); INSERT INTO t VALUES (clock_timestamp())").execute(&pool).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE t (at TIMESTAMPTZ); INSERT INTO t VALUES (clock_timestamp())")
+            .execute(&pool)
+            .await
+            .unwrap();
         for sql in [
             "SELECT count(*) FROM t WHERE at < 'now'",
             "SELECT count(*) FROM t WHERE at < 'tomorrow'",

@@ -8,5 +8,5 @@ mod servers_come_and_go;
 #[macro_use]
 mod support;
 
-mod reads_are_kept;
 mod known_mistakes;
+mod reads_are_kept;
