@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use sqlx::{Database, SqlStr};
 
+#[cfg_attr(not(any(all(unix, feature = "postgres"), feature = "sqlite")), allow(dead_code))]
 mod cells;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

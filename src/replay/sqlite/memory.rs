@@ -16,7 +16,7 @@ use crate::replay::cells::Cells;
 use crate::replay::{Stored, Unfaithful};
 
 /// Statements kept prepared per connection.
-const STATEMENTS: usize = 256;
+const STATEMENTS: usize = 128;
 
 /// Rows a connection hands over before its thread waits for the caller.
 const ROWS_AHEAD: usize = 1024;

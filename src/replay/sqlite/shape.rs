@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Column, ColumnOrigin, SqlSafeStr, SqlStr, Sqlite, Type
 use crate::replay::Unfaithful;
 
 /// Values bound to one statement at most. SQLite allows 32,766, but each costs memory in every statement kept prepared.
-const MOST_VALUES: usize = 2048;
+const MOST_VALUES: usize = 1024;
 
 /// The limit of SQLite itself, for a single wide row.
 const MOST_COLUMNS: usize = 32_766;
