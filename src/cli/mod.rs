@@ -46,12 +46,17 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(async {
-            match cli.command {
-                Command::Demo(args) => demo::run(args).await,
-                Command::Explain(explain) => explain.run().map_err(|error| Failure::failed(error.to_string())),
-            }
-        }),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(async {
+                match cli.command {
+                    Command::Demo(args) => demo::run(args).await,
+                    Command::Explain(explain) => explain.run().map_err(|error| Failure::failed(error.to_string())),
+                }
+            });
+            // Without waiting, as for a name server that does not answer.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(Failure::failed(format!("cannot start: {error}"))),
     };
     match outcome {

@@ -2,6 +2,8 @@
 
 #[path = "../architecture.rs"]
 mod architecture;
+#[cfg(feature = "cli")]
+mod demo_shows_what_it_promises;
 mod servers;
 #[cfg(feature = "postgres")]
 mod servers_come_and_go;

@@ -431,7 +431,7 @@ fn free_port() -> u16 {
 }
 
 /// Sends a signal by the shell's own `kill`, which is there even where the program is not.
-fn signal(name: &str, processes: &[u32]) -> Result<(), String> {
+pub fn signal(name: &str, processes: &[u32]) -> Result<(), String> {
     if processes.is_empty() {
         return Ok(());
     }

@@ -168,8 +168,9 @@ impl Mix {
         }
     }
 
-    /// A write: of 100, 50 orders, 25 deliveries of stock, 20 reviews, 3 prices, 2 customers who move. `new_id` numbers
-    /// orders and reviews.
+    /// A write: of 1000, 500 orders, 296 deliveries of stock, 200 reviews, 2 prices, 2 customers who move. The last two
+    /// are rare in a shop, but without them nothing would ever change a product or a customer. `new_id` numbers orders
+    /// and reviews.
     pub fn change(&self, rng: &mut impl Rng, mut new_id: impl FnMut(Row) -> i32) -> Change {
         let product = self.products.pick(rng);
         let customer = self.customers.pick(rng);
@@ -177,8 +178,8 @@ impl Mix {
             same if same == product => same % self.products.n as i32 + 1,
             other => other,
         };
-        match rng.random_range(0..100) {
-            0..50 => {
+        match rng.random_range(0..1000) {
+            0..500 => {
                 let mut line = |product| Line {
                     product,
                     quantity: rng.random_range(1..=3),
@@ -188,12 +189,12 @@ impl Mix {
                 let lines = [line(product.min(other)), line(product.max(other))];
                 Change::Order { id: new_id(Row::Order), customer, month: THIS_MONTH, lines }
             }
-            50..75 => Change::Restock { product, quantity: rng.random_range(5..50) },
-            75..95 => {
+            500..796 => Change::Restock { product, quantity: rng.random_range(5..50) },
+            796..996 => {
                 let (stars, body) = super::fill::opinion(rng);
                 Change::Review { id: new_id(Row::Review), product, customer, stars, body }
             }
-            95..98 => Change::Price { product, price_cents: rng.random_range(199..20_000) },
+            996..998 => Change::Price { product, price_cents: rng.random_range(199..20_000) },
             _ => Change::Move { customer, city: CITIES[rng.random_range(0..CITIES.len())] },
         }
     }

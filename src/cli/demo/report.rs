@@ -89,7 +89,7 @@ impl Report {
         table.set_header(headings.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
         for (at, column) in table.column_iter_mut().enumerate() {
             // 80 columns must do, also for millions of reads.
-            column.set_padding((0, 2));
+            column.set_padding((0, if at + 1 < headings.len() { 2 } else { 0 }));
             if at >= 2 {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -123,9 +123,11 @@ impl Report {
         );
         let speedup = if self.speedup() >= 1.0 { good } else { plain };
         text += &format!(
-            "{speedup}{:.1} times{speedup:#} as many reads per second through Larder.\n\
+            "{speedup}{:.1} times{speedup:#} as many reads per second through Larder; {} of {} needed no query.\n\
              {} answers compared with the database's own, {verdict}{} wrong{verdict:#}.",
             self.speedup(),
+            grouped(self.hits()),
+            grouped(cached.len()),
             grouped(self.checked),
             grouped(self.mismatches),
         );
