@@ -93,6 +93,12 @@ pub(crate) struct Passenger<E> {
     landed: watch::Receiver<Landed<E>>,
 }
 
+impl<E> Clone for Passenger<E> {
+    fn clone(&self) -> Self {
+        Self { landed: self.landed.clone() }
+    }
+}
+
 impl<E> Passenger<E> {
     /// The result, or `None` where the load gave none that can be shared.
     pub async fn wait(mut self) -> Option<Arc<E>> {

@@ -25,6 +25,9 @@ mod inner;
 mod read;
 mod write;
 
+#[cfg(test)]
+mod interleavings;
+
 // The public face.
 mod connection;
 mod pool;

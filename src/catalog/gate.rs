@@ -35,8 +35,8 @@ pub struct Gate {
     beyond_ascii: bool,
     schemas: Map<Map<Relation>>,
     functions: Map<Routine>,
-    /// Functions that can be called as if they were a column: `t.f` for `f(t)`.
-    row_functions: HashSet<String, RandomState>,
+    /// Names that call a function without looking like a call: `t.f` for `f(t)` in Postgres, LIKE for `like()` in SQLite.
+    called_words: HashSet<String, RandomState>,
     operators: Map<Routine>,
     /// Why no read may be kept, whatever it names.
     reads_refused: Option<Refusal>,
@@ -62,7 +62,7 @@ impl Gate {
             beyond_ascii: false,
             schemas: Map::default(),
             functions: Map::default(),
-            row_functions: HashSet::default(),
+            called_words: HashSet::default(),
             operators: Map::default(),
             reads_refused: None,
             writes_widened: false,
@@ -92,8 +92,8 @@ impl Gate {
         worst(&mut self.functions, name, routine);
     }
 
-    pub(super) fn see_row_function(&mut self, name: &str) {
-        self.row_functions.insert(name.to_owned());
+    pub(super) fn see_called_word(&mut self, name: &str) {
+        self.called_words.insert(name.to_owned());
     }
 
     pub(super) fn see_operator(&mut self, name: &str, routine: Routine) {
@@ -230,11 +230,11 @@ impl Gate {
             let as_function = (self.dialect == Dialect::Sqlite).then(|| function(name)).flatten();
             (Mention::Operator, &**name, self.operators.get(name).copied().max(as_function))
         });
-        let columns = mentions.identifiers.iter().filter_map(move |name| {
-            let callable = obscure(name) || self.row_functions.contains(&*self.folded(name));
-            callable.then(|| (Mention::Column, &**name, function(name)))
+        let words = mentions.identifiers.iter().filter_map(move |name| {
+            let callable = obscure(name) || self.called_words.contains(&*self.folded(name));
+            callable.then(|| (Mention::Word, &**name, function(name)))
         });
-        functions.chain(operators).chain(columns)
+        functions.chain(operators).chain(words)
     }
 
     /// Whether the statement may run code of which it is not known that it leaves tables alone.
@@ -275,7 +275,7 @@ fn worst(map: &mut Map<Routine>, name: String, routine: Routine) {
 enum Mention {
     Function,
     Operator,
-    Column,
+    Word,
 }
 
 impl Mention {
@@ -289,9 +289,9 @@ impl Mention {
                 Reason::UserOperator,
                 format!("An operator {name} was defined by a user, and what it depends on is not known."),
             ),
-            Self::Column => Refusal::new(
+            Self::Word => Refusal::new(
                 Reason::UserFunction,
-                format!("The name {name} may call a user's function of a row as if it were a column: rename either."),
+                format!("The name {name} may call a function of that name, which was defined by a user."),
             ),
         }
     }

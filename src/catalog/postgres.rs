@@ -45,7 +45,7 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
                     gate.see_relation(outer, name, kind, traits);
                 }
                 "function" => gate.see_function(name, routine(details)),
-                "row_function" => gate.see_row_function(name),
+                "row_function" => gate.see_called_word(name),
                 "operator" => gate.see_operator(name, routine(details)),
                 "cast" => {
                     gate.refuse_reads(Refusal::new(

@@ -249,6 +249,10 @@ impl Schema {
             };
             gate.see_relation(&schema, &name, kind, traits);
         }
+        // Words that call a function of that name, which a user may have replaced.
+        for word in ["like", "glob", "regexp", "match"] {
+            gate.see_called_word(word);
+        }
         for name in &session.built_in {
             gate.see_function(name, Routine::Vouched);
         }

@@ -14,6 +14,7 @@ use sqlx::{Database, SqlStr};
 
 use crate::entry::Stored;
 
+#[cfg_attr(not(any(all(unix, feature = "postgres"), feature = "sqlite")), allow(dead_code))]
 mod cells;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

@@ -10,4 +10,5 @@ mod servers_come_and_go;
 #[macro_use]
 mod support;
 
+mod known_mistakes;
 mod reads_are_kept;

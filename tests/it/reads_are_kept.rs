@@ -1,7 +1,5 @@
 //! A read that was answered once is answered from memory until something it rests on is written.
 
-use crate::on_both;
-
 on_both! {
     async fn a_second_read_is_a_hit(pool) {
         sqlx::query("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)").execute(&pool).await.unwrap();

@@ -52,3 +52,14 @@ macro_rules! on_both {
         }
     };
 }
+
+/// Runs `read`, which must succeed, and tells whether it was answered from memory.
+pub async fn was_hit<DB, T>(pool: &CachedPool<DB>, read: impl Future<Output = Result<T, sqlx::Error>>) -> (T, bool)
+where
+    DB: larder::Backend,
+{
+    let before = pool.stats();
+    let answer = read.await.expect("the query succeeds");
+    let after = pool.stats();
+    (answer, after.hits > before.hits)
+}

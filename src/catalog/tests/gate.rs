@@ -28,7 +28,7 @@ fn shop() -> Gate {
     gate.see_relation("hidden", "orders", Kind::Table, PLAIN);
     gate.see_function("lower", Routine::Vouched);
     gate.see_function("total", Routine::Declared);
-    gate.see_row_function("total");
+    gate.see_called_word("total");
     gate.see_function("charge", Routine::MayWrite);
     gate.see_operator("@>", Routine::Declared);
     gate.see_operator("<#", Routine::MayWrite);
@@ -129,7 +129,7 @@ fn code_that_may_write_changes_everything_wherever_it_is_called() {
     assert_eq!(gate.writes(&with_operators(read(&["users"]), &["<#"])), everything);
     assert_eq!(gate.writes(&with_functions(read(&["users"]), &["total", "lower"])), None);
     assert_eq!(gate.writes(&with_operators(read(&["users"]), &["@>"])), None);
-    gate.see_row_function("charge");
+    gate.see_called_word("charge");
     assert_eq!(gate.writes(&with_identifiers(read(&["users"]), &["charge"])), everything);
 }
 
@@ -197,7 +197,7 @@ fn names_are_cut_where_the_database_cuts_them() {
     let mut gate = shop();
     gate.see_relation("public", &long, Kind::Table, PLAIN);
     gate.see_relation("public", &"n".repeat(62), Kind::Table, PLAIN);
-    gate.see_row_function(&long);
+    gate.see_called_word(&long);
     gate.see_function(&long, Routine::MayWrite);
     assert_eq!(reading(&gate, &[&format!("{long}nnn")]), Ok(vec![format!("public.{long}")]));
     assert_eq!(reading(&gate, &[&uneven]), Ok(vec![format!("public.{}", "n".repeat(62))]));

@@ -8,6 +8,7 @@ mod postgres_names;
 #[cfg(feature = "postgres")]
 mod postgres_session;
 #[cfg(feature = "postgres")]
+#[allow(clippy::duplicate_mod, reason = "each room's tests load it for themselves: no room may use another's tests")]
 #[path = "../../../tests/it/servers.rs"]
 mod servers;
 #[cfg(feature = "sqlite")]

@@ -311,3 +311,53 @@ async fn ten_thousand_tables_are_read_in_well_under_a_second() {
     assert_eq!(reading(&gate, &["s19.t499"]), Ok(vec!["s19.t499".into()]));
     assert!(taken < std::time::Duration::from_secs(2), "{taken:?}");
 }
+
+#[tokio::test]
+async fn what_the_analysis_says_is_understood() {
+    use crate::analysis::{Dialect, analyze};
+    let long = "n".repeat(70);
+    let mut connection = database(
+        "CREATE TABLE users (id int, name text); CREATE TABLE \"We.Ird\" (a int); CREATE VIEW v AS SELECT 1 AS a;
+         CREATE FUNCTION label(users) RETURNS text LANGUAGE sql STABLE AS 'SELECT 1::text';
+         CREATE FUNCTION upper(users) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+         CREATE FUNCTION safe(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+         CREATE FUNCTION alike(users, users) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT true';
+         CREATE OPERATOR ~~* (LEFTARG = users, RIGHTARG = users, FUNCTION = alike);
+         CREATE FUNCTION nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn(users) RETURNS int
+             LANGUAGE sql STABLE AS 'SELECT 1';",
+    )
+    .await;
+    let gate = look(&mut connection).await.gate;
+    let facts = |sql: &str| analyze(sql, Dialect::Postgres);
+    let reading = |sql: &str| {
+        let facts = facts(sql);
+        assert!(facts.cacheable(), "{sql}: {:?}", facts.refusals);
+        gate.reads(&facts).map_err(|refusal| refusal.reason)
+    };
+    for sql in [
+        "SELECT * FROM Users u WHERE u.name LIKE $1 AND id IN (1, 2)",
+        "WITH v AS (SELECT * FROM public.users) SELECT lower(name), count(*) FROM v GROUP BY 1 ORDER BY 2",
+        "SELECT id FROM users WHERE id BETWEEN 1 AND 2 OR name IS NULL",
+    ] {
+        assert_eq!(reading(sql), Ok(tables(&["public.users"])), "{sql}");
+    }
+    assert_eq!(reading("SELECT * FROM \"We.Ird\", users"), Ok(tables(&["public.\"We.Ird\"", "public.users"])));
+    assert_eq!(reading("SELECT * FROM v"), Err(Reason::NotAPlainTable));
+    assert_eq!(reading("SELECT u.label FROM users u"), Err(Reason::UserFunction));
+    assert_eq!(reading(&format!("SELECT u.{long} FROM users u")), Err(Reason::UserFunction));
+    assert_eq!(reading("SELECT upper(name) FROM users"), Err(Reason::UserFunction));
+    assert_eq!(reading("SELECT * FROM users WHERE name ILIKE 'a'"), Err(Reason::UserOperator));
+    let writing = |sql| gate.writes(&facts(sql));
+    let everything = |reason| Some(Widened::Everything(reason));
+    let only = |table| Some(Widened::Tables(tables(&[table])));
+    assert_eq!(writing("SELECT safe(id) FROM users"), None);
+    assert_eq!(writing("SELECT pg_sleep(1)"), None);
+    assert_eq!(writing("SELECT upper(u) FROM users u"), everything(Reason::OpaqueStatement));
+    assert_eq!(writing("SELECT not_there(id) FROM users"), everything(Reason::OpaqueStatement));
+    assert_eq!(writing("UPDATE users SET name = 'x'"), only("public.users"));
+    assert_eq!(writing("INSERT INTO \"We.Ird\" SELECT id FROM users RETURNING a"), only("public.\"We.Ird\""));
+    assert_eq!(writing("TRUNCATE users"), only("public.users"));
+    assert_eq!(writing("INSERT INTO v VALUES (1)"), everything(Reason::WidensUnknown));
+    assert_eq!(writing("ALTER TABLE users ADD x int"), everything(Reason::SchemaChange));
+    assert_eq!(writing("CALL something()"), everything(Reason::OpaqueStatement));
+}

@@ -32,7 +32,7 @@ pub(super) async fn run(links: &Links) -> Result<(), Unfaithful> {
     for length in [0, 1, 65_000, 66_000, 300_000] {
         expect(links, &narrow, &[Some(7_i64.to_be_bytes().to_vec()), Some(value(length)), None, None], 2).await?;
     }
-    for rows in [1, 2_000, 20_000] {
+    for rows in [1, 100, 4_000] {
         let cells = (0..rows).flat_map(|i: i64| [Some(i.to_be_bytes().to_vec()), (i % 3 > 0).then(|| value(5))]);
         expect(links, &narrow, &cells.collect::<Vec<_>>(), rows as usize).await?;
     }

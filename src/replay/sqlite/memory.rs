@@ -17,7 +17,7 @@ use crate::replay::Unfaithful;
 use crate::replay::cells::Cells;
 
 /// Statements kept prepared per connection.
-const STATEMENTS: usize = 256;
+const STATEMENTS: usize = 128;
 
 /// Rows a connection hands over before its thread waits for the caller.
 const ROWS_AHEAD: usize = 1024;
@@ -93,15 +93,19 @@ impl Memory {
         let mut cells = Cells::new(&stored.bytes, shape.columns(), stored.rows)?;
         let mut rows = Vec::with_capacity(stored.rows);
         while rows.len() < stored.rows {
-            let (sql, step) = shape.statement(stored.rows - rows.len());
+            let statement = shape.statement(stored.rows - rows.len());
+            let (values, expected) = (statement.rows * shape.columns(), rows.len() + statement.rows);
             let mut arguments = SqliteArguments::default();
-            arguments.reserve(step * shape.columns(), 0);
-            for _ in 0..step * shape.columns() {
+            arguments.reserve(values + statement.unused + 1, 0);
+            for _ in 0..values {
                 values::bind(cells.value()?, &mut arguments)?;
             }
-            let expected = rows.len() + step;
+            for _ in 0..statement.unused {
+                values::bind(None, &mut arguments)?;
+            }
+            values::add(&mut arguments, statement.rows as i64)?;
             self.busy = true;
-            let mut reply = sqlx::query_with(sql, arguments).fetch(&mut self.connection);
+            let mut reply = sqlx::query_with(statement.sql, arguments).fetch(&mut self.connection);
             while let Some(row) = reply.try_next().await.map_err(refused)? {
                 rows.push(row);
             }

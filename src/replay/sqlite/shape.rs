@@ -13,10 +13,10 @@ use sqlx::{AssertSqlSafe, Column, ColumnOrigin, SqlSafeStr, SqlStr, Sqlite, Type
 use crate::replay::Unfaithful;
 
 /// Values bound to one statement at most. SQLite allows 32,766, but each costs memory in every statement kept prepared.
-const MOST_VALUES: usize = 2048;
+const MOST_VALUES: usize = 1024;
 
-/// The limit of SQLite itself, for a single wide row.
-const MOST_COLUMNS: usize = 32_766;
+/// The limit of SQLite itself, for a single wide row and the number of rows.
+const MOST_COLUMNS: usize = 32_765;
 
 /// Columns of a result: names, types, origins.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Shape {
     pub(super) tables: Vec<Table>,
     /// The arm that yields no row, but names, types and origins.
     left_arm: String,
-    /// Statements of 1, 2, 4, 8, .. rows: few enough to stay prepared.
+    /// Statements with room for 1, 2, 4, 8, .. rows: few enough to stay prepared.
     statements: Vec<OnceLock<SqlStr>>,
 }
 
@@ -97,18 +97,33 @@ impl Shape {
             })
     }
 
-    /// A statement for some of `rows` rows, and for how many.
-    pub(super) fn statement(&self, rows: usize) -> (SqlStr, usize) {
-        let step = (rows.max(1).ilog2() as usize).min(self.statements.len().saturating_sub(1));
-        let rows = 1 << step;
-        let statement = self.statements[step].get_or_init(|| {
+    /// The statement for the next of `rows` rows.
+    pub(super) fn statement(&self, rows: usize) -> Statement {
+        let most = 1 << (self.statements.len() - 1);
+        let rows = rows.min(most);
+        let room = rows.next_power_of_two();
+        let sql = self.statements[room.ilog2() as usize].get_or_init(|| {
             // Plain `?`: numbered ones are looked up by name, each in linear time.
             let row = format!("({})", vec!["?"; self.columns.len()].join(","));
-            let values = vec![row; rows].join(",");
-            AssertSqlSafe(Arc::<str>::from(format!("{} UNION ALL VALUES {values}", self.left_arm))).into_sql_str()
+            let values = vec![row; room].join(",");
+            AssertSqlSafe(Arc::<str>::from(format!(
+                "{} UNION ALL SELECT * FROM (VALUES {values}) LIMIT ?",
+                self.left_arm
+            )))
+            .into_sql_str()
         });
-        (statement.clone(), rows)
+        Statement { sql: sql.clone(), rows, unused: (room - rows) * self.columns.len() }
     }
+}
+
+/// SQL for some rows. One round trip costs more than a few values that are bound in vain.
+#[derive(Debug)]
+pub(super) struct Statement {
+    pub sql: SqlStr,
+    /// How many rows it yields. They are bound first, and their number last.
+    pub rows: usize,
+    /// How many values it has room for besides, to be bound between.
+    pub unused: usize,
 }
 
 fn next_id() -> u64 {

@@ -92,7 +92,8 @@ pub(super) fn bind(cell: Option<&[u8]>, arguments: &mut SqliteArguments) -> Resu
     }
 }
 
-fn add<'t, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), Unfaithful>
+/// Appends an argument.
+pub(super) fn add<'t, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), Unfaithful>
 where
     T: sqlx::Encode<'t, Sqlite> + Type<Sqlite>,
 {

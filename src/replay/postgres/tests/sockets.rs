@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 
 use super::link::{Link, Peer, private_folder, welcome};
-use super::*;
 
 /// Where the other process of the test below finds the socket.
 const SOCKET: &str = "LARDER_TEST_FOREIGN_SOCKET";
