@@ -25,6 +25,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stats", &[]),
     // What to do with a statement: what the text says joined with what the database says.
     ("plan", &["analysis", "catalog", "versions"]),
+    // Tests of these rooms together.
+    ("interleavings", &["flight", "key", "versions"]),
     // Where one pool keeps its rooms; nothing but the corridors and the face may know it.
     (
         "inner",

@@ -46,7 +46,8 @@ pub struct Batch {
 
 /// Every row, in an order that foreign keys allow.
 pub fn batches(size: Size, seed: u64) -> impl Iterator<Item = Batch> {
-    let tables: [(i32, fn(&mut Writer, i32)); 4] = [
+    type AddRow = fn(&mut Writer, i32);
+    let tables: [(i32, AddRow); 4] = [
         (size.customers, Writer::customer),
         (size.products, Writer::product),
         (size.orders, Writer::order),
