@@ -28,10 +28,10 @@ pub fn file() -> std::path::PathBuf {
     FOLDER.path().join(format!("{}.db", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)))
 }
 
-/// Defines a test that runs on every database, on a runtime with several threads.
+/// Defines tests that run on every database, on a runtime with several threads.
 #[macro_export]
 macro_rules! on_both {
-    ($(#[doc = $doc:literal])* async fn $name:ident($pool:ident) $body:block) => {
+    ($($(#[doc = $doc:literal])* async fn $name:ident($pool:ident) $body:block)*) => {$(
         mod $name {
             #[allow(unused_imports)]
             use super::*;
@@ -50,7 +50,7 @@ macro_rules! on_both {
                 $body
             }
         }
-    };
+    )*};
 }
 
 /// Runs `read`, which must succeed, and tells whether it was answered from memory.
