@@ -34,10 +34,10 @@ on_both! {
             let count: i64 = sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(&pool).await.unwrap();
             assert_eq!(count, 3);
             let lengths: Vec<usize> = sqlx::query("SELECT name FROM users ORDER BY id")
-                .map(|row: <_ as sqlx::Database>::Row| row.get::<String, _>(0).len()).fetch_all(&pool).await.unwrap();
+                .map(|row: DbRow| row.get::<String, _>(0).len()).fetch_all(&pool).await.unwrap();
             assert_eq!(lengths, [3, 5, 7]);
             let tried: Result<Vec<i32>, _> = sqlx::query("SELECT name FROM users ORDER BY id")
-                .try_map(|row: <_ as sqlx::Database>::Row| row.try_get::<i32, _>("nothing")).fetch_all(&pool).await;
+                .try_map(|row: DbRow| row.try_get::<i32, _>("nothing")).fetch_all(&pool).await;
             assert!(matches!(tried.unwrap_err(), sqlx::Error::ColumnNotFound(name) if name == "nothing"));
             let mut builder = QueryBuilder::new("SELECT id, name FROM users WHERE id IN (");
             let mut ids = builder.separated(", ");
@@ -70,7 +70,7 @@ on_both! {
             assert_eq!(format!("{a:?} {:?}", a.columns()), format!("{b:?} {:?}", b.columns()));
             assert_eq!(a.column(1).name(), "name");
             assert_eq!(a.column(1).type_info().name(), b.column(1).type_info().name());
-            let wrong = |row: &<_ as sqlx::Database>::Row| format!("{:?}", row.try_get::<i64, _>("name").map_err(|e| e.to_string()));
+            let wrong = |row: &DbRow| format!("{:?}", row.try_get::<i64, _>("name").map_err(|e| e.to_string()));
             assert_eq!(wrong(a), wrong(b));
         }
     }
@@ -125,7 +125,7 @@ on_both! {
     /// As in axum: the pool is state, cloned into handlers whose futures are spawned.
     async fn it_can_be_carried_anywhere(pool) {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
-        async fn helper<'e, E, DB: sqlx::Database>(executor: E) -> usize where E: Executor<'e, Database = DB> {
+        async fn helper<'e>(executor: impl Executor<'e>) -> usize {
             executor.fetch_all(ALL).await.unwrap().len()
         }
         fn borrowed<'a>(pool: &'a (impl Clone + Send + Sync + 'static)) -> impl Clone + Send + Sync + 'static { pool.clone() }
@@ -213,14 +213,14 @@ on_both! {
     async fn pools_on_one_database_see_each_others_writes(pool) {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
         let options = (*pool.connect_options()).clone();
-        let other = CachedPool::connect_with(options.clone().disable_statement_logging()).await.unwrap();
+        let other = Pool::connect_with(options.clone().disable_statement_logging()).await.unwrap();
         let count = || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM users");
         for i in 0..3_i64 {
             assert_eq!(count().fetch_one(&pool).await.unwrap(), 3 + 2 * i);
             assert_eq!(crate::support::was_hit(&pool, count().fetch_one(&pool)).await, (3 + 2 * i, true));
             sqlx::query("INSERT INTO users VALUES ($1, 'x')").bind(10 + 2 * i as i32).execute(&other).await.unwrap();
             assert_eq!(count().fetch_one(&pool).await.unwrap(), 4 + 2 * i);
-            let lazy = CachedPool::connect_lazy_with(options.clone());
+            let lazy = Pool::connect_lazy_with(options.clone());
             sqlx::query("INSERT INTO users VALUES ($1, 'x')").bind(11 + 2 * i as i32).execute(&lazy).await.unwrap();
         }
         assert_eq!(count().fetch_one(&pool).await.unwrap(), 9);
@@ -235,7 +235,7 @@ on_both! {
 
     async fn a_lazy_pool_caches_once_it_has_seen_a_session(pool) {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
-        let lazy = CachedPool::connect_lazy_with((*pool.connect_options()).clone());
+        let lazy = Pool::connect_lazy_with((*pool.connect_options()).clone());
         let name = || sqlx::query_scalar::<_, String>("SELECT name FROM users WHERE id = 1");
         assert_eq!(name().fetch_one(&lazy).await.unwrap(), "Ada");
         assert_eq!(lazy.stats().bypasses_by_reason.get(&larder::Reason::SessionUnseen), Some(&1));

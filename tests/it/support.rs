@@ -39,6 +39,10 @@ macro_rules! on_both {
             $(#[doc = $doc])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
+                #[allow(dead_code)]
+                type Pool = larder::PgPool;
+                #[allow(dead_code)]
+                type DbRow = sqlx::postgres::PgRow;
                 let $pool = $crate::support::postgres().await;
                 $body
             }
@@ -46,6 +50,10 @@ macro_rules! on_both {
             $(#[doc = $doc])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
+                #[allow(dead_code)]
+                type Pool = larder::SqlitePool;
+                #[allow(dead_code)]
+                type DbRow = sqlx::sqlite::SqliteRow;
                 let $pool = $crate::support::sqlite().await;
                 $body
             }
