@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use sqlx::pool::PoolConnection;
-use sqlx::{Connection, Database, Either, Execute, Executor, SqlSafeStr, SqlStr};
+use sqlx::{Connection, Database, Execute, Executor, SqlSafeStr, SqlStr};
 
 use crate::analysis::{Kind, SessionEffect, TransactionControl};
 use crate::backend::{Backend, Driver, Item, Request};
@@ -325,22 +325,4 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
     {
         DB::describe(self.parts().0, sql)
     }
-}
-
-/// The first row, with the errors that the database's own `fetch_optional` would report.
-pub(crate) async fn first_row<DB: Driver>(
-    mut items: BoxStream<'_, Result<Item<DB>, sqlx::Error>>,
-) -> Result<Option<DB::Row>, sqlx::Error> {
-    let mut first = None;
-    while let Some(item) = items.try_next().await? {
-        if let Either::Right(row) = item
-            && first.is_none()
-        {
-            first = Some(row);
-            if !DB::OPTIONAL_READS_ALL {
-                break;
-            }
-        }
-    }
-    Ok(first)
 }

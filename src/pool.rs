@@ -10,11 +10,11 @@ use sqlx::pool::{CloseEvent, PoolOptions};
 use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
 
 use crate::backend::{Backend, Item, Options, Request};
-use crate::connection::{CachedConnection, first_row};
+use crate::connection::CachedConnection;
 use crate::inner::Inner;
 use crate::observe::Stats;
 use crate::policy::Policy;
-use crate::read::{self, Answer, View};
+use crate::read::{self, Answer, View, first_row};
 use crate::reason::Reason;
 use crate::transaction::Transaction;
 use crate::versions::Mark;
@@ -236,7 +236,7 @@ impl<DB: Backend> CachedPool<DB> {
         }
         let plan = inner.plan_to_run(request.sql.as_str()).await;
         if plan.changes_something() {
-            return Ok(Answer::Stream(write::write(inner, plan, request).await?));
+            return Ok(Answer::Written(write::write(inner, plan, request).await?));
         }
         read::read(inner, &self.view, plan, request).await
     }
@@ -332,7 +332,7 @@ impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
         stream::once(async move {
             Ok::<_, sqlx::Error>(match pool.answer(request?).await? {
                 Answer::Rows(rows) => rows.into_stream(),
-                Answer::Stream(items) => items,
+                Answer::Stream(items) | Answer::Written(items) => items,
                 Answer::Direct(request) => DB::through_pool(&pool.inner.pool, request),
             })
         })
@@ -349,7 +349,7 @@ impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
         Box::pin(async move {
             let items = match pool.answer(request?).await? {
                 Answer::Rows(rows) => return rows.end.map(|_| rows.rows),
-                Answer::Stream(items) => items,
+                Answer::Stream(items) | Answer::Written(items) => items,
                 Answer::Direct(request) => DB::through_pool(&pool.inner.pool, request),
             };
             items.try_filter_map(async |item| Ok(item.right())).try_collect().await
@@ -371,7 +371,8 @@ impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
                         _ => Ok(first),
                     }
                 }
-                Answer::Stream(items) => first_row::<DB>(items).await,
+                Answer::Stream(items) => first_row::<DB>(items, DB::OPTIONAL_READS_ALL).await,
+                Answer::Written(items) => first_row::<DB>(items, true).await,
                 Answer::Direct(request) => DB::fetch_optional(&mut *pool.inner.pool.acquire().await?, request).await,
             }
         })

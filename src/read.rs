@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::{Database, Either};
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,6 +30,8 @@ pub(crate) enum Answer<DB: Database> {
     Rows(Rows<DB>),
     /// The first rows of a result too large to keep, and the rest as the database sends it.
     Stream(BoxStream<'static, Result<Item<DB>, sqlx::Error>>),
+    /// What a write yields. It has to be read to its end: only then is published what was written.
+    Written(BoxStream<'static, Result<Item<DB>, sqlx::Error>>),
     /// The caller is to ask the database.
     Direct(Request<DB>),
 }
@@ -46,6 +48,23 @@ impl<DB: Database> Rows<DB> {
         let end = self.end.map(|result| result.map(Either::Left)).transpose();
         stream::iter(self.rows.into_iter().map(|row| Ok(Either::Right(row))).chain(end)).boxed()
     }
+}
+
+/// The first row; with `to_the_end`, after an error behind it was ruled out.
+pub(crate) async fn first_row<DB: Driver>(
+    mut items: BoxStream<'_, Result<Item<DB>, sqlx::Error>>,
+    to_the_end: bool,
+) -> Result<Option<DB::Row>, sqlx::Error> {
+    let mut first = None;
+    while let Some(item) = items.try_next().await? {
+        if let Either::Right(row) = item {
+            first.get_or_insert(row);
+            if !to_the_end {
+                break;
+            }
+        }
+    }
+    Ok(first)
 }
 
 /// Answers a read from memory, from somebody else's load, or by a load of its own.

@@ -37,6 +37,11 @@ on_both! {
                 let rows = if fresh { pool.inner().fetch_all(sqlx::query(sql)).await } else { pool.fetch_all(sqlx::query(sql)).await };
                 rows.unwrap_or_else(|error| panic!("{sql}: {error}")).iter().map(|row| format!("{row:?}")).collect::<Vec<_>>()
             };
+            if let Err(error) = pool.inner().fetch_all(sqlx::query(sql)).await {
+                // SQLite has no name for a table behind a common table expression of the same name.
+                assert!(error.to_string().contains("circular reference"), "{sql}: {error}");
+                continue;
+            }
             let before = rows(false).await;
             let (again, hit) = was_hit(&pool, async { Ok(rows(false).await) }).await;
             assert_eq!(before, again, "{sql}");
@@ -44,7 +49,7 @@ on_both! {
             sqlx::query("INSERT INTO hidden VALUES ($1, $1)").bind(id).execute(&pool).await.unwrap();
             assert_eq!(rows(false).await, rows(true).await, "stale: {sql}");
         }
-        assert!(kept >= statements.len() - 1, "only {kept} of {} were kept at all: {}", statements.len(), pool.stats());
+        assert!(kept >= statements.len() - 2, "only {kept} of {} were kept at all: {}", statements.len(), pool.stats());
     }
 
     async fn literals_differ_by_case_and_by_type(pool) {
@@ -265,7 +270,9 @@ mod postgres {
         assert!(refused.as_database_error().is_some_and(|error| error.is_foreign_key_violation()), "{refused}");
         assert_eq!(count().await.unwrap(), 0);
         assert_eq!(was_hit(&pool, count()).await, (0, true));
-        assert_eq!(pool.num_idle() as u32, pool.size(), "the connection came back");
+        while pool.num_idle() < pool.size() as usize {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 
     #[tokio::test]

@@ -12,3 +12,5 @@ mod support;
 
 mod known_mistakes;
 mod reads_are_kept;
+mod drop_in;
+mod one_load_per_key;

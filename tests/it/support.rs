@@ -28,10 +28,10 @@ pub fn file() -> std::path::PathBuf {
     FOLDER.path().join(format!("{}.db", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)))
 }
 
-/// Defines a test that runs on every database, on a runtime with several threads.
+/// Defines tests that run on every database, on a runtime with several threads.
 #[macro_export]
 macro_rules! on_both {
-    ($(#[doc = $doc:literal])* async fn $name:ident($pool:ident) $body:block) => {
+    ($($(#[doc = $doc:literal])* async fn $name:ident($pool:ident) $body:block)*) => {$(
         mod $name {
             #[allow(unused_imports)]
             use super::*;
@@ -39,6 +39,10 @@ macro_rules! on_both {
             $(#[doc = $doc])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
+                #[allow(dead_code)]
+                type Pool = larder::PgPool;
+                #[allow(dead_code)]
+                type DbRow = sqlx::postgres::PgRow;
                 let $pool = $crate::support::postgres().await;
                 $body
             }
@@ -46,11 +50,15 @@ macro_rules! on_both {
             $(#[doc = $doc])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
+                #[allow(dead_code)]
+                type Pool = larder::SqlitePool;
+                #[allow(dead_code)]
+                type DbRow = sqlx::sqlite::SqliteRow;
                 let $pool = $crate::support::sqlite().await;
                 $body
             }
         }
-    };
+    )*};
 }
 
 /// Runs `read`, which must succeed, and tells whether it was answered from memory.

@@ -93,19 +93,15 @@ impl Memory {
         let mut cells = Cells::new(&stored.bytes, shape.columns(), stored.rows)?;
         let mut rows = Vec::with_capacity(stored.rows);
         while rows.len() < stored.rows {
-            let statement = shape.statement(stored.rows - rows.len());
-            let (values, expected) = (statement.rows * shape.columns(), rows.len() + statement.rows);
+            let (sql, step) = shape.statement(stored.rows - rows.len());
             let mut arguments = SqliteArguments::default();
-            arguments.reserve(values + statement.unused + 1, 0);
-            for _ in 0..values {
+            arguments.reserve(step * shape.columns(), 0);
+            for _ in 0..step * shape.columns() {
                 values::bind(cells.value()?, &mut arguments)?;
             }
-            for _ in 0..statement.unused {
-                values::bind(None, &mut arguments)?;
-            }
-            values::add(&mut arguments, statement.rows as i64)?;
+            let expected = rows.len() + step;
             self.busy = true;
-            let mut reply = sqlx::query_with(statement.sql, arguments).fetch(&mut self.connection);
+            let mut reply = sqlx::query_with(sql, arguments).fetch(&mut self.connection);
             while let Some(row) = reply.try_next().await.map_err(refused)? {
                 rows.push(row);
             }

@@ -3,10 +3,10 @@
 //! In: rows of a result just loaded; later the bytes made of them. Out: rows equal to those.
 //! It never keeps a result whose columns it cannot reproduce: the first of each shape is replayed and compared.
 //!
-//! A hit runs `SELECT "t"."id" AS "id", NULL AS "sum" FROM main."t" WHERE 0 UNION ALL SELECT * FROM (VALUES (?, ?), (?, ?))
-//! LIMIT ?`. The left arm yields no row; it gives names, declared types and origins. The right arm yields the values as
-//! they are bound: a compound SELECT applies no affinity, where a table would turn the text '123' in an INTEGER column
-//! into a number. The private database keeps nothing but empty tables, so there is nothing to evict.
+//! A hit runs `SELECT "t"."id" AS "id", NULL AS "sum" FROM main."t" WHERE 0 UNION ALL VALUES (?, ?), (?, ?)`. The left arm
+//! yields no row; it gives names, declared types and origins. The right arm yields the values as they are bound: a
+//! compound SELECT applies no affinity, where a table would turn the text '123' in an INTEGER column into a number. The
+//! private database keeps nothing but empty tables, so there is nothing to evict.
 //!
 //! Every connection of sqlx to SQLite has a thread of its own, and a replay is a round trip to it (some microseconds).
 

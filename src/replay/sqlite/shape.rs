@@ -15,8 +15,11 @@ use crate::replay::Unfaithful;
 /// Values bound to one statement at most. SQLite allows 32,766, but each costs memory in every statement kept prepared.
 const MOST_VALUES: usize = 1024;
 
-/// The limit of SQLite itself, for a single wide row and the number of rows.
-const MOST_COLUMNS: usize = 32_765;
+/// Up to as many rows, each number has its own statement.
+const FEW: usize = 64;
+
+/// The limit of SQLite itself, for a single wide row.
+const MOST_COLUMNS: usize = 32_766;
 
 /// Columns of a result: names, types, origins.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub struct Shape {
     pub(super) tables: Vec<Table>,
     /// The arm that yields no row, but names, types and origins.
     left_arm: String,
-    /// Statements with room for 1, 2, 4, 8, .. rows: few enough to stay prepared.
+    /// Statements of 1, 2, 3, .. 64 rows, then 64, 128, 256, ..: not too many to stay prepared.
     statements: Vec<OnceLock<SqlStr>>,
 }
 
@@ -77,8 +80,7 @@ impl Shape {
             let _ = write!(left_arm, "{separator}main.{}", quoted(&table.name));
         }
         left_arm.push_str(" WHERE 0");
-        let most_rows = (MOST_VALUES / columns.len()).max(1);
-        let statements = (0..=most_rows.ilog2()).map(|_| OnceLock::new()).collect();
+        let statements = (0..FEW + (MOST_VALUES / FEW).ilog2() as usize + 1).map(|_| OnceLock::new()).collect();
         Ok(Self { id: next_id(), columns: columns.to_vec(), tables, left_arm, statements })
     }
 
@@ -97,33 +99,30 @@ impl Shape {
             })
     }
 
-    /// The statement for the next of `rows` rows.
-    pub(super) fn statement(&self, rows: usize) -> Statement {
-        let most = 1 << (self.statements.len() - 1);
-        let rows = rows.min(most);
-        let room = rows.next_power_of_two();
-        let sql = self.statements[room.ilog2() as usize].get_or_init(|| {
+    /// A statement for some of `rows` rows, and for how many.
+    ///
+    /// Rows that are few come in one round trip. A LIMIT could do that for any number, with room to spare, but SQLite then
+    /// builds a table of the values, which takes several times as long.
+    pub(super) fn statement(&self, rows: usize) -> (SqlStr, usize) {
+        let rows = rows.min(self.most_rows());
+        let (at, rows) = if rows <= FEW {
+            (rows - 1, rows)
+        } else {
+            let step = rows.ilog2();
+            (FEW + (step - FEW.ilog2()) as usize, 1 << step)
+        };
+        let sql = self.statements[at].get_or_init(|| {
             // Plain `?`: numbered ones are looked up by name, each in linear time.
             let row = format!("({})", vec!["?"; self.columns.len()].join(","));
-            let values = vec![row; room].join(",");
-            AssertSqlSafe(Arc::<str>::from(format!(
-                "{} UNION ALL SELECT * FROM (VALUES {values}) LIMIT ?",
-                self.left_arm
-            )))
-            .into_sql_str()
+            let values = vec![row; rows].join(",");
+            AssertSqlSafe(Arc::<str>::from(format!("{} UNION ALL VALUES {values}", self.left_arm))).into_sql_str()
         });
-        Statement { sql: sql.clone(), rows, unused: (room - rows) * self.columns.len() }
+        (sql.clone(), rows)
     }
-}
 
-/// SQL for some rows. One round trip costs more than a few values that are bound in vain.
-#[derive(Debug)]
-pub(super) struct Statement {
-    pub sql: SqlStr,
-    /// How many rows it yields. They are bound first, and their number last.
-    pub rows: usize,
-    /// How many values it has room for besides, to be bound between.
-    pub unused: usize,
+    fn most_rows(&self) -> usize {
+        (MOST_VALUES / self.columns.len()).max(1)
+    }
 }
 
 fn next_id() -> u64 {

@@ -92,8 +92,7 @@ pub(super) fn bind(cell: Option<&[u8]>, arguments: &mut SqliteArguments) -> Resu
     }
 }
 
-/// Appends an argument.
-pub(super) fn add<'t, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), Unfaithful>
+fn add<'t, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), Unfaithful>
 where
     T: sqlx::Encode<'t, Sqlite> + Type<Sqlite>,
 {
