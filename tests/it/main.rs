@@ -14,3 +14,4 @@ mod known_mistakes;
 mod reads_are_kept;
 mod drop_in;
 mod one_load_per_key;
+mod macros;
