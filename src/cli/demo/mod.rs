@@ -97,7 +97,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             on(PostgresGround::create(reached).await?, &args, &mut interrupt).await
         }
         Some(_) => Err(Failure::Usage(
-            "--database-url must begin with postgres://; leave it away to use SQLite in a temporary file".to_owned(),
+            "--database-url must begin with postgres://; leave it out to use SQLite in a temporary file".to_owned(),
         )),
     }
 }
