@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use larder::{CachedPool, PgPool, Sessions, SqlitePool};
 use sqlx::AssertSqlSafe;
 
-#[allow(dead_code)]
 #[path = "../tests/it/servers.rs"]
 mod servers;
 
@@ -108,6 +107,26 @@ macro_rules! measure {
             )
             .await;
         }
+        let name = concat!($database, " flat out, 8 tasks, 1 row");
+        if wanted(name) {
+            let read = |i: usize| sqlx::query_as::<_, Row>(ROWS).bind((i % 1000) as i64).bind((i % 1000) as i64);
+            let fresh = cached.fresh();
+            let mut rates = [const { Vec::new() }; 3];
+            for _ in 0..5 {
+                rates[0].push(flat_out!(straight, read));
+                rates[1].push(flat_out!(fresh, read));
+                rates[2].push(flat_out!(cached, read));
+            }
+            let [direct, misses, hits] = rates.map(|mut rates| {
+                rates.sort_by(f64::total_cmp);
+                rates[2]
+            });
+            println!(
+                "{name:<44} sqlx {direct:>9.0}/s   misses {misses:>9.0}/s ({:.2}x)   hits {hits:>9.0}/s ({:.2}x)",
+                misses / direct,
+                hits / direct
+            );
+        }
         let name = concat!($database, " write, 1 row");
         if wanted(name) {
             let write = |i: usize| sqlx::query(UPDATE).bind((i % 1000) as i64 + 1).bind(i as f64);
@@ -119,6 +138,32 @@ macro_rules! measure {
             )
             .await;
         }
+    }};
+}
+
+/// Operations per second of 8 tasks that ask as fast as they can.
+macro_rules! flat_out {
+    ($pool:expr, $read:expr) => {{
+        let start = Instant::now();
+        let length = Duration::from_millis(700);
+        let tasks: Vec<_> = (0..8_usize)
+            .map(|task| {
+                let pool = $pool.clone();
+                tokio::spawn(async move {
+                    let mut done = 0_usize;
+                    while start.elapsed() < length {
+                        $read(task + 8 * done).fetch_all(&pool).await.unwrap();
+                        done += 1;
+                    }
+                    done
+                })
+            })
+            .collect();
+        let mut done = 0;
+        for task in tasks {
+            done += task.await.unwrap();
+        }
+        done as f64 / start.elapsed().as_secs_f64()
     }};
 }
 

@@ -4,6 +4,7 @@
 
 // The words.
 mod entry;
+mod key;
 mod policy;
 mod reason;
 mod stamp;
@@ -13,7 +14,6 @@ pub mod analysis;
 mod backend;
 mod catalog;
 mod flight;
-mod key;
 mod observe;
 mod plan;
 mod replay;

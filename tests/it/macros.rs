@@ -17,7 +17,8 @@ struct Customer {
 async fn macros_work_unchanged_on_postgres() {
     let pool = crate::support::postgres().await;
     sqlx::query(SCHEMA).execute(&pool).await.unwrap();
-    let inserted = sqlx::query!("INSERT INTO customers VALUES ($1, $2, $3), ($4, 'Grace', NULL)", 1, "Ada", "London", 2);
+    let inserted =
+        sqlx::query!("INSERT INTO customers VALUES ($1, $2, $3), ($4, 'Grace', NULL)", 1, "Ada", "London", 2);
     assert_eq!(inserted.execute(&pool).await.unwrap().rows_affected(), 2);
     for hit in [false, true] {
         let read = sqlx::query!("SELECT id, name, city FROM customers WHERE id = $1", 1).fetch_one(&pool);
@@ -29,7 +30,8 @@ async fn macros_work_unchanged_on_postgres() {
         assert_eq!(rows[1], Customer { id: 2, name: "Grace".into(), city: None });
         let read = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM customers"#).fetch_one(&pool);
         assert_eq!(was_hit(&pool, read).await, (2, hit));
-        let read = sqlx::query!("SELECT name FROM customers WHERE id = $1", 9).map(|row| row.name).fetch_optional(&pool);
+        let read =
+            sqlx::query!("SELECT name FROM customers WHERE id = $1", 9).map(|row| row.name).fetch_optional(&pool);
         assert_eq!(was_hit(&pool, read).await, (None, hit));
     }
     let mut tx = pool.begin().await.unwrap();

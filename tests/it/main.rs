@@ -10,8 +10,8 @@ mod servers_come_and_go;
 #[macro_use]
 mod support;
 
-mod known_mistakes;
-mod reads_are_kept;
 mod drop_in;
-mod one_load_per_key;
+mod known_mistakes;
 mod macros;
+mod one_load_per_key;
+mod reads_are_kept;

@@ -155,17 +155,19 @@ impl Mix {
 
     pub fn question_of(&self, class: Class, rng: &mut impl Rng, newest: i32) -> Question {
         match class {
-            Class::Lookup => match rng.random_range(0..7) {
-                0..4 => Question::Product(self.products.pick(rng)),
-                4..6 => Question::Customer(self.customers.pick(rng)),
-                _ => Question::Stock(self.products.pick(rng)),
-            },
+            Class::Lookup if rng.random_range(0..3) < 2 => Question::Product(self.products.pick(rng)),
+            Class::Lookup => Question::Customer(self.customers.pick(rng)),
             Class::Join => Question::Order((newest - self.orders.sample(rng) as i32 + 1).max(1)),
             Class::List if rng.random() => Question::Reviews(self.products.pick(rng)),
             Class::List => Question::Related(self.products.pick(rng)),
             Class::Aggregate => Question::BestSellers(self.categories.pick(rng)),
             Class::Report => Question::Revenue(THIS_MONTH - 100 * rng.random_range(0..3)),
         }
+    }
+
+    /// A level of stock. Shoppers do not ask for it, but it changes with every order.
+    pub fn stock(&self, rng: &mut impl Rng) -> Question {
+        Question::Stock(self.products.pick(rng))
     }
 
     /// A write: of 1000, 500 orders, 296 deliveries of stock, 200 reviews, 2 prices, 2 customers who move. The last two

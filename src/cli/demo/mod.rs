@@ -33,7 +33,7 @@ use crate::cli::Failure;
 
 /// Runs a shop straight through sqlx and then through Larder, and compares speed and answers.
 ///
-/// Readers run as fast as they can. Of 1000 reads 700 look up a product, a customer or a stock level, 150 join an order
+/// Readers run as fast as they can. Of 1000 reads 700 look up a product or a customer, 150 join an order
 /// with its lines and products, 120 list reviews or related products, 25 find the best sellers of a category, 5 report
 /// the revenue per month. Writers keep to a fixed rate: of 1000 writes 500 are orders, transactions of four statements,
 /// 296 deliveries of stock, 200 reviews, 2 new prices and 2 changes of address. Popular rows are read and written most.

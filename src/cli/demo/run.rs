@@ -226,8 +226,10 @@ impl<S: Shop> Run<S> {
     async fn compare<D: Shop>(&self, database: &D, questions: u32, until: Instant, round: u32) -> Result<(), Failure> {
         let mut rng = SmallRng::seed_from_u64(!self.load.seed ^ u64::from(round));
         for _ in 0..questions {
-            for (class, _) in Class::ALL {
-                let question = self.mix.question_of(class, &mut rng, self.floors.newest_order());
+            let newest = self.floors.newest_order();
+            let stock = self.mix.stock(&mut rng);
+            let asked = Class::ALL.map(|(class, _)| self.mix.question_of(class, &mut rng, newest));
+            for question in asked.into_iter().chain([stock]) {
                 let outcome = self.comparison.against_database(question, &self.shop, database).await;
                 outcome.map_err(|error| Failure::failed(format!("a comparison failed ({question:?}): {error}")))?;
             }
