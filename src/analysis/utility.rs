@@ -48,7 +48,7 @@ pub(super) fn analyse(verb: &str, statement: Statement<'_>) -> Findings {
         | ("analyze" | "analyse" | "show", Postgres | MySql)
         | ("analyze" | "reindex", Sqlite)
         | ("lock", Postgres)
-        | ("show" | "check" | "checksum" | "flush" | "kill" | "help", MySql) => Findings::new(Kind::Other),
+        | ("check" | "checksum" | "flush" | "kill" | "help", MySql) => Findings::new(Kind::Other),
         ("lock" | "unlock", MySql) => {
             let mut found = session(SessionEffect::Changes);
             found.transaction = Some(TransactionControl::End);
