@@ -21,8 +21,9 @@ pub(super) fn may_mean_the_present(text: &str) -> bool {
             return lower.contains('\\') || lower.contains('+') || has_clock_word(&lower) || lower.contains('!');
         }
         [b'e', b'\'', ..] => {
-            let escapes = lower.split('\\').skip(1).any(|after| after.starts_with(|c: char| c.is_ascii_digit() || c == 'x' || c == 'u'));
-            if escapes {
+            let plain = lower.replace(r"\\", " ");
+            let spells = plain.split('\\').skip(1).any(|after| after.starts_with(|c: char| c.is_ascii_digit() || c == 'x' || c == 'u'));
+            if spells {
                 return true;
             }
             // The letter after a backslash is no letter of the text.

@@ -117,7 +117,7 @@ fn create(statement: Statement<'_>) -> Findings {
             list(statement, inherits + 2, &mut found, &[]);
         }
         if let Some(query) = query_of(statement.from(end)) {
-            let inner = statement::analyse(query);
+            let inner = statement::within(query);
             found.merge(inner);
             found.kind = Kind::Write;
         } else if statement.has(&["execute", "select"]) {

@@ -77,7 +77,6 @@ pub(super) fn tokens(sql: &str, dialect: Dialect) -> Vec<Token<'_>> {
         let kind = cursor.next_kind();
         // Every branch consumes at least one byte; should one not, the rest is one token rather than an endless loop.
         if cursor.at <= start || !sql.is_char_boundary(cursor.at) {
-            cursor.at = sql.len();
             tokens.push(Token { kind: TokenKind::Broken, text: sql.get(start..).unwrap_or_default() });
             break;
         }

@@ -1,3 +1,2 @@
 mod analysis;
-
-fn main() {}
+mod analysis_properties;

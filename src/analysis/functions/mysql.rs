@@ -4,7 +4,7 @@ use super::Lists;
 
 /// Depend on their arguments and on settings of the session.
 const CACHEABLE: &str = "
-    abs acos addtime aes_decrypt any_value ascii asin atan atan2 avg bin bin_to_uuid bit_and bit_count bit_length
+    row abs acos addtime aes_decrypt any_value ascii asin atan atan2 avg bin bin_to_uuid bit_and bit_count bit_length
     bit_or bit_xor ceil ceiling char char_length character_length charset chr coalesce coercibility collation
     compress concat concat_ws conv cos cot count crc32 cume_dist degrees dense_rank elt exp export_set extract field
     find_in_set first_value floor format format_bytes from_base64 from_days from_unixtime geometrycollection

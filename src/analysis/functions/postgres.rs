@@ -4,7 +4,7 @@ use super::Lists;
 
 /// Immutable by `pg_proc`, or stable because they depend on settings of the session or on the schema alone.
 const CACHEABLE: &str = "
-    abbrev abs acos acosd acosh any_value area array_agg array_append array_cat array_dims array_fill array_length
+    row abbrev abs acos acosd acosh any_value area array_agg array_append array_cat array_dims array_fill array_length
     array_lower array_ndims array_position array_positions array_prepend array_remove array_replace array_reverse
     array_sort array_to_json array_to_string array_to_tsvector array_upper ascii asin asind asinh atan atan2 atan2d
     atand atanh avg bit bit_and bit_count bit_length bit_or bit_xor bool bool_and bool_or box bpchar broadcast
@@ -51,7 +51,7 @@ const CACHEABLE: &str = "
 /// Built in and without effect on any table, but not to be cached: clocks, chance, sequences, locks, catalogs, sizes,
 /// and functions that turn texts inside a document into dates.
 const HARMLESS: &str = "
-    aclexplode array_sample array_shuffle clock_timestamp col_description current_catalog current_database
+    aclexplode current_date current_time current_timestamp localtime localtimestamp array_sample array_shuffle clock_timestamp col_description current_catalog current_database
     current_query current_role current_schema current_schemas current_setting current_user currval date_in
     enum_first enum_last enum_range format_type gen_random_uuid get_current_ts_config getdatabaseencoding
     getpgusername has_any_column_privilege has_column_privilege has_database_privilege
