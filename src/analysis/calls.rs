@@ -23,7 +23,9 @@ pub(super) fn judge(name: &[String], arguments: &[FunctionArg], dialect: Dialect
     found.mentions.functions.insert(last.clone());
     match functions::classify(name, arguments.len(), dialect) {
         Class::Cacheable => {}
-        Class::Harmless => found.refuse(Reason::VolatileFunction, format!("{last}() may change its answer while no table changes.")),
+        Class::Harmless => {
+            found.refuse(Reason::VolatileFunction, format!("{last}() may change its answer while no table changes."))
+        }
         Class::Dates => dates(last, arguments, dialect, found),
         Class::Session => {
             found.refuse(Reason::VolatileFunction, format!("{last}() changes settings of the session."));
@@ -31,7 +33,10 @@ pub(super) fn judge(name: &[String], arguments: &[FunctionArg], dialect: Dialect
         }
         Class::Unknown => {
             let name = super::name::Name::new(name);
-            found.refuse(Reason::UnknownFunction, format!("{name}() is not a built-in function that is known to depend on its arguments alone."));
+            found.refuse(
+                Reason::UnknownFunction,
+                format!("{name}() is not a built-in function that is known to depend on its arguments alone."),
+            );
             found.writes = Writes::Everything;
             found.session(SessionEffect::MayChange);
         }
@@ -50,7 +55,8 @@ fn dates(function: &str, arguments: &[FunctionArg], dialect: Dialect, found: &mu
                 _ => given.get(0..1),
             };
             match values {
-                None => found.refuse(Reason::VolatileFunction, format!("{function}() without a time value reads the clock.")),
+                None => found
+                    .refuse(Reason::VolatileFunction, format!("{function}() without a time value reads the clock.")),
                 Some(values) => values.iter().for_each(|value| sqlite_time_value(function, *value, found)),
             }
         }
@@ -143,9 +149,25 @@ fn is_date(expr: &Expr, dialect: Dialect) -> bool {
         Expr::UnaryOp { op: UnaryOperator::Minus, .. } => true,
         Expr::Function(function) => {
             const DATES: &[&str] = &[
-                "clock_timestamp", "current_date", "current_time", "current_timestamp", "date", "date_bin", "date_trunc",
-                "generate_series", "localtime", "localtimestamp", "make_date", "make_time", "make_timestamp",
-                "make_timestamptz", "now", "statement_timestamp", "timezone", "to_date", "to_timestamp",
+                "clock_timestamp",
+                "current_date",
+                "current_time",
+                "current_timestamp",
+                "date",
+                "date_bin",
+                "date_trunc",
+                "generate_series",
+                "localtime",
+                "localtimestamp",
+                "make_date",
+                "make_time",
+                "make_timestamp",
+                "make_timestamptz",
+                "now",
+                "statement_timestamp",
+                "timezone",
+                "to_date",
+                "to_timestamp",
                 "transaction_timestamp",
             ];
             let called = function.args != FunctionArguments::None || function.name.0.len() == 1;

@@ -21,8 +21,27 @@ struct Level {
 
 /// Words that end a FROM list.
 const ENDS: &[&str] = &[
-    "where", "group", "having", "order", "limit", "offset", "fetch", "for", "union", "intersect", "except", "window", "set",
-    "returning", "select", "values", "when", "into", "procedure", "lock", "do",
+    "where",
+    "group",
+    "having",
+    "order",
+    "limit",
+    "offset",
+    "fetch",
+    "for",
+    "union",
+    "intersect",
+    "except",
+    "window",
+    "set",
+    "returning",
+    "select",
+    "values",
+    "when",
+    "into",
+    "procedure",
+    "lock",
+    "do",
 ];
 
 /// The last part of the first name in the place of a table that is not among `seen`.
@@ -34,7 +53,17 @@ pub(super) fn missed(tokens: &[Token<'_>], dialect: Dialect, seen: &HashSet<Stri
         let level = levels.last().copied().unwrap_or_default();
         if token.is("(") {
             let called = before.is_some_and(|before| {
-                before.is_any(&["extract", "trim", "substring", "overlay", "position", "convert", "substr", "mid", "weight_string"])
+                before.is_any(&[
+                    "extract",
+                    "trim",
+                    "substring",
+                    "overlay",
+                    "position",
+                    "convert",
+                    "substr",
+                    "mid",
+                    "weight_string",
+                ])
             });
             // `FROM (a JOIN b)`: tables within; a subquery begins with SELECT, which ends the list.
             levels.push(Level { in_list: expected, in_call: called });
@@ -68,8 +97,23 @@ pub(super) fn missed(tokens: &[Token<'_>], dialect: Dialect, seen: &HashSet<Stri
             continue;
         }
         const BEFORE_NAME: &[&str] = &[
-            "lateral", "only", "table", "ignore", "low_priority", "delayed", "high_priority", "quick", "rows", "temp", "temporary",
-            "unlogged", "or", "replace", "rollback", "abort", "fail",
+            "lateral",
+            "only",
+            "table",
+            "ignore",
+            "low_priority",
+            "delayed",
+            "high_priority",
+            "quick",
+            "rows",
+            "temp",
+            "temporary",
+            "unlogged",
+            "or",
+            "replace",
+            "rollback",
+            "abort",
+            "fail",
         ];
         let names_it = tokens.get(at + 1).is_some_and(|after| after.is_identifier() || after.is("("));
         if expected && token.is_word("with") {

@@ -22,14 +22,19 @@ pub(super) fn may_mean_the_present(text: &str) -> bool {
         }
         [b'e', b'\'', ..] => {
             let plain = lower.replace(r"\\", " ");
-            let spells = plain.split('\\').skip(1).any(|after| after.starts_with(|c: char| c.is_ascii_digit() || c == 'x' || c == 'u'));
+            let spells = plain
+                .split('\\')
+                .skip(1)
+                .any(|after| after.starts_with(|c: char| c.is_ascii_digit() || c == 'x' || c == 'u'));
             if spells {
                 return true;
             }
             // The letter after a backslash is no letter of the text.
             return has_clock_word(&lower) || has_clock_word(&without_escapes(&lower));
         }
-        [b'$', ..] => lower.split_once('$').and_then(|(_, rest)| rest.split_once('$')).map_or(lower.as_str(), |(_, body)| body),
+        [b'$', ..] => {
+            lower.split_once('$').and_then(|(_, rest)| rest.split_once('$')).map_or(lower.as_str(), |(_, body)| body)
+        }
         _ => lower.trim_start_matches('n').trim_matches('\''),
     };
     if !has_clock_word(content) {
@@ -37,7 +42,9 @@ pub(super) fn may_mean_the_present(text: &str) -> bool {
     }
     let literal_of_many = content.trim_start().starts_with(['{', '[', '(', '"']);
     let foreign = |word: &str| {
-        word.len() > 5 && !CLOCK_WORDS.contains(&word) && !DATE_WORDS.split_ascii_whitespace().any(|known| known == word)
+        word.len() > 5
+            && !CLOCK_WORDS.contains(&word)
+            && !DATE_WORDS.split_ascii_whitespace().any(|known| known == word)
     };
     // A slash may belong to the name of a time zone, which may hold any word.
     literal_of_many || content.contains('/') || !words(content).any(foreign)

@@ -27,14 +27,16 @@ pub(super) fn analyse(verb: &str, statement: Statement<'_>) -> Findings {
         "cluster" if statement.dialect == Dialect::Postgres && statement.tokens.len() > 1 => {
             let mut found = Findings::new(Kind::Write);
             // `CLUSTER t USING i`, `CLUSTER i ON t`, `CLUSTER (VERBOSE) t`.
-            let table = statement.find(&["on"]).map_or(if statement.word_at(1, &["verbose"]) { 2 } else { 1 }, |on| on + 1);
+            let table =
+                statement.find(&["on"]).map_or(if statement.word_at(1, &["verbose"]) { 2 } else { 1 }, |on| on + 1);
             write_at(statement, table, &mut found);
             found
         }
         "comment" if statement.dialect == Dialect::Postgres => Findings::new(Kind::Other),
         _ => everything(true),
     };
-    if statement.dialect == Dialect::MySql && found.transaction.is_none() && !found.session.eq(&SessionEffect::Changes) {
+    if statement.dialect == Dialect::MySql && found.transaction.is_none() && !found.session.eq(&SessionEffect::Changes)
+    {
         // It commits what was open.
         found.transaction = Some(TransactionControl::End);
     }
@@ -99,8 +101,21 @@ fn named_after(statement: Statement<'_>, words: &[&str], found: &mut Findings) {
 
 fn create(statement: Statement<'_>) -> Findings {
     const MODIFIERS: &[&str] = &[
-        "or", "replace", "global", "local", "temp", "temporary", "unlogged", "unique", "fulltext", "spatial", "virtual",
-        "materialized", "online", "offline", "recursive",
+        "or",
+        "replace",
+        "global",
+        "local",
+        "temp",
+        "temporary",
+        "unlogged",
+        "unique",
+        "fulltext",
+        "spatial",
+        "virtual",
+        "materialized",
+        "online",
+        "offline",
+        "recursive",
     ];
     let object = skip(statement, 1, MODIFIERS);
     let name = skip(statement, object + 1, &["if", "not", "exists", "concurrently"]);
@@ -151,10 +166,20 @@ fn query_of(rest: Statement<'_>) -> Option<Statement<'_>> {
         let opening = rest.tokens.iter().skip(at).take_while(|token| token.is("(")).count();
         rest.word_at(at + opening, &["select", "with", "values", "table"])
     };
-    let after_as = rest.tokens.iter().enumerate().filter(|(_, token)| token.is_word("as")).map(|(at, _)| at + 1).find(|&at| begins_query(at));
+    let after_as = rest
+        .tokens
+        .iter()
+        .enumerate()
+        .filter(|(_, token)| token.is_word("as"))
+        .map(|(at, _)| at + 1)
+        .find(|&at| begins_query(at));
     let start = after_as.or_else(|| rest.find(&["select"]).filter(|_| rest.dialect == Dialect::MySql))?;
     // What follows the query in Postgres is no part of it.
-    let no_data = rest.tokens.len().checked_sub(2).filter(|&at| rest.word_at(at, &["with", "no"]) && rest.word_at(at + 1, &["data"]));
+    let no_data = rest
+        .tokens
+        .len()
+        .checked_sub(2)
+        .filter(|&at| rest.word_at(at, &["with", "no"]) && rest.word_at(at + 1, &["data"]));
     let end = match no_data {
         Some(at) if rest.word_at(at, &["no"]) => at.saturating_sub(1),
         Some(at) => at,
@@ -174,7 +199,8 @@ fn drop(statement: Statement<'_>) -> Findings {
         }
         return found;
     }
-    if statement.word_at(object, &["index"]) && statement.dialect == Dialect::MySql
+    if statement.word_at(object, &["index"])
+        && statement.dialect == Dialect::MySql
         && let Some(on) = statement.find(&["on"])
     {
         let mut found = definition();

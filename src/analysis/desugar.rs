@@ -153,7 +153,13 @@ impl<'a> Place<'a> {
                     || !is_reserved(&last.value, self.dialect)
                     || matches!(last.keyword, Keyword::NULL | Keyword::TRUE | Keyword::FALSE | Keyword::END)
             }
-            Some(Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::RParen | Token::RBracket) => true,
+            Some(
+                Token::Number(..)
+                | Token::SingleQuotedString(_)
+                | Token::Placeholder(_)
+                | Token::RParen
+                | Token::RBracket,
+            ) => true,
             _ => false,
         }
     }
@@ -217,7 +223,9 @@ fn postgres(place: Place<'_>) -> Option<Step> {
         }
         Some(K::ONLY) if after_table_word && place.is_name(1) => Some(Step::skip(1)),
         // `TABLE t` is `SELECT * FROM t`.
-        Some(K::TABLE) if (place.is_name(1) || place.token(1).and_then(word) == Some(K::ONLY)) && !follows_into(place) => {
+        Some(K::TABLE)
+            if (place.is_name(1) || place.token(1).and_then(word) == Some(K::ONLY)) && !follows_into(place) =>
+        {
             Some(Step::replace(1, select_all()))
         }
         // `FROM ROWS FROM (f(), g())` is both functions side by side.
@@ -229,12 +237,17 @@ fn postgres(place: Place<'_>) -> Option<Step> {
         Some(K::KEY) if place.follows(&[K::FOR]) && place.spells(&[K::KEY, K::SHARE]) => Some(Step::skip(1)),
         Some(K::SYMMETRIC | K::ASYMMETRIC) if place.follows(&[K::BETWEEN]) => Some(Step::skip(1)),
         // `INSERT ... OVERRIDING SYSTEM VALUE`.
-        Some(_) if is_spelled(place.token(0), "overriding") && place.token(2).and_then(word) == Some(K::VALUE) => Some(Step::skip(3)),
+        Some(_) if is_spelled(place.token(0), "overriding") && place.token(2).and_then(word) == Some(K::VALUE) => {
+            Some(Step::skip(3))
+        }
         // `JOIN ... USING (a) AS j` names the joined columns.
         Some(K::AS) if follows_using_list(place.before) => Some(Step::skip(2)),
         Some(K::VARIADIC) => Some(Step::skip(1)),
         // `xmlelement(name foo, x)`: the name is a label.
-        Some(K::NAME) if place.before.last() == Some(&Token::LParen) && is_spelled(place.before.iter().rev().nth(1), "xmlelement") => {
+        Some(K::NAME)
+            if place.before.last() == Some(&Token::LParen)
+                && is_spelled(place.before.iter().rev().nth(1), "xmlelement") =>
+        {
             Some(Step::skip(if place.is(2, &Token::Comma) { 3 } else { 2 }))
         }
         // `t *` is `t` with the tables that inherit from it, which is what `t` means anyway.
@@ -242,7 +255,8 @@ fn postgres(place: Place<'_>) -> Option<Step> {
             let ends = match place.token(1) {
                 None | Some(Token::RParen | Token::Comma) => true,
                 Some(Token::Word(next)) => {
-                    next.quote_style.is_none() && (next.keyword == K::SET || is_reserved(&next.value, Dialect::Postgres))
+                    next.quote_style.is_none()
+                        && (next.keyword == K::SET || is_reserved(&next.value, Dialect::Postgres))
                 }
                 Some(_) => false,
             };
@@ -262,10 +276,18 @@ fn mysql(place: Place<'_>) -> Option<Step> {
         // `a MOD b`.
         Some(K::MOD) if place.follows_operand() => Some(Step::replace(1, [Token::Mod])),
         // MariaDB: a modifier, not a column.
-        Some(_) if is_spelled(place.token(0), "sql_cache") && place.follows(&[K::SELECT]) && place.token(1).is_some_and(begins_item) => {
+        Some(_)
+            if is_spelled(place.token(0), "sql_cache")
+                && place.follows(&[K::SELECT])
+                && place.token(1).is_some_and(begins_item) =>
+        {
             Some(Step::skip(1))
         }
-        Some(_) if is_spelled(place.token(0), "sounds") && place.follows_operand() && place.token(1).and_then(word) == Some(K::LIKE) => {
+        Some(_)
+            if is_spelled(place.token(0), "sounds")
+                && place.follows_operand()
+                && place.token(1).and_then(word) == Some(K::LIKE) =>
+        {
             Some(Step::replace(2, [Token::Eq]))
         }
         None if place.is(0, &Token::ExclamationMark) => Some(Step::replace(1, [Token::Minus])),
@@ -297,15 +319,21 @@ fn sqlite(place: Place<'_>) -> Option<Step> {
             Some(Step::replace(2, [keyword("IS"), keyword("NOT"), keyword("NULL")]))
         }
         // `x IS y` compares any two values.
-        Some(K::IS) if place.spells(&[K::IS, K::NOT]) && !is_tested(place.token(2)) => Some(Step::replace(2, [Token::Neq])),
+        Some(K::IS) if place.spells(&[K::IS, K::NOT]) && !is_tested(place.token(2)) => {
+            Some(Step::replace(2, [Token::Neq]))
+        }
         Some(K::IS) if !is_tested(place.token(1)) => Some(Step::replace(1, [Token::Eq])),
         // Hints about indexes.
-        Some(_) if is_spelled(place.token(0), "indexed") && place.token(1).and_then(word) == Some(K::BY) => Some(Step::skip(3)),
+        Some(_) if is_spelled(place.token(0), "indexed") && place.token(1).and_then(word) == Some(K::BY) => {
+            Some(Step::skip(3))
+        }
         Some(K::NOT) if is_spelled(place.token(1), "indexed") && place.follows_operand() => Some(Step::skip(2)),
         // `WITH t AS NOT MATERIALIZED (...)`.
         Some(K::MATERIALIZED) if place.follows(&[K::AS]) && place.is(1, &Token::LParen) => Some(Step::skip(1)),
         Some(K::NOT) if place.follows(&[K::AS]) && place.spells(&[K::NOT, K::MATERIALIZED]) => Some(Step::skip(2)),
-        None if matches!(place.token(0)?, Token::ShiftLeft | Token::ShiftRight) => Some(Step::replace(1, [Token::Plus])),
+        None if matches!(place.token(0)?, Token::ShiftLeft | Token::ShiftRight) => {
+            Some(Step::replace(1, [Token::Plus]))
+        }
         _ => None,
     }
 }

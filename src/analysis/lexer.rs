@@ -174,9 +174,10 @@ impl Cursor<'_> {
         TokenKind::Mark
     }
 
-    /// In MySQL `--1` is two minus signs; a comment needs white space after its dashes.
+    /// In MySQL `--1` is two minus signs; a comment needs white space after its dashes. Dashes at the very end are no
+    /// comment here, so that cutting off what follows them never makes one.
     fn dashes_comment(&self) -> bool {
-        self.dialect != Dialect::MySql || self.at + 2 >= self.bytes.len() || self.peek(2) <= b' '
+        self.dialect != Dialect::MySql || (self.at + 2 < self.bytes.len() && self.peek(2) <= b' ')
     }
 
     fn line_comment(&mut self) -> TokenKind {
@@ -288,14 +289,17 @@ impl Cursor<'_> {
     }
 
     fn after_identifier(&self) -> bool {
-        self.at > 0 && self.bytes.get(self.at - 1).is_some_and(|&b| continues_word(b) || matches!(b, b'"' | b'`' | b']' | b')'))
+        self.at > 0
+            && self.bytes.get(self.at - 1).is_some_and(|&b| continues_word(b) || matches!(b, b'"' | b'`' | b']' | b')'))
     }
 
     fn number(&mut self) -> TokenKind {
         let start = self.at;
         self.take_while(|b| b.is_ascii_alphanumeric() || b == b'_');
         let head = self.text.get(start..self.at).unwrap_or_default();
-        let radix = head.len() > 2 && head.starts_with('0') && matches!(head.as_bytes()[1], b'x' | b'X' | b'b' | b'B' | b'o' | b'O');
+        let radix = head.len() > 2
+            && head.starts_with('0')
+            && matches!(head.as_bytes()[1], b'x' | b'X' | b'b' | b'B' | b'o' | b'O');
         let exponent = !radix && head.ends_with(['e', 'E']) && matches!(self.peek(0), b'+' | b'-');
         if exponent && self.peek(1).is_ascii_digit() {
             self.at += 1;
@@ -422,7 +426,8 @@ impl Cursor<'_> {
             self.at += long.len();
             return TokenKind::Operator;
         }
-        let single = b"+-*/%<>=&|~".contains(&self.peek(0)) || (self.dialect == Dialect::MySql && b"!^:".contains(&self.peek(0)));
+        let single = b"+-*/%<>=&|~".contains(&self.peek(0))
+            || (self.dialect == Dialect::MySql && b"!^:".contains(&self.peek(0)));
         self.at += 1;
         if single { TokenKind::Operator } else { TokenKind::Broken }
     }

@@ -35,6 +35,7 @@ mod types;
 mod utility;
 mod verdict;
 mod walk;
+mod word_set;
 mod words;
 
 pub use facts::{Dialect, Facts, Fingerprint, Kind, Mentions, Outcome, SessionEffect, TransactionControl, Writes};

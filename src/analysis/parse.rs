@@ -75,9 +75,43 @@ pub(super) fn parse(text: &str, tokens: &[Token<'_>], dialect: Dialect) -> Resul
 /// Measures how deep the tree of these tokens could be at most.
 fn is_too_deep(tokens: &[Token<'_>]) -> bool {
     const CHAINING: &[&str] = &[
-        "all", "and", "any", "at", "between", "binary", "case", "collate", "div", "else", "escape", "except", "exists", "glob",
-        "ilike", "in", "intersect", "interval", "is", "isnull", "join", "like", "match", "minus", "mod", "not", "notnull",
-        "operator", "or", "overlaps", "prior", "regexp", "rlike", "similar", "union", "when", "xor",
+        "all",
+        "and",
+        "any",
+        "at",
+        "between",
+        "binary",
+        "case",
+        "collate",
+        "div",
+        "else",
+        "escape",
+        "except",
+        "exists",
+        "glob",
+        "ilike",
+        "in",
+        "intersect",
+        "interval",
+        "is",
+        "isnull",
+        "join",
+        "like",
+        "match",
+        "minus",
+        "mod",
+        "not",
+        "notnull",
+        "operator",
+        "or",
+        "overlaps",
+        "prior",
+        "regexp",
+        "rlike",
+        "similar",
+        "union",
+        "when",
+        "xor",
     ];
     // Per open bracket: the levels before it, and the longest chain inside so far.
     let mut open: Vec<usize> = Vec::new();
@@ -144,7 +178,9 @@ fn words<'a>(token: &Token<'a>) -> Vec<(Option<char>, &'a str)> {
         TokenKind::Text if token.text.starts_with('"') => vec![(Some('\''), inner(1))],
         TokenKind::Text if has_escapes(token.text) => vec![(Some('e'), "")],
         TokenKind::Text => vec![(Some('\''), inner(token.text.find('\'').map_or(0, |quote| quote + 1)))],
-        TokenKind::Number if token.text.starts_with("0x") => vec![(Some('\''), token.text.get(2..).unwrap_or_default())],
+        TokenKind::Number if token.text.starts_with("0x") => {
+            vec![(Some('\''), token.text.get(2..).unwrap_or_default())]
+        }
         TokenKind::Space
         | TokenKind::Comment
         | TokenKind::Hint

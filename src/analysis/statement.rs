@@ -58,7 +58,8 @@ impl<'a> Statement<'a> {
 }
 
 /// Words that begin a query or a data-modifying statement.
-pub(super) const PARSED: &[&str] = &["select", "with", "values", "table", "insert", "update", "delete", "merge", "replace"];
+pub(super) const PARSED: &[&str] =
+    &["select", "with", "values", "table", "insert", "update", "delete", "merge", "replace"];
 
 /// Looks at a statement that stands in another.
 pub(super) fn within(statement: Statement<'_>) -> Findings {
@@ -71,7 +72,10 @@ pub(super) fn within(statement: Statement<'_>) -> Findings {
 /// Looks at one statement.
 pub(super) fn analyse(statement: Statement<'_>) -> Findings {
     let mut found = dispatch(statement);
-    found.mentions.operators.extend(operators::mentioned(statement.tokens, statement.dialect).into_iter().map(str::to_owned));
+    found
+        .mentions
+        .operators
+        .extend(operators::mentioned(statement.tokens, statement.dialect).into_iter().map(str::to_owned));
     for token in statement.tokens.iter().filter(|token| token.is_identifier()) {
         if token.kind == TokenKind::Quoted || !words::is_reserved(token.text, statement.dialect) {
             found.mentions.identifiers.insert(fold::fold_token(token, statement.dialect));
@@ -123,7 +127,9 @@ fn parsed(statement: Statement<'_>, kind: Kind) -> Findings {
                 }
                 Trouble::NotUnderstood => found.not_understood("It could not be parsed."),
             }
-            if tokens.iter().any(|token| token.is_any(&["insert", "update", "delete", "merge", "replace"])) && kind == Kind::Read {
+            if tokens.iter().any(|token| token.is_any(&["insert", "update", "delete", "merge", "replace"]))
+                && kind == Kind::Read
+            {
                 // A data-modifying WITH query, or a lock, or a column of that name: the first until proved otherwise.
                 if tokens.first().is_some_and(|token| token.is_word("with")) {
                     found.kind = Kind::Write;
@@ -154,9 +160,15 @@ fn objections(tokens: &[Token<'_>], dialect: Dialect, found: &mut Findings) {
         let is_part = before.is_some_and(|before| before.is(".") || before.is_word("as"));
         match token.kind {
             TokenKind::Word if !is_part && words::niladic(dialect).iter().any(|word| token.is_word(word)) => {
-                found.refuse(Reason::VolatileFunction, format!("{} may change its answer while no table changes.", token.text.to_uppercase()));
+                found.refuse(
+                    Reason::VolatileFunction,
+                    format!("{} may change its answer while no table changes.", token.text.to_uppercase()),
+                );
             }
-            TokenKind::Word if token.is_word("for") && after.is_some_and(|after| after.is_any(&["update", "share", "no", "key"])) => {
+            TokenKind::Word
+                if token.is_word("for")
+                    && after.is_some_and(|after| after.is_any(&["update", "share", "no", "key"])) =>
+            {
                 found.refuse(Reason::Locks, "It locks rows.");
             }
             TokenKind::Word if token.is_word("lock") && after.is_some_and(|after| after.is_word("in")) => {
@@ -165,7 +177,11 @@ fn objections(tokens: &[Token<'_>], dialect: Dialect, found: &mut Findings) {
             TokenKind::Word if token.is_word("tablesample") => {
                 found.refuse(Reason::Sample, "TABLESAMPLE picks rows by chance.");
             }
-            TokenKind::Word if token.is_word("operator") && dialect == Dialect::Postgres && after.is_some_and(|after| after.is("(")) => {
+            TokenKind::Word
+                if token.is_word("operator")
+                    && dialect == Dialect::Postgres
+                    && after.is_some_and(|after| after.is("(")) =>
+            {
                 found.refuse(Reason::UnknownOperator, "An operator is named with its schema.");
             }
             TokenKind::Word | TokenKind::Quoted

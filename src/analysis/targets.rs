@@ -43,7 +43,9 @@ pub(super) fn update(walk: &mut Walk<'_>, update: &Update) {
     // MySQL: the columns that are set tell which of the joined tables is written.
     let joined = Joined::of(std::slice::from_ref(&update.table));
     match assigned_tables(&update.assignments) {
-        Some(qualifiers) if !joined.derived => qualifiers.into_iter().for_each(|qualifier| joined.write(walk, qualifier)),
+        Some(qualifiers) if !joined.derived => {
+            qualifiers.into_iter().for_each(|qualifier| joined.write(walk, qualifier))
+        }
         _ => joined.tables.iter().for_each(|table| table.write(walk)),
     }
     if joined.derived && joined.tables.is_empty() {
@@ -64,7 +66,9 @@ pub(super) fn delete(walk: &mut Walk<'_>, delete: &Delete) {
     let several = walk.dialect == Dialect::MySql && (!delete.tables.is_empty() || delete.using.is_some());
     if !several {
         match from.as_slice() {
-            [TableWithJoins { relation, joins }] if joins.is_empty() && delete.tables.is_empty() => factor(walk, relation),
+            [TableWithJoins { relation, joins }] if joins.is_empty() && delete.tables.is_empty() => {
+                factor(walk, relation)
+            }
             _ => walk.found.not_understood("The table it deletes from could not be told."),
         }
         return;
@@ -90,7 +94,10 @@ pub(super) fn merge(walk: &mut Walk<'_>, merge: &Merge) {
     }
     for clause in &merge.clauses {
         match &clause.action {
-            MergeAction::Insert(_) | MergeAction::Update(_) | MergeAction::Delete { .. } | MergeAction::DoNothing { .. } => {}
+            MergeAction::Insert(_)
+            | MergeAction::Update(_)
+            | MergeAction::Delete { .. }
+            | MergeAction::DoNothing { .. } => {}
         }
     }
 }
@@ -165,7 +172,8 @@ impl<'a> Joined<'a> {
     ///
     /// MySQL may compare aliases without regard to case, so they are here.
     fn write(&self, walk: &mut Walk<'_>, target: &ObjectName) {
-        let wanted: Vec<String> = walk.parts(target).unwrap_or_default().iter().map(|part| part.to_lowercase()).collect();
+        let wanted: Vec<String> =
+            walk.parts(target).unwrap_or_default().iter().map(|part| part.to_lowercase()).collect();
         let named = |walk: &Walk<'_>, table: &Aliased<'_>| match table.alias {
             Some(alias) => wanted.contains(&walk.fold(alias).to_lowercase()),
             None => {

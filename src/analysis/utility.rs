@@ -15,7 +15,9 @@ pub(super) fn analyse(verb: &str, statement: Statement<'_>) -> Findings {
     let next = |words: &[&str]| statement.word_at(1, words);
     match (verb, dialect) {
         ("explain", _) | ("describe" | "desc", MySql) => explain(statement),
-        ("analyze", MySql) if statement.has(&["select", "insert", "update", "delete", "replace", "with"]) => explain(statement),
+        ("analyze", MySql) if statement.has(&["select", "insert", "update", "delete", "replace", "with"]) => {
+            explain(statement)
+        }
         ("set", Postgres | MySql) => set(statement),
         ("reset" | "discard", Postgres) | ("use", MySql) | ("attach" | "detach", Sqlite) | ("load", Postgres) => {
             session(SessionEffect::Changes)
@@ -37,7 +39,9 @@ pub(super) fn analyse(verb: &str, statement: Statement<'_>) -> Findings {
             found
         }
         ("rollback", _) if statement.has(&["to"]) => transaction(TransactionControl::Savepoint),
-        ("commit" | "rollback", _) | ("end", Postgres | Sqlite) | ("abort", Postgres) => transaction(TransactionControl::End),
+        ("commit" | "rollback", _) | ("end", Postgres | Sqlite) | ("abort", Postgres) => {
+            transaction(TransactionControl::End)
+        }
         ("savepoint" | "release", _) => transaction(TransactionControl::Savepoint),
 
         ("copy", Postgres) => copy(statement),
@@ -123,7 +127,8 @@ fn explain(statement: Statement<'_>) -> Findings {
 fn set(statement: Statement<'_>) -> Findings {
     let mut found = session(SessionEffect::Changes);
     if statement.dialect == Dialect::MySql {
-        let names_autocommit = |text: &str| text.rsplit(['.', '@']).next().is_some_and(|last| last.eq_ignore_ascii_case("autocommit"));
+        let names_autocommit =
+            |text: &str| text.rsplit(['.', '@']).next().is_some_and(|last| last.eq_ignore_ascii_case("autocommit"));
         if statement.tokens.iter().any(|token| names_autocommit(token.text.trim_matches('`'))) {
             found.transaction = Some(TransactionControl::Begin);
         }
@@ -188,17 +193,33 @@ fn copy(statement: Statement<'_>) -> Findings {
 
 /// `LOAD DATA ... INTO TABLE t`.
 fn load(statement: Statement<'_>) -> Findings {
-    let into = statement.tokens.windows(2).position(|pair| pair.iter().zip(["into", "table"]).all(|(token, word)| token.is_word(word)));
+    let into = statement
+        .tokens
+        .windows(2)
+        .position(|pair| pair.iter().zip(["into", "table"]).all(|(token, word)| token.is_word(word)));
     match into {
-        Some(at) if !statement.has(&["select"]) && !guess::calls_unknown(statement.tokens, statement.dialect) => table(statement, at + 2),
+        Some(at) if !statement.has(&["select"]) && !guess::calls_unknown(statement.tokens, statement.dialect) => {
+            table(statement, at + 2)
+        }
         _ => everything(false),
     }
 }
 
 fn pragma(statement: Statement<'_>) -> Findings {
     const ASKING: &[&str] = &[
-        "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
-        "foreign_key_check", "integrity_check", "quick_check", "wal_checkpoint", "optimize", "incremental_vacuum",
+        "table_info",
+        "table_xinfo",
+        "table_list",
+        "index_list",
+        "index_info",
+        "index_xinfo",
+        "foreign_key_list",
+        "foreign_key_check",
+        "integrity_check",
+        "quick_check",
+        "wal_checkpoint",
+        "optimize",
+        "incremental_vacuum",
     ];
     if statement.has(&["writable_schema", "schema_version"]) {
         let mut found = everything(true);

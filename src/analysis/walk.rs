@@ -27,7 +27,14 @@ use crate::reason::Reason;
 /// Adds what `statement` reads, writes and uses to `found`; returns every name that it took for a relation, a WITH query
 /// or a function, so that another pair of eyes can look for one that is missing.
 pub(super) fn walk(statement: &Statement, dialect: Dialect, found: &mut Findings) -> HashSet<String> {
-    let mut walk = Walk { dialect, found, scopes: Scopes::default(), labels: HashSet::new(), done: HashSet::new(), seen: HashSet::new() };
+    let mut walk = Walk {
+        dialect,
+        found,
+        scopes: Scopes::default(),
+        labels: HashSet::new(),
+        done: HashSet::new(),
+        seen: HashSet::new(),
+    };
     // The walk never breaks off.
     let _ = statement.visit(&mut walk);
     walk.seen
@@ -127,7 +134,9 @@ impl Walk<'_> {
                     || (schema.is_empty() && relation.starts_with("pg_"))
             }
             Dialect::MySql => matches!(schema.as_str(), "mysql" | "information_schema" | "performance_schema" | "sys"),
-            Dialect::Sqlite => relation.starts_with("sqlite_") || relation.starts_with("pragma_") || relation == "dbstat",
+            Dialect::Sqlite => {
+                relation.starts_with("sqlite_") || relation.starts_with("pragma_") || relation == "dbstat"
+            }
         };
         let is_temporary = match self.dialect {
             Dialect::Postgres => schema.starts_with("pg_temp") || schema.starts_with("pg_toast_temp"),
@@ -135,10 +144,14 @@ impl Walk<'_> {
             Dialect::Sqlite => schema == "temp",
         };
         if is_system {
-            self.found.refuse(Reason::System, format!("{} belongs to the system catalog, which changes unseen.", Name::new(parts)));
+            self.found.refuse(
+                Reason::System,
+                format!("{} belongs to the system catalog, which changes unseen.", Name::new(parts)),
+            );
         }
         if is_temporary {
-            self.found.refuse(Reason::Temporary, format!("{} is temporary and belongs to one connection.", Name::new(parts)));
+            self.found
+                .refuse(Reason::Temporary, format!("{} is temporary and belongs to one connection.", Name::new(parts)));
         }
     }
 
@@ -194,12 +207,12 @@ impl Walk<'_> {
                     calls::date_cast(operand, self.dialect, self.found);
                 }
             }
-            TypeClass::Catalog => self
-                .found
-                .refuse(Reason::System, format!("The type {data_type} looks names up in the system catalog.")),
-            TypeClass::Unknown => self
-                .found
-                .refuse(Reason::UnknownType, format!("The type {data_type} is not known to be built in.")),
+            TypeClass::Catalog => {
+                self.found.refuse(Reason::System, format!("The type {data_type} looks names up in the system catalog."))
+            }
+            TypeClass::Unknown => {
+                self.found.refuse(Reason::UnknownType, format!("The type {data_type} is not known to be built in."))
+            }
         }
     }
 
@@ -277,8 +290,18 @@ impl Visitor for Walk<'_> {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         self.scopes.enter(query, self.dialect);
-        let Query { with, body: _, order_by: _, limit_clause: _, fetch: _, locks, for_clause, settings, format_clause, pipe_operators } =
-            query;
+        let Query {
+            with,
+            body: _,
+            order_by: _,
+            limit_clause: _,
+            fetch: _,
+            locks,
+            for_clause,
+            settings,
+            format_clause,
+            pipe_operators,
+        } = query;
         for cte in with.iter().flat_map(|with| &with.cte_tables) {
             self.seen.insert(self.fold(&cte.alias.name));
         }
@@ -375,7 +398,18 @@ impl Visitor for Walk<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
-            TableFactor::Table { name, alias: _, args, with_hints, version, with_ordinality: _, partitions: _, json_path, sample, index_hints: _ } => {
+            TableFactor::Table {
+                name,
+                alias: _,
+                args,
+                with_hints,
+                version,
+                with_ordinality: _,
+                partitions: _,
+                json_path,
+                sample,
+                index_hints: _,
+            } => {
                 if let Some(args) = args {
                     self.is_done(name);
                     self.call(name, &args.args);
@@ -435,7 +469,10 @@ impl Visitor for Walk<'_> {
             && !ident.value.eq_ignore_ascii_case("default")
             && is_reserved(&ident.value, self.dialect)
         {
-            self.found.not_understood(format!("The reserved word {} stands where a name was expected.", ident.value.to_uppercase()));
+            self.found.not_understood(format!(
+                "The reserved word {} stands where a name was expected.",
+                ident.value.to_uppercase()
+            ));
         }
         ControlFlow::Continue(())
     }
@@ -614,6 +651,8 @@ pub(super) fn argument(argument: &FunctionArg) -> Option<&Expr> {
     };
     match expr {
         FunctionArgExpr::Expr(expr) => Some(expr),
-        FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::Wildcard | FunctionArgExpr::WildcardWithOptions(_) => None,
+        FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::Wildcard | FunctionArgExpr::WildcardWithOptions(_) => {
+            None
+        }
     }
 }

@@ -77,7 +77,8 @@ impl Explain {
         }
         let mut text = Vec::new();
         io::stdin().lock().read_to_end(&mut text)?;
-        let text = String::from_utf8(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the SQL on stdin is not UTF-8"))?;
+        let text = String::from_utf8(text)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the SQL on stdin is not UTF-8"))?;
         if text.trim().is_empty() {
             usage("no SQL given, neither as an argument nor on stdin");
         }
@@ -87,7 +88,8 @@ impl Explain {
     fn print(&self, statements: &[String]) -> io::Result<()> {
         let dialect = self.dialect.into();
         if self.json {
-            let mut objects: Vec<Value> = statements.iter().map(|sql| object(&analysis::analyze(sql, dialect))).collect();
+            let mut objects: Vec<Value> =
+                statements.iter().map(|sql| object(&analysis::analyze(sql, dialect))).collect();
             let all = if objects.len() == 1 { objects.remove(0) } else { Value::Array(objects) };
             return writeln!(io::stdout().lock(), "{all:#}");
         }
@@ -264,12 +266,16 @@ fn people(out: &mut impl Write, facts: &Facts) -> io::Result<()> {
 const fn help(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::VolatileFunction => "Compute the value in the program and bind it as an argument.",
-        Reason::UnknownFunction => "A function that the database calls IMMUTABLE is accepted once the pool has read its catalog.",
+        Reason::UnknownFunction => {
+            "A function that the database calls IMMUTABLE is accepted once the pool has read its catalog."
+        }
         Reason::SpecialDate => "Bind the date as an argument of a date type, or compare the column without a cast.",
         Reason::Locks => "Without the lock it could be cached; with it, it belongs in a transaction.",
         Reason::SeveralStatements => "Send each statement on its own.",
         Reason::TooComplex => "Split the statement, or bind long lists as one array argument.",
-        Reason::NotUnderstood => "Simpler syntax may be understood; a policy with a TTL caches any query that a person vouches for.",
+        Reason::NotUnderstood => {
+            "Simpler syntax may be understood; a policy with a TTL caches any query that a person vouches for."
+        }
         Reason::Variable => "Bind the value as an argument.",
         Reason::Sample => "Order by a hashed column and LIMIT for a sample that stays the same.",
         _ => return None,

@@ -9,18 +9,115 @@ const DIALECTS: [Dialect; 3] = [Dialect::Postgres, Dialect::MySql, Dialect::Sqli
 
 /// Pieces of which a statement may be made, with those that lexers stumble over.
 const PIECES: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "WITH", "RECURSIVE", "AS", "INSERT INTO", "UPDATE", "DELETE FROM", "SET", "VALUES", "JOIN", "LEFT",
-    "NATURAL", "ON", "USING", "UNION", "ALL", "ORDER BY", "GROUP BY", "LIMIT", "ONLY", "TABLE", "LATERAL", "INTO", "FOR", "IN",
-    "NOT", "NULL", "IS", "CASE", "WHEN", "THEN", "END", "EXISTS", "CREATE", "DROP", "ALTER", "COPY", "EXPLAIN", "ANALYZE",
-    "MERGE", "REPLACE", "PRAGMA", "EXTRACT", "CAST", "OVER", "a", "b", "users", "now", "x.y", "\"q\"", "`q`", "[q]", "'s'",
-    "E'\\n'", "U&\"x\"", "$$t$$", "$1", "?", ":p", "@v", "@@w", "1", "1.5e3", "0x1F", "(", ")", "[", "]", "{", "}", ",", ";", ".",
-    "*", "+", "-", "--", "/*", "*/", "/*!", "/*+", "#", "::", ":=", "||", "->", "<", "=", "!", "'", "\"", "\\", "\n", "\t", "\u{a0}",
-    "é", "\0", "😀", "$", "@",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "WITH",
+    "RECURSIVE",
+    "AS",
+    "INSERT INTO",
+    "UPDATE",
+    "DELETE FROM",
+    "SET",
+    "VALUES",
+    "JOIN",
+    "LEFT",
+    "NATURAL",
+    "ON",
+    "USING",
+    "UNION",
+    "ALL",
+    "ORDER BY",
+    "GROUP BY",
+    "LIMIT",
+    "ONLY",
+    "TABLE",
+    "LATERAL",
+    "INTO",
+    "FOR",
+    "IN",
+    "NOT",
+    "NULL",
+    "IS",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "END",
+    "EXISTS",
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "COPY",
+    "EXPLAIN",
+    "ANALYZE",
+    "MERGE",
+    "REPLACE",
+    "PRAGMA",
+    "EXTRACT",
+    "CAST",
+    "OVER",
+    "a",
+    "b",
+    "users",
+    "now",
+    "x.y",
+    "\"q\"",
+    "`q`",
+    "[q]",
+    "'s'",
+    "E'\\n'",
+    "U&\"x\"",
+    "$$t$$",
+    "$1",
+    "?",
+    ":p",
+    "@v",
+    "@@w",
+    "1",
+    "1.5e3",
+    "0x1F",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ";",
+    ".",
+    "*",
+    "+",
+    "-",
+    "--",
+    "/*",
+    "*/",
+    "/*!",
+    "/*+",
+    "#",
+    "::",
+    ":=",
+    "||",
+    "->",
+    "<",
+    "=",
+    "!",
+    "'",
+    "\"",
+    "\\",
+    "\n",
+    "\t",
+    "\u{a0}",
+    "é",
+    "\0",
+    "😀",
+    "$",
+    "@",
 ];
 
 fn soup() -> impl Strategy<Value = String> {
-    prop::collection::vec((prop::sample::select(PIECES), any::<bool>()), 0..40)
-        .prop_map(|pieces| pieces.into_iter().map(|(piece, gap)| if gap { format!("{piece} ") } else { piece.to_owned() }).collect())
+    prop::collection::vec((prop::sample::select(PIECES), any::<bool>()), 0..40).prop_map(|pieces| {
+        pieces.into_iter().map(|(piece, gap)| if gap { format!("{piece} ") } else { piece.to_owned() }).collect()
+    })
 }
 
 /// A query over tables `t0` to `t9`, and the tables it reads.
@@ -37,24 +134,41 @@ impl Query {
 }
 
 fn query() -> impl Strategy<Value = Query> {
-    let table = (0..10_u8).prop_map(|n| Query { sql: format!("SELECT a FROM t{n}"), reads: BTreeSet::from([format!("t{n}")]) });
+    let table =
+        (0..10_u8).prop_map(|n| Query { sql: format!("SELECT a FROM t{n}"), reads: BTreeSet::from([format!("t{n}")]) });
     table.prop_recursive(4, 12, 3, |inner| {
         prop_oneof![
-            (inner.clone(), inner.clone()).prop_map(|(a, b)| Query::new(format!("{} UNION {}", a.sql, b.sql), &[&a, &b])),
             (inner.clone(), inner.clone())
-                .prop_map(|(a, b)| Query::new(format!("SELECT a FROM ({}) AS q WHERE a IN ({})", a.sql, b.sql), &[&a, &b])),
-            (inner.clone(), inner.clone())
-                .prop_map(|(a, b)| Query::new(format!("SELECT p.a FROM ({}) AS p JOIN ({}) AS q ON p.a = q.a", a.sql, b.sql), &[&a, &b])),
+                .prop_map(|(a, b)| Query::new(format!("{} UNION {}", a.sql, b.sql), &[&a, &b])),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| Query::new(
+                format!("SELECT a FROM ({}) AS q WHERE a IN ({})", a.sql, b.sql),
+                &[&a, &b]
+            )),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| Query::new(
+                format!("SELECT p.a FROM ({}) AS p JOIN ({}) AS q ON p.a = q.a", a.sql, b.sql),
+                &[&a, &b]
+            )),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| {
-                Query::new(format!("SELECT (SELECT max(a) FROM ({}) AS q) AS a FROM ({}) AS r ORDER BY a", a.sql, b.sql), &[&a, &b])
+                Query::new(
+                    format!("SELECT (SELECT max(a) FROM ({}) AS q) AS a FROM ({}) AS r", a.sql, b.sql),
+                    &[&a, &b],
+                )
             }),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| {
-                Query::new(format!("SELECT CASE WHEN EXISTS ({}) THEN 1 ELSE 2 END AS a FROM ({}) AS r", a.sql, b.sql), &[&a, &b])
+                Query::new(
+                    format!("SELECT CASE WHEN EXISTS ({}) THEN 1 ELSE 2 END AS a FROM ({}) AS r", a.sql, b.sql),
+                    &[&a, &b],
+                )
             }),
-            (inner.clone(), inner.clone())
-                .prop_map(|(a, b)| Query::new(format!("SELECT a FROM (WITH c AS ({}) SELECT a FROM c UNION {}) AS q", a.sql, b.sql), &[&a, &b])),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| Query::new(
+                format!("SELECT a FROM (WITH c AS ({}) SELECT a FROM c UNION {}) AS q", a.sql, b.sql),
+                &[&a, &b]
+            )),
             // The WITH query hides t0 from the outer query only; the inner one may read it.
-            inner.clone().prop_map(|a| Query::new(format!("SELECT a FROM (WITH c AS ({}) SELECT x.a FROM c AS x, c AS y) AS q", a.sql), &[&a])),
+            inner.clone().prop_map(|a| Query::new(
+                format!("SELECT a FROM (WITH c AS ({}) SELECT x.a FROM c AS x, c AS y) AS q", a.sql),
+                &[&a]
+            )),
         ]
     })
 }
