@@ -76,3 +76,39 @@ fn without_escapes(text: &str) -> String {
 pub(super) fn is_fixed_time_value(content: &str) -> bool {
     content.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_mean_the_present() {
+        for text in [
+            "'now'",
+            "'TODAY'",
+            "' tomorrow 12:00 UTC'",
+            "'{2024-01-01,now}'",
+            "'[now,)'",
+            "$$yesterday$$",
+            "N'now'",
+            r"E'\156ow'",
+            r"U&'\006eow'",
+            "'now America/New_York'",
+            "'now()'",
+        ] {
+            assert!(may_mean_the_present(text), "{text}");
+        }
+        for text in [
+            "'2024-01-01'",
+            "'know'",
+            "'nowhere'",
+            "'now you understand everything'",
+            "''",
+            r"E'a\nb'",
+            "X'00'",
+            "$$a$$",
+        ] {
+            assert!(!may_mean_the_present(text), "{text}");
+        }
+    }
+}

@@ -198,6 +198,10 @@ impl<'a> Place<'a> {
 
 fn everywhere(place: Place<'_>) -> Option<Step> {
     use Keyword as K;
+    // `REPLACE INTO` is an INSERT as far as tables go; after a WITH list the parser knows the INSERT alone.
+    if place.dialect != Dialect::Postgres && place.spells(&[K::REPLACE, K::INTO]) && !place.follows(&[K::OR]) {
+        return Some(Step::replace(1, [keyword("INSERT")]));
+    }
     // `EXCLUDE CURRENT ROW` and the like end a window's frame.
     if place.spells(&[K::EXCLUDE]) && place.follows(&[K::ROW, K::FOLLOWING, K::PRECEDING]) {
         let length = match place.token(1).and_then(word) {
@@ -272,6 +276,10 @@ fn mysql(place: Place<'_>) -> Option<Step> {
         Some(K::TABLE) if place.is_name(1) && !follows_into(place) => Some(Step::replace(1, select_all())),
         Some(K::LOCK) if place.spells(&[K::LOCK, K::IN, K::SHARE, K::MODE]) => {
             Some(Step::replace(4, [keyword("FOR"), keyword("SHARE")]))
+        }
+        // `UPDATE LOW_PRIORITY IGNORE t`.
+        Some(_) if place.before.len() == 1 && place.follows(&[K::UPDATE, K::DELETE]) && is_priority(place.token(0)) => {
+            Some(Step::skip(1))
         }
         // `a MOD b`.
         Some(K::MOD) if place.follows_operand() => Some(Step::replace(1, [Token::Mod])),
@@ -376,6 +384,11 @@ fn begins_item(token: &Token) -> bool {
         Token::Mul | Token::Number(..) | Token::SingleQuotedString(_) | Token::LParen => true,
         _ => false,
     }
+}
+
+/// Modifiers of MySQL's UPDATE and DELETE that are reserved words.
+fn is_priority(token: Option<&Token>) -> bool {
+    ["low_priority", "ignore"].iter().any(|modifier| is_spelled(token, modifier))
 }
 
 /// Whether IS is followed by what it tests for in every dialect.

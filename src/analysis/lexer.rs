@@ -483,3 +483,54 @@ fn is_decimal(word: &str) -> bool {
     let all_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
     all_digits(digits) && all_digits(exponent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visible(sql: &str, dialect: Dialect) -> Vec<(TokenKind, &str)> {
+        tokens(sql, dialect)
+            .into_iter()
+            .filter(|token| !token.is_blank())
+            .map(|token| (token.kind, token.text))
+            .collect()
+    }
+
+    #[test]
+    fn strings_end_where_the_server_ends_them() {
+        use Dialect::{MySql, Postgres};
+        use TokenKind::{Broken, Text};
+        for (sql, dialect, kind) in [
+            ("'a''b'", Postgres, Text),
+            (r"'a\'", Postgres, Broken),
+            (r"E'a\'b'", Postgres, Text),
+            ("$a$ $b$ ' $a$", Postgres, Text),
+            ("'a'\n  'b'", Postgres, Text),
+            (r"'a\'b'", MySql, Text),
+            ("\"a\"\"b\"", MySql, Text),
+            ("'a", MySql, Broken),
+        ] {
+            assert_eq!(visible(sql, dialect), [(kind, sql)], "{dialect:?}");
+        }
+    }
+
+    #[test]
+    fn postgres_operators_are_as_long_as_can_be() {
+        let operators = |sql| visible(sql, Dialect::Postgres).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        assert_eq!(operators("a@>b"), ["a", "@>", "b"]);
+        assert_eq!(operators("a=-1"), ["a", "=", "-", "1"]);
+        assert_eq!(operators("a@-1"), ["a", "@-", "1"]);
+        assert_eq!(operators("a::int"), ["a", "::", "int"]);
+        assert_eq!(operators("a*/**/b"), ["a", "*", "b"]);
+    }
+
+    #[test]
+    fn nothing_is_lost() {
+        for sql in ["", "é'ü", "SELECT /* a /* b */ 1", "\u{0}[\u{1}", "$é$ x"] {
+            for dialect in [Dialect::Postgres, Dialect::MySql, Dialect::Sqlite] {
+                let joined: String = tokens(sql, dialect).iter().map(|token| token.text).collect();
+                assert_eq!(joined, sql);
+            }
+        }
+    }
+}

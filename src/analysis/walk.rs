@@ -412,9 +412,11 @@ impl Visitor for Walk<'_> {
             } => {
                 if let Some(args) = args {
                     self.is_done(name);
-                    self.call(name, &args.args);
-                    if self.dialect == Dialect::Sqlite {
-                        self.objections_to(&self.parts(name).unwrap_or_default());
+                    let parts = self.parts(name).unwrap_or_default();
+                    if self.dialect == Dialect::Sqlite && parts.last().is_some_and(|last| last.starts_with("pragma_")) {
+                        self.objections_to(&parts);
+                    } else {
+                        self.call(name, &args.args);
                     }
                     if args.settings.is_some() {
                         self.foreign("SETTINGS");

@@ -24,7 +24,7 @@ static POSTGRES_FUNCTIONS: WordSet = WordSet::new(
 ",
 );
 
-/// MySQL 8.
+/// MySQL 8, without PRIMARY, which is the name of an index in `USE INDEX (PRIMARY)`.
 static MYSQL: WordSet = WordSet::new(
     "
     accessible add all alter analyze and as asc asensitive before between bigint binary blob both by call cascade
@@ -39,7 +39,7 @@ static MYSQL: WordSet = WordSet::new(
     localtimestamp lock long longblob longtext loop low_priority master_bind match maxvalue mediumblob mediumint
     mediumtext middleint minute_microsecond minute_second mod modifies natural no_write_to_binlog not nth_value
     ntile null numeric of on optimize optimizer_costs option optionally or order out outer outfile over partition
-    percent_rank precision primary procedure purge range rank read read_write reads real recursive references regexp
+    percent_rank precision procedure purge range rank read read_write reads real recursive references regexp
     release rename repeat replace require resignal restrict return revoke right rlike row_number schema schemas
     second_microsecond select sensitive separator set show signal smallint spatial specific sql sql_big_result
     sql_calc_found_rows sql_small_result sqlexception sqlstate sqlwarning ssl starting stored straight_join system
