@@ -469,6 +469,8 @@ impl Visitor for Walk<'_> {
         if ident.quote_style.is_none()
             && !self.labels.contains(&address)
             && !ident.value.eq_ignore_ascii_case("default")
+            // Judged where all such words are.
+            && !(self.dialect == Dialect::MySql && calls::is_niladic(&ident.value, self.dialect))
             && is_reserved(&ident.value, self.dialect)
         {
             self.found.not_understood(format!(
