@@ -96,7 +96,34 @@ pub(super) fn missed(tokens: &[Token<'_>], dialect: Dialect, seen: &HashSet<Stri
             expected = level.in_list;
             continue;
         }
-        if !expected || (is_clause && token.is_any(&["lateral", "only", "table", "ignore", "low_priority", "rows"])) {
+        const BEFORE_NAME: &[&str] = &[
+            "lateral",
+            "only",
+            "table",
+            "ignore",
+            "low_priority",
+            "delayed",
+            "high_priority",
+            "quick",
+            "rows",
+            "temp",
+            "temporary",
+            "unlogged",
+            "or",
+            "replace",
+            "rollback",
+            "abort",
+            "fail",
+        ];
+        let names_it = tokens.get(at + 1).is_some_and(|after| after.is_identifier() || after.is("("));
+        if expected && token.is_word("with") {
+            expected = false;
+            if let Some(level) = levels.last_mut() {
+                level.in_list = false;
+            }
+            continue;
+        }
+        if !expected || (is_clause && names_it && token.is_any(BEFORE_NAME)) {
             continue;
         }
         expected = false;
@@ -123,8 +150,9 @@ fn opens(token: &Token<'_>, before: Option<&Token<'_>>, after: Option<&Token<'_>
     if token.is_word("from") {
         return (!level.in_call && !after_any(&["distinct"])).then_some(true);
     }
+    // Not `USE INDEX FOR JOIN`, nor the modifier of a SELECT.
     if token.is_any(&["join", "straight_join"]) {
-        return Some(false);
+        return (!after_any(&["for", "select", "distinct", "all", "high_priority"])).then_some(false);
     }
     if token.is_word("into") {
         return (!after.is_some_and(|after| after.is_any(&["outfile", "dumpfile"]))).then_some(false);

@@ -21,11 +21,12 @@ pub(super) fn may_mean_the_present(text: &str) -> bool {
             return lower.contains('\\') || lower.contains('+') || has_clock_word(&lower) || lower.contains('!');
         }
         [b'e', b'\'', ..] => {
-            let escapes = lower
+            let plain = lower.replace(r"\\", " ");
+            let spells = plain
                 .split('\\')
                 .skip(1)
                 .any(|after| after.starts_with(|c: char| c.is_ascii_digit() || c == 'x' || c == 'u'));
-            if escapes {
+            if spells {
                 return true;
             }
             // The letter after a backslash is no letter of the text.
@@ -74,4 +75,40 @@ fn without_escapes(text: &str) -> String {
 /// Whether an SQLite time value, written as a literal, is a date of its own: `'now'`, and `'subsec'` in its place, are not.
 pub(super) fn is_fixed_time_value(content: &str) -> bool {
     content.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_mean_the_present() {
+        for text in [
+            "'now'",
+            "'TODAY'",
+            "' tomorrow 12:00 UTC'",
+            "'{2024-01-01,now}'",
+            "'[now,)'",
+            "$$yesterday$$",
+            "N'now'",
+            r"E'\156ow'",
+            r"U&'\006eow'",
+            "'now America/New_York'",
+            "'now()'",
+        ] {
+            assert!(may_mean_the_present(text), "{text}");
+        }
+        for text in [
+            "'2024-01-01'",
+            "'know'",
+            "'nowhere'",
+            "'now you understand everything'",
+            "''",
+            r"E'a\nb'",
+            "X'00'",
+            "$$a$$",
+        ] {
+            assert!(!may_mean_the_present(text), "{text}");
+        }
+    }
 }

@@ -132,7 +132,7 @@ fn create(statement: Statement<'_>) -> Findings {
             list(statement, inherits + 2, &mut found, &[]);
         }
         if let Some(query) = query_of(statement.from(end)) {
-            let inner = statement::analyse(query);
+            let inner = statement::within(query);
             found.merge(inner);
             found.kind = Kind::Write;
         } else if statement.has(&["execute", "select"]) {
@@ -223,8 +223,12 @@ fn alter(statement: Statement<'_>) -> Findings {
     for (at, token) in rest.tokens.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|at| rest.token(at));
         let is_named = |words: &[&str]| before.is_some_and(|before: &Token<'_>| before.is_any(words));
-        // RENAME TO new, ATTACH PARTITION part, EXCHANGE PARTITION p WITH TABLE other.
-        let named = (token.is_any(&["to", "as"]) && is_named(&["rename"]))
+        let renames = rest.dialect == Dialect::MySql
+            && token.is_word("rename")
+            && !rest.word_at(at + 1, &["to", "as", "column", "index", "key"]);
+        // RENAME [TO] new, ATTACH PARTITION part, EXCHANGE PARTITION p WITH TABLE other.
+        let named = renames
+            || (token.is_any(&["to", "as"]) && is_named(&["rename"]))
             || (token.is_word("partition") && is_named(&["attach", "detach"]))
             || (token.is_word("table") && is_named(&["with"]));
         if named && let Some((name, _)) = chain(rest.tokens, at + 1, rest.dialect) {

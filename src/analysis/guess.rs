@@ -5,16 +5,17 @@ use super::fold::chain;
 use super::functions::{self, Class};
 use super::lexer::{Token, TokenKind};
 use super::verdict::Findings;
+use super::word_set::WordSet;
 use super::words::is_reserved;
 
 /// Words that may stand before a bracket without being called.
-const BEFORE_BRACKET: &str = "
+static BEFORE_BRACKET: WordSet = WordSet::new("
     all and any array as between by case cast check cube distinct else except exists extract filter from group grouping
     having in insert interval into intersect is join key lateral like limit materialized not null offset on only or order
     over overlay partition position primary recursive references returning rollup row rows select set sets some substring
     table then to trim union unique unnest update using values when where window with within xmlelement xmlforest xmltable
-    json_table if varchar char numeric decimal bit time timestamp float interval
-";
+    json_table conflict if varchar char numeric decimal bit time timestamp float interval
+");
 
 /// Adds what may be written to the findings of a statement that was not understood.
 ///
@@ -82,11 +83,9 @@ pub(super) fn calls_unknown(tokens: &[Token<'_>], dialect: Dialect) -> bool {
         }
         // `INSERT INTO t (a, b)`, `WITH t (a) AS`, `FROM t AS u (a)`, `REFERENCES t (a)`: a list of columns.
         let before = end.checked_sub(name.parts().len() * 2).and_then(|at| tokens.get(at));
-        let is_list =
-            before.is_some_and(|token| token.is_any(&["into", "as", "references", "recursive", "table", "on", "type"]));
+        let is_list = before.is_some_and(|token| token.is_any(&["into", "as", "references", "recursive", "table"]));
         let [parts @ .., last] = name.parts() else { return false };
-        let is_syntax =
-            parts.is_empty() && BEFORE_BRACKET.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(last));
+        let is_syntax = parts.is_empty() && BEFORE_BRACKET.contains_lowered(last);
         !is_list && !is_syntax && functions::classify(name.parts(), 1, dialect) == Class::Unknown
     })
 }

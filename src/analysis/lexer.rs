@@ -77,7 +77,6 @@ pub(super) fn tokens(sql: &str, dialect: Dialect) -> Vec<Token<'_>> {
         let kind = cursor.next_kind();
         // Every branch consumes at least one byte; should one not, the rest is one token rather than an endless loop.
         if cursor.at <= start || !sql.is_char_boundary(cursor.at) {
-            cursor.at = sql.len();
             tokens.push(Token { kind: TokenKind::Broken, text: sql.get(start..).unwrap_or_default() });
             break;
         }
@@ -175,9 +174,10 @@ impl Cursor<'_> {
         TokenKind::Mark
     }
 
-    /// In MySQL `--1` is two minus signs; a comment needs white space after its dashes.
+    /// In MySQL `--1` is two minus signs; a comment needs white space after its dashes. Dashes at the very end are no
+    /// comment here, so that cutting off what follows them never makes one.
     fn dashes_comment(&self) -> bool {
-        self.dialect != Dialect::MySql || self.at + 2 >= self.bytes.len() || self.peek(2) <= b' '
+        self.dialect != Dialect::MySql || (self.at + 2 < self.bytes.len() && self.peek(2) <= b' ')
     }
 
     fn line_comment(&mut self) -> TokenKind {
@@ -482,4 +482,55 @@ fn is_decimal(word: &str) -> bool {
     let (digits, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
     let all_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
     all_digits(digits) && all_digits(exponent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visible(sql: &str, dialect: Dialect) -> Vec<(TokenKind, &str)> {
+        tokens(sql, dialect)
+            .into_iter()
+            .filter(|token| !token.is_blank())
+            .map(|token| (token.kind, token.text))
+            .collect()
+    }
+
+    #[test]
+    fn strings_end_where_the_server_ends_them() {
+        use Dialect::{MySql, Postgres};
+        use TokenKind::{Broken, Text};
+        for (sql, dialect, kind) in [
+            ("'a''b'", Postgres, Text),
+            (r"'a\'", Postgres, Broken),
+            (r"E'a\'b'", Postgres, Text),
+            ("$a$ $b$ ' $a$", Postgres, Text),
+            ("'a'\n  'b'", Postgres, Text),
+            (r"'a\'b'", MySql, Text),
+            ("\"a\"\"b\"", MySql, Text),
+            ("'a", MySql, Broken),
+        ] {
+            assert_eq!(visible(sql, dialect), [(kind, sql)], "{dialect:?}");
+        }
+    }
+
+    #[test]
+    fn postgres_operators_are_as_long_as_can_be() {
+        let operators = |sql| visible(sql, Dialect::Postgres).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        assert_eq!(operators("a@>b"), ["a", "@>", "b"]);
+        assert_eq!(operators("a=-1"), ["a", "=", "-", "1"]);
+        assert_eq!(operators("a@-1"), ["a", "@-", "1"]);
+        assert_eq!(operators("a::int"), ["a", "::", "int"]);
+        assert_eq!(operators("a*/**/b"), ["a", "*", "b"]);
+    }
+
+    #[test]
+    fn nothing_is_lost() {
+        for sql in ["", "é'ü", "SELECT /* a /* b */ 1", "\u{0}[\u{1}", "$é$ x"] {
+            for dialect in [Dialect::Postgres, Dialect::MySql, Dialect::Sqlite] {
+                let joined: String = tokens(sql, dialect).iter().map(|token| token.text).collect();
+                assert_eq!(joined, sql);
+            }
+        }
+    }
 }

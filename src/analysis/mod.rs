@@ -35,6 +35,7 @@ mod types;
 mod utility;
 mod verdict;
 mod walk;
+mod word_set;
 mod words;
 
 pub use facts::{Dialect, Facts, Fingerprint, Kind, Mentions, Outcome, SessionEffect, TransactionControl, Writes};
@@ -61,9 +62,10 @@ use verdict::Findings;
 /// assert_eq!(facts.writes, Writes::Tables([Name::new(["users"])].into()));
 /// ```
 pub fn analyze(sql: &str, dialect: Dialect) -> Facts {
+    parse::reserve_stack();
     let tokens = lexer::tokens(sql, dialect);
     let visible: Vec<Token<'_>> = tokens.iter().copied().filter(|token| !token.is_blank()).collect();
-    let whole = Statement { text: sql, tokens: &visible, dialect };
+    let whole = Statement { text: sql, tokens: &visible, dialect, depth: 0 };
     let mut pieces: Vec<Findings> = Vec::new();
     let mut start = 0;
     while start < visible.len() {

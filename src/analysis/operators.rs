@@ -2,17 +2,20 @@
 
 use super::facts::Dialect;
 use super::lexer::{Token, TokenKind};
+use super::word_set::WordSet;
 
 /// Postgres: every name in `pg_operator`, and the symbols that belong to the grammar.
-const POSTGRES: &str = "
+static POSTGRES: WordSet = WordSet::new(
+    "
     !! !~ !~* !~~ !~~* # ## #- #> #>> % & && &< &<| &> * *< *<= *<> *= *> *>= + - -> ->> -|- / < <-> << <<= <<| <= <> <@
     <^ = > >= >> >>= >^ ? ?# ?& ?- ?-| ?| ?|| @ @-@ @> @? @@ @@@ ^ ^@ | |&> |/ |>> || ||/ ~ ~* ~<=~ ~<~ ~= ~>=~ ~>~ ~~
     ~~* != :: := : => ..
-";
+",
+);
 
 /// Whether an operator may be one that a user defined, under a name which the server does not come with.
 pub(super) fn is_unknown(operator: &str, dialect: Dialect) -> bool {
-    dialect == Dialect::Postgres && !POSTGRES.split_ascii_whitespace().any(|known| known == operator)
+    dialect == Dialect::Postgres && !POSTGRES.contains(operator)
 }
 
 /// The operators that `tokens` use: symbols as written, and in Postgres those behind key words.

@@ -19,6 +19,10 @@ pub(super) const LONGEST_TEXT: usize = 64 * 1024;
 const DEEPEST_CHAIN: usize = 400;
 /// How far brackets may nest.
 const DEEPEST_NESTING: usize = 64;
+/// How many joins may wait for their ON: the parser recurses for each without a guard, by 65 KiB in a debug build.
+const MOST_PENDING_JOINS: usize = 8;
+/// What must be left of the stack wherever the parser recurses with a guard, which adds a stack when less is left.
+const STACK_MARGIN: usize = 1024 * 1024;
 /// The parser counts several levels for each bracket.
 const RECURSION_LIMIT: usize = 200;
 
@@ -27,6 +31,13 @@ const RECURSION_LIMIT: usize = 200;
 pub(super) enum Trouble {
     TooComplex,
     NotUnderstood,
+}
+
+/// Raises the margin that guarded recursion leaves on the stack. It holds for the whole process, and only ever rises.
+pub(super) fn reserve_stack() {
+    if recursive::get_minimum_stack_size() < STACK_MARGIN {
+        recursive::set_minimum_stack_size(STACK_MARGIN);
+    }
 }
 
 /// Parses one statement. `tokens` are those of `text`, without blanks.
@@ -105,7 +116,27 @@ fn is_too_deep(tokens: &[Token<'_>]) -> bool {
     // Per open bracket: the levels before it, and the longest chain inside so far.
     let mut open: Vec<usize> = Vec::new();
     let mut chain = 0_usize;
+    let mut joins: Vec<usize> = vec![0];
     for token in tokens {
+        match token.text {
+            "(" if token.kind == TokenKind::Mark => joins.push(0),
+            ")" if token.kind == TokenKind::Mark && joins.len() > 1 => {
+                joins.pop();
+            }
+            _ => {}
+        }
+        if let Some(pending) = joins.last_mut() {
+            if token.is_any(&["join", "straight_join"]) {
+                *pending += 1;
+            } else if token.is_any(&["on", "using"]) {
+                *pending = pending.saturating_sub(1);
+            } else if token.is_any(&["select", "where", "cross", "natural"]) {
+                *pending = if token.is_any(&["cross", "natural"]) { pending.saturating_sub(1) } else { 0 };
+            }
+            if *pending > MOST_PENDING_JOINS {
+                return true;
+            }
+        }
         match token.text {
             "(" | "[" | "{" if token.kind == TokenKind::Mark => {
                 open.push(chain);
@@ -145,7 +176,11 @@ fn words<'a>(token: &Token<'a>) -> Vec<(Option<char>, &'a str)> {
         TokenKind::Quoted => vec![(token.text.chars().next(), inner(1))],
         TokenKind::Text if token.text.starts_with('$') => vec![(Some('$'), dollar_body(token.text))],
         TokenKind::Text if token.text.starts_with('"') => vec![(Some('\''), inner(1))],
+        TokenKind::Text if has_escapes(token.text) => vec![(Some('e'), "")],
         TokenKind::Text => vec![(Some('\''), inner(token.text.find('\'').map_or(0, |quote| quote + 1)))],
+        TokenKind::Number if token.text.starts_with("0x") => {
+            vec![(Some('\''), token.text.get(2..).unwrap_or_default())]
+        }
         TokenKind::Space
         | TokenKind::Comment
         | TokenKind::Hint
@@ -156,6 +191,11 @@ fn words<'a>(token: &Token<'a>) -> Vec<(Option<char>, &'a str)> {
         | TokenKind::Mark
         | TokenKind::Broken => Vec::new(),
     }
+}
+
+/// Whether it is written `E'...'` or `U&'...'`: the parser resolves these escapes unasked.
+fn has_escapes(text: &str) -> bool {
+    text.starts_with(['e', 'E', 'u', 'U'])
 }
 
 /// What stands between `$tag$` and `$tag$`.
@@ -171,9 +211,8 @@ fn witness(token: &Parsed) -> Option<(Option<char>, &str)> {
         | Parsed::DoubleQuotedString(text)
         | Parsed::SingleQuotedByteStringLiteral(text)
         | Parsed::NationalStringLiteral(text)
-        | Parsed::EscapedStringLiteral(text)
-        | Parsed::UnicodeStringLiteral(text)
         | Parsed::HexStringLiteral(text) => Some((Some('\''), text)),
+        Parsed::EscapedStringLiteral(_) | Parsed::UnicodeStringLiteral(_) => Some((Some('e'), "")),
         Parsed::DollarQuotedString(text) => Some((Some('$'), &text.value)),
         _ => None,
     }

@@ -36,10 +36,10 @@ pub(super) enum Meaning {
 impl Scopes {
     pub(super) fn enter(&mut self, query: &Query, dialect: Dialect) {
         let address: *const Query = query;
-        if let Some(frame) = self.frames.last_mut() {
-            if let Some(index) = frame.queries.iter().position(|&known| known == address) {
-                frame.inside = Some(index);
-            }
+        if let Some(frame) = self.frames.last_mut()
+            && let Some(index) = frame.queries.iter().position(|&known| known == address)
+        {
+            frame.inside = Some(index);
         }
         let list = query.with.as_ref();
         let tables = list.map_or(&[][..], |with| &with.cte_tables[..]);

@@ -13,7 +13,12 @@ pub(super) struct Statement<'a> {
     pub(super) text: &'a str,
     pub(super) tokens: &'a [Token<'a>],
     pub(super) dialect: Dialect,
+    /// How many statements it stands in (`EXPLAIN`, `COPY`, `CREATE TABLE ... AS`).
+    pub(super) depth: usize,
 }
+
+/// Statements within statements are not followed further than any real one goes.
+const DEEPEST: usize = 4;
 
 impl<'a> Statement<'a> {
     /// The statement that begins at a token of this one (`EXPLAIN` SELECT ..., `CREATE TABLE t AS` SELECT ...).
@@ -26,7 +31,7 @@ impl<'a> Statement<'a> {
         let tokens = self.tokens.get(from..to).unwrap_or_default();
         let start = tokens.first().map_or(self.text.len(), |token| self.offset(token));
         let end = tokens.last().map_or(start, |token| self.offset(token) + token.text.len());
-        Self { text: self.text.get(start..end).unwrap_or_default(), tokens, dialect: self.dialect }
+        Self { text: self.text.get(start..end).unwrap_or_default(), tokens, dialect: self.dialect, depth: self.depth }
     }
 
     /// Where a token stands: both are slices of one text.
@@ -55,6 +60,14 @@ impl<'a> Statement<'a> {
 /// Words that begin a query or a data-modifying statement.
 pub(super) const PARSED: &[&str] =
     &["select", "with", "values", "table", "insert", "update", "delete", "merge", "replace"];
+
+/// Looks at a statement that stands in another.
+pub(super) fn within(statement: Statement<'_>) -> Findings {
+    if statement.depth >= DEEPEST {
+        return Findings::opaque(Kind::Write, "It is a statement within a statement, many times over.");
+    }
+    analyse(Statement { depth: statement.depth + 1, ..statement })
+}
 
 /// Looks at one statement.
 pub(super) fn analyse(statement: Statement<'_>) -> Findings {
@@ -94,9 +107,10 @@ fn dispatch(statement: Statement<'_>) -> Findings {
     }
 }
 
-/// A query or data-modifying statement.
+/// A query or data-modifying statement. The tree is dropped by recursion, which needs room on the stack.
+#[recursive::recursive]
 fn parsed(statement: Statement<'_>, kind: Kind) -> Findings {
-    let Statement { text, tokens, dialect } = statement;
+    let Statement { text, tokens, dialect, .. } = statement;
     let mut found = Findings::new(kind);
     match parse::parse(text, tokens, dialect) {
         Ok(tree) => {
@@ -127,6 +141,10 @@ fn parsed(statement: Statement<'_>, kind: Kind) -> Findings {
         }
     }
     if found.unknown {
+        // `SELECT INTO t` makes a table.
+        if dialect == Dialect::Postgres && tokens.iter().any(|token| token.is_word("into")) {
+            found.kind = Kind::Write;
+        }
         guess::widen(&mut found, tokens, dialect);
     }
     objections(tokens, dialect, &mut found);

@@ -4,6 +4,7 @@ use sqlparser::ast::{ArrayElemTypeDef, DataType, ObjectNamePart};
 
 use super::facts::Dialect;
 use super::fold::fold;
+use super::word_set::WordSet;
 
 /// What a cast to a type may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,18 +20,24 @@ pub(super) enum TypeClass {
 }
 
 /// Built-in types of Postgres that the parser knows by no variant of its own.
-const POSTGRES_PLAIN: &str = "
+static POSTGRES_PLAIN: WordSet = WordSet::new(
+    "
     bit bool box bpchar bytea char cid cidr circle float4 float8 inet int2 int2vector int4 int4multirange int4range int8
     int8multirange int8range interval json jsonb jsonpath line lseg macaddr macaddr8 money name numeric nummultirange
     numrange oid oidvector path pg_lsn pg_snapshot point polygon record text tid tsquery tsvector txid_snapshot uuid
     varbit varchar xid xid8 xml serial bigserial integer smallint bigint real decimal boolean character nchar
-";
-const POSTGRES_CLOCK: &str = "
+",
+);
+static POSTGRES_CLOCK: WordSet = WordSet::new(
+    "
     date datemultirange daterange time timestamp timestamptz timetz tsmultirange tsrange tstzmultirange tstzrange
-";
-const POSTGRES_CATALOG: &str = "
+",
+);
+static POSTGRES_CATALOG: WordSet = WordSet::new(
+    "
     regclass regcollation regconfig regdictionary regnamespace regoper regoperator regproc regprocedure regrole regtype
-";
+",
+);
 
 /// Says what a cast to `data_type` may depend on.
 pub(super) fn classify(data_type: &DataType, dialect: Dialect) -> TypeClass {
@@ -79,15 +86,14 @@ pub(super) fn classify(data_type: &DataType, dialect: Dialect) -> TypeClass {
     }
 }
 
+/// A name that begins with an underscore is that of an array.
 fn by_name(name: &str) -> TypeClass {
-    let on = |list: &str| list.split_ascii_whitespace().any(|known| known == name);
     let element = name.strip_prefix('_').unwrap_or(name);
-    if on(POSTGRES_PLAIN) || (element != name && POSTGRES_PLAIN.split_ascii_whitespace().any(|known| known == element))
-    {
+    if POSTGRES_PLAIN.contains(element) {
         TypeClass::Plain
-    } else if POSTGRES_CLOCK.split_ascii_whitespace().any(|known| known == element) {
+    } else if POSTGRES_CLOCK.contains(element) {
         TypeClass::Clock
-    } else if on(POSTGRES_CATALOG) {
+    } else if POSTGRES_CATALOG.contains(element) {
         TypeClass::Catalog
     } else {
         TypeClass::Unknown

@@ -52,7 +52,7 @@ pub(super) fn analyse(verb: &str, statement: Statement<'_>) -> Findings {
         | ("analyze" | "analyse" | "show", Postgres | MySql)
         | ("analyze" | "reindex", Sqlite)
         | ("lock", Postgres)
-        | ("show" | "check" | "checksum" | "flush" | "kill" | "help", MySql) => Findings::new(Kind::Other),
+        | ("check" | "checksum" | "flush" | "kill" | "help", MySql) => Findings::new(Kind::Other),
         ("lock" | "unlock", MySql) => {
             let mut found = session(SessionEffect::Changes);
             found.transaction = Some(TransactionControl::End);
@@ -95,7 +95,7 @@ fn inner(statement: Statement<'_>, at: Option<usize>) -> Findings {
     let Some(at) = at else {
         return Findings::opaque(Kind::Write, "The statement within could not be found.");
     };
-    let mut found = statement::analyse(statement.from(at));
+    let mut found = statement::within(statement.from(at));
     if found.kind == Kind::Read {
         found.kind = Kind::Other;
     }
@@ -159,7 +159,7 @@ fn copy(statement: Statement<'_>) -> Findings {
         let Some(close) = close else {
             return Findings::opaque(Kind::Write, "The query of the COPY could not be told.");
         };
-        let mut found = statement::analyse(statement.part(2, close));
+        let mut found = statement::within(statement.part(2, close));
         found.refuse(Reason::NotARead, "COPY sends its rows in a form of its own.");
         if statement.from(close).has(&["program"]) {
             found.writes = Writes::Everything;

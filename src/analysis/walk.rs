@@ -107,6 +107,9 @@ impl Walk<'_> {
         self.seen.extend(parts.last().cloned());
         if let [only] = parts.as_slice() {
             if self.dialect == Dialect::MySql && only.eq_ignore_ascii_case("dual") {
+                if let Some(ObjectNamePart::Identifier(ident)) = name.0.first() {
+                    self.labels.insert(ident);
+                }
                 return;
             }
             if self.scopes.meaning(only, self.dialect) == Meaning::WithQuery {
@@ -409,9 +412,11 @@ impl Visitor for Walk<'_> {
             } => {
                 if let Some(args) = args {
                     self.is_done(name);
-                    self.call(name, &args.args);
-                    if self.dialect == Dialect::Sqlite {
-                        self.objections_to(&self.parts(name).unwrap_or_default());
+                    let parts = self.parts(name).unwrap_or_default();
+                    if self.dialect == Dialect::Sqlite && parts.last().is_some_and(|last| last.starts_with("pragma_")) {
+                        self.objections_to(&parts);
+                    } else {
+                        self.call(name, &args.args);
                     }
                     if args.settings.is_some() {
                         self.foreign("SETTINGS");
@@ -433,8 +438,12 @@ impl Visitor for Walk<'_> {
                 }
             }
             TableFactor::Function { name, args, .. } => self.call(name, args),
-            TableFactor::JsonTable { columns, .. } => self.json_columns(columns),
+            TableFactor::JsonTable { columns, .. } => {
+                self.syntax("json_table");
+                self.json_columns(columns);
+            }
             TableFactor::XmlTable { columns, .. } => {
+                self.syntax("xmltable");
                 for column in columns {
                     match &column.option {
                         XmlTableColumnOption::NamedInfo { r#type, .. } => self.column_type(r#type),
@@ -442,8 +451,9 @@ impl Visitor for Walk<'_> {
                     }
                 }
             }
+            TableFactor::UNNEST { .. } => self.syntax("unnest"),
             // Visited on their own: the tables in them, and the functions.
-            TableFactor::UNNEST { .. } | TableFactor::NestedJoin { .. } | TableFactor::TableFunction { .. } => {}
+            TableFactor::NestedJoin { .. } | TableFactor::TableFunction { .. } => {}
             TableFactor::OpenJsonTable { .. }
             | TableFactor::Pivot { .. }
             | TableFactor::Unpivot { .. }
@@ -459,6 +469,8 @@ impl Visitor for Walk<'_> {
         if ident.quote_style.is_none()
             && !self.labels.contains(&address)
             && !ident.value.eq_ignore_ascii_case("default")
+            // Judged where all such words are.
+            && !(self.dialect == Dialect::MySql && calls::is_niladic(&ident.value, self.dialect))
             && is_reserved(&ident.value, self.dialect)
         {
             self.found.not_understood(format!(
@@ -548,12 +560,9 @@ impl Walk<'_> {
             Expr::AtTimeZone { .. } => self.builtin("timezone"),
             Expr::IsNormalized { .. } => self.builtin("is_normalized"),
             Expr::SimilarTo { .. } => self.builtin("similar_to_escape"),
-            Expr::Like { escape_char, any, .. } | Expr::ILike { escape_char, any, .. } => {
+            Expr::Like { escape_char, .. } | Expr::ILike { escape_char, .. } => {
                 if escape_char.is_some() && self.dialect == Dialect::Postgres {
                     self.builtin("like_escape");
-                }
-                if *any {
-                    self.foreign("LIKE ANY");
                 }
             }
             Expr::MatchAgainst { .. } | Expr::RLike { .. } | Expr::MemberOf(_) => {
@@ -610,6 +619,13 @@ impl Walk<'_> {
     /// A function behind syntax of its own.
     fn builtin(&mut self, name: &str) {
         self.found.mentions.functions.insert(name.to_owned());
+    }
+
+    /// A function behind syntax of its own, in the place of a table.
+    fn syntax(&mut self, name: &str) {
+        self.builtin(name);
+        self.seen.insert(name.to_owned());
+        self.seen.insert(name.to_uppercase());
     }
 
     fn json_columns(&mut self, columns: &[JsonTableColumn]) {

@@ -2,16 +2,18 @@
 
 #[path = "../architecture.rs"]
 mod architecture;
-#[cfg(feature = "cli")]
-mod demo_shows_what_it_promises;
 mod servers;
-#[cfg(feature = "postgres")]
-mod servers_come_and_go;
 #[macro_use]
 mod support;
 
+mod analysis;
+mod analysis_properties;
+#[cfg(feature = "cli")]
+mod demo_shows_what_it_promises;
 mod drop_in;
 mod known_mistakes;
 mod macros;
 mod one_load_per_key;
 mod reads_are_kept;
+#[cfg(feature = "postgres")]
+mod servers_come_and_go;

@@ -5,6 +5,7 @@ mod postgres;
 mod sqlite;
 
 use super::facts::Dialect;
+use super::word_set::WordSet;
 
 /// What a call may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +24,10 @@ pub(super) enum Class {
 
 /// The known functions of a dialect, by name in lower case.
 struct Lists {
-    cacheable: &'static str,
-    harmless: &'static str,
-    dates: &'static str,
+    cacheable: &'static WordSet,
+    harmless: &'static WordSet,
+    dates: &'static WordSet,
+    /// The one that changes the session, if there is one.
     session: &'static str,
 }
 
@@ -47,18 +49,17 @@ pub(super) fn classify(name: &[String], arguments: usize, dialect: Dialect) -> C
         _ => {}
     }
     let lists = match dialect {
-        Dialect::Postgres => postgres::LISTS,
-        Dialect::MySql => mysql::LISTS,
-        Dialect::Sqlite => sqlite::LISTS,
+        Dialect::Postgres => &postgres::LISTS,
+        Dialect::MySql => &mysql::LISTS,
+        Dialect::Sqlite => &sqlite::LISTS,
     };
-    let on = |list: &str| list.split_ascii_whitespace().any(|known| known == function);
-    if on(lists.dates) {
+    if lists.dates.contains(&function) {
         Class::Dates
-    } else if on(lists.cacheable) {
+    } else if lists.cacheable.contains(&function) {
         Class::Cacheable
-    } else if on(lists.harmless) {
+    } else if lists.harmless.contains(&function) {
         Class::Harmless
-    } else if on(lists.session) {
+    } else if lists.session == function {
         Class::Session
     } else {
         Class::Unknown

@@ -1,10 +1,12 @@
 //! Functions of MySQL 8 and MariaDB, from their manuals.
 
 use super::Lists;
+use crate::analysis::word_set::WordSet;
 
 /// Depend on their arguments and on settings of the session.
-const CACHEABLE: &str = "
-    abs acos addtime aes_decrypt any_value ascii asin atan atan2 avg bin bin_to_uuid bit_and bit_count bit_length
+static CACHEABLE: WordSet = WordSet::new(
+    "
+    row abs acos addtime aes_decrypt any_value ascii asin atan atan2 avg bin bin_to_uuid bit_and bit_count bit_length
     bit_or bit_xor ceil ceiling char char_length character_length charset chr coalesce coercibility collation
     compress concat concat_ws conv cos cot count crc32 cume_dist degrees dense_rank elt exp export_set extract field
     find_in_set first_value floor format format_bytes from_base64 from_days from_unixtime geometrycollection
@@ -30,22 +32,27 @@ const CACHEABLE: &str = "
     st_within st_x st_y std stddev stddev_pop stddev_samp str_to_date strcmp substr substring substring_index
     subtime sum tan time time_format time_to_sec timediff to_base64 trim truncate ucase uncompress
     uncompressed_length unhex upper uuid_to_bin var_pop var_samp variance weight_string
-";
+",
+);
 
-const HARMLESS: &str = "
+static HARMLESS: WordSet = WordSet::new(
+    "
     aes_encrypt benchmark connection_id curdate current_date current_role current_time current_timestamp
     current_user curtime database default encrypt format_pico_time found_rows get_lock icu_version is_free_lock
     is_used_lock json_storage_free last_insert_id lastval load_file localtime localtimestamp master_pos_wait nextval
     now password ps_current_thread_id ps_thread_id rand random_bytes release_all_locks release_lock roles_graphml
     row_count schema session_user setval sleep source_pos_wait sys_guid sysdate system_user user utc_date utc_time
     utc_timestamp uuid uuid_short value values version wait_for_executed_gtid_set
-";
+",
+);
 
 /// A value of type TIME becomes a date by taking today's.
-const DATES: &str = "
+static DATES: WordSet = WordSet::new(
+    "
     adddate convert_tz date date_add date_format date_sub datediff day dayname dayofmonth dayofweek dayofyear last_day
     month monthname quarter subdate timestamp timestampadd timestampdiff to_char to_days to_seconds unix_timestamp week
     weekday weekofyear year yearweek
-";
+",
+);
 
-pub(super) const LISTS: Lists = Lists { cacheable: CACHEABLE, harmless: HARMLESS, dates: DATES, session: "" };
+pub(super) static LISTS: Lists = Lists { cacheable: &CACHEABLE, harmless: &HARMLESS, dates: &DATES, session: "" };

@@ -1,10 +1,12 @@
 //! Functions of Postgres 13 to 18, sorted by hand from `pg_proc`.
 
 use super::Lists;
+use crate::analysis::word_set::WordSet;
 
 /// Immutable by `pg_proc`, or stable because they depend on settings of the session or on the schema alone.
-const CACHEABLE: &str = "
-    abbrev abs acos acosd acosh any_value area array_agg array_append array_cat array_dims array_fill array_length
+static CACHEABLE: WordSet = WordSet::new(
+    "
+    row abbrev abs acos acosd acosh any_value area array_agg array_append array_cat array_dims array_fill array_length
     array_lower array_ndims array_position array_positions array_prepend array_remove array_replace array_reverse
     array_sort array_to_json array_to_string array_to_tsvector array_upper ascii asin asind asinh atan atan2 atan2d
     atand atanh avg bit bit_and bit_count bit_length bit_or bit_xor bool bool_and bool_or box bpchar broadcast
@@ -46,12 +48,13 @@ const CACHEABLE: &str = "
     websearch_to_tsquery width width_bucket xml_is_well_formed xml_is_well_formed_content
     xml_is_well_formed_document xmlagg xmlcomment xmlconcat xmlelement xmlexists xmlforest xmlparse xmlpi xmlroot
     xmlserialize xmltext xmlvalidate xpath xpath_exists
-";
+",
+);
 
 /// Built in and without effect on any table, but not to be cached: clocks, chance, sequences, locks, catalogs, sizes,
 /// and functions that turn texts inside a document into dates.
-const HARMLESS: &str = "
-    aclexplode array_sample array_shuffle clock_timestamp col_description current_catalog current_database
+static HARMLESS: WordSet = WordSet::new("
+    aclexplode current_date current_time current_timestamp localtime localtimestamp array_sample array_shuffle clock_timestamp col_description current_catalog current_database
     current_query current_role current_schema current_schemas current_setting current_user currval date_in
     enum_first enum_last enum_range format_type gen_random_uuid get_current_ts_config getdatabaseencoding
     getpgusername has_any_column_privilege has_column_privilege has_database_privilege
@@ -89,10 +92,10 @@ const HARMLESS: &str = "
     transaction_timestamp ts_debug ts_parse ts_token_type txid_current txid_current_if_assigned
     txid_current_snapshot txid_snapshot_xip txid_snapshot_xmax txid_snapshot_xmin txid_status
     txid_visible_in_snapshot user uuidv4 uuidv7 version
-";
+");
 
 /// Cast their argument to a type that reads the clock when it is given the text `now`.
-const DATE_CASTS: &str = "date time timetz timestamp timestamptz";
+static DATE_CASTS: WordSet = WordSet::new("date time timetz timestamp timestamptz");
 
-pub(super) const LISTS: Lists =
-    Lists { cacheable: CACHEABLE, harmless: HARMLESS, dates: DATE_CASTS, session: "set_config" };
+pub(super) static LISTS: Lists =
+    Lists { cacheable: &CACHEABLE, harmless: &HARMLESS, dates: &DATE_CASTS, session: "set_config" };

@@ -1,9 +1,11 @@
 //! Functions of SQLite, from `pragma_function_list` and the manual.
 
 use super::Lists;
+use crate::analysis::word_set::WordSet;
 
 /// Deterministic, aggregates and window functions included.
-const CACHEABLE: &str = "
+static CACHEABLE: WordSet = WordSet::new(
+    "
     abs acos acosh asin asinh atan atan2 atanh avg bm25 ceil ceiling char coalesce concat concat_ws cos cosh count
     cume_dist degrees dense_rank exp first_value floor format generate_series glob group_concat hex highlight if
     ifnull iif instr json json_array json_array_length json_each json_error_position json_extract json_group_array
@@ -14,14 +16,17 @@ const CACHEABLE: &str = "
     octet_length offsets percent_rank percentile percentile_cont percentile_disc pi pow power printf quote radians
     rank replace round row_number rtrim sign sin sinh snippet soundex sqrt string_agg substr substring subtype sum
     tan tanh total trim trunc typeof unhex unicode unistr unistr_quote unlikely upper zeroblob
-";
+",
+);
 
-const HARMLESS: &str = "
+static HARMLESS: WordSet = WordSet::new(
+    "
     changes current_date current_time current_timestamp last_insert_rowid random randomblob sqlite_compileoption_get
     sqlite_compileoption_used sqlite_offset sqlite_source_id sqlite_version total_changes
-";
+",
+);
 
 /// Read the clock when their time value is missing, or is the text `now`.
-const DATES: &str = "date datetime julianday strftime time timediff unixepoch";
+static DATES: WordSet = WordSet::new("date datetime julianday strftime time timediff unixepoch");
 
-pub(super) const LISTS: Lists = Lists { cacheable: CACHEABLE, harmless: HARMLESS, dates: DATES, session: "" };
+pub(super) static LISTS: Lists = Lists { cacheable: &CACHEABLE, harmless: &HARMLESS, dates: &DATES, session: "" };

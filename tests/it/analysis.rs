@@ -1,0 +1,263 @@
+//! Promises of the analysis, as a table of statements: `analysis_cases.txt`.
+
+use larder::analysis::{Dialect, Facts, Kind, Name, Outcome, SessionEffect, TransactionControl, Writes, analyze};
+
+const CASES: &str = include_str!("analysis_cases.txt");
+
+const DIALECTS: [(char, Dialect); 3] = [('p', Dialect::Postgres), ('m', Dialect::MySql), ('s', Dialect::Sqlite)];
+
+fn names<'a>(names: impl IntoIterator<Item = &'a Name>) -> Vec<String> {
+    let mut names: Vec<String> = names.into_iter().map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+/// The words of a column of the table; a quoted name may hold a space.
+fn listed(column: &str) -> Vec<String> {
+    let mut words: Vec<String> = match column {
+        "-" => Vec::new(),
+        quoted if quoted.contains('"') => vec![quoted.to_owned()],
+        words => words.split(' ').map(str::to_owned).collect(),
+    };
+    words.sort();
+    words
+}
+
+/// What differs from the expectation.
+fn differences(facts: &Facts, verdict: &str, reads: &str, writes: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let unknown = verdict.starts_with('?');
+    let (verdict, reason) =
+        verdict.trim_start_matches('?').split_once(':').unwrap_or((verdict.trim_start_matches('?'), ""));
+    let kind = match verdict {
+        "cached" | "none" | "read" => Kind::Read,
+        "write" => Kind::Write,
+        "other" => Kind::Other,
+        other => panic!("{other} is no verdict"),
+    };
+    let mut expect = |holds: bool, what: String| {
+        if !holds {
+            wrong.push(what);
+        }
+    };
+    expect(facts.kind == kind, format!("kind {:?}", facts.kind));
+    expect((facts.outcome == Outcome::Unknown) == unknown, format!("outcome {:?}", facts.outcome));
+    expect(verdict != "none" || facts.outcome == Outcome::None, format!("outcome {:?}", facts.outcome));
+    expect(facts.cacheable() == (verdict == "cached"), format!("cacheable {}", facts.cacheable()));
+    expect(
+        reason.is_empty() || facts.refusals.iter().any(|refusal| refusal.reason.label() == reason),
+        format!("refusals {:?}", facts.refusals),
+    );
+    expect(unknown || reads == "*" || names(&facts.reads) == listed(reads), format!("reads {:?}", names(&facts.reads)));
+    let written = match &facts.writes {
+        Writes::Nothing => Some(Vec::new()),
+        Writes::Tables(tables) => Some(names(tables)),
+        Writes::Everything => None,
+    };
+    let as_expected = match (writes.strip_suffix('+'), &written) {
+        (_, None) => writes == "*",
+        (Some(some), Some(written)) => listed(some).iter().all(|name| written.contains(name)),
+        (None, Some(written)) => *written == listed(writes),
+    };
+    expect(as_expected, format!("writes {:?}", facts.writes));
+    wrong
+}
+
+#[test]
+fn every_case_is_told_as_the_table_says() {
+    let mut failures = Vec::new();
+    let mut cases = 0;
+    for line in CASES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let columns: Vec<&str> = line.splitn(5, '|').collect();
+        let [dialects, verdict, reads, writes, sql] = columns[..] else { panic!("not a case: {line}") };
+        for (_, dialect) in DIALECTS.iter().filter(|(letter, _)| dialects.contains(*letter)) {
+            cases += 1;
+            let wrong = differences(&analyze(sql, *dialect), verdict, reads, writes);
+            if !wrong.is_empty() {
+                failures.push(format!(
+                    "{dialect:?}: {sql}\n    expected {verdict} {reads} {writes}, found {}",
+                    wrong.join(", ")
+                ));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} of {cases} cases:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn a_bound_text_may_mean_the_present() {
+    for (sql, dialect, expected) in [
+        ("SELECT * FROM a WHERE d = $1::date", Dialect::Postgres, true),
+        ("SELECT * FROM a WHERE d = CAST($1 AS timestamptz)", Dialect::Postgres, true),
+        ("SELECT * FROM a WHERE d = $1", Dialect::Postgres, false),
+        ("SELECT * FROM a WHERE d = $1::int", Dialect::Postgres, false),
+        ("SELECT * FROM a WHERE d = date(?)", Dialect::Sqlite, true),
+        ("SELECT * FROM a WHERE d = strftime(?, '2024-01-01')", Dialect::Sqlite, false),
+        ("SELECT * FROM a WHERE d = DATE(?)", Dialect::MySql, true),
+    ] {
+        let facts = analyze(sql, dialect);
+        assert!(facts.cacheable(), "{sql}: {:?}", facts.refusals);
+        assert_eq!(facts.clock_by_argument, expected, "{sql}");
+    }
+}
+
+#[test]
+fn sessions_and_transactions_are_told() {
+    use SessionEffect::{Changes, Keeps, MayChange};
+    use TransactionControl::{Begin, End, Savepoint, TwoPhase};
+    for (sql, dialect, session, transaction) in [
+        ("SELECT 1", Dialect::Postgres, Keeps, None),
+        ("SET search_path = x", Dialect::Postgres, Changes, None),
+        ("RESET ALL", Dialect::Postgres, Changes, None),
+        ("DISCARD ALL", Dialect::Postgres, Changes, None),
+        ("SELECT set_config('a.b', 'c', false)", Dialect::Postgres, Changes, None),
+        ("CREATE TEMP TABLE t (id int)", Dialect::Postgres, Changes, None),
+        ("CREATE TEMP TABLE t (id int)", Dialect::Sqlite, Changes, None),
+        ("SELECT my_function()", Dialect::Postgres, MayChange, None),
+        ("CALL p()", Dialect::MySql, MayChange, None),
+        ("BEGIN", Dialect::Postgres, Changes, Some(Begin)),
+        ("START TRANSACTION READ ONLY", Dialect::MySql, Changes, Some(Begin)),
+        ("BEGIN IMMEDIATE", Dialect::Sqlite, Changes, Some(Begin)),
+        ("SET @@session.autocommit = 0", Dialect::MySql, Changes, Some(Begin)),
+        ("END", Dialect::Postgres, Changes, Some(End)),
+        ("ROLLBACK TO s", Dialect::Postgres, Changes, Some(Savepoint)),
+        ("RELEASE s", Dialect::Sqlite, Changes, Some(Savepoint)),
+        ("PREPARE TRANSACTION 'x'", Dialect::Postgres, Changes, Some(TwoPhase)),
+        ("BEGIN; SELECT 1; COMMIT", Dialect::Postgres, Changes, Some(End)),
+        ("CREATE TABLE t (id int)", Dialect::MySql, Keeps, Some(End)),
+    ] {
+        let facts = analyze(sql, dialect);
+        assert_eq!((facts.session, facts.transaction), (session, transaction), "{sql}");
+    }
+}
+
+#[test]
+fn schema_changes_are_told() {
+    for (sql, changes) in [
+        ("CREATE TABLE t (id int)", true),
+        ("CREATE INDEX i ON t (a)", true),
+        ("ALTER TABLE t ADD COLUMN a int", true),
+        ("DROP VIEW v", true),
+        ("GRANT SELECT ON t TO x", true),
+        ("INSERT INTO t VALUES (1)", false),
+        ("VACUUM", false),
+    ] {
+        assert_eq!(analyze(sql, Dialect::Postgres).schema_change, changes, "{sql}");
+    }
+}
+
+#[test]
+fn functions_operators_and_identifiers_are_mentioned() {
+    let facts = analyze(
+        "SELECT Lower(a.\"Name\"), x LIKE 'y', count(*) FROM shop.Users a WHERE id @> 1 AND z NOT IN (1, 2)",
+        Dialect::Postgres,
+    );
+    let all = |set: &std::collections::BTreeSet<String>, wanted: &[&str]| wanted.iter().all(|name| set.contains(*name));
+    assert!(all(&facts.mentions.functions, &["lower", "count"]), "{:?}", facts.mentions);
+    assert!(all(&facts.mentions.operators, &["~~", "@>", "<>"]), "{:?}", facts.mentions);
+    assert!(all(&facts.mentions.identifiers, &["Name", "shop", "users", "a", "x", "id"]), "{:?}", facts.mentions);
+}
+
+#[test]
+fn white_space_and_comments_are_no_part_of_the_normal_form() {
+    for (dialect, written, normal) in [
+        (Dialect::Postgres, "  SELECT\n\t1 ; ;\n", "SELECT 1"),
+        (Dialect::Postgres, "SELECT/* a /* b */ c */1 -- d", "SELECT 1"),
+        (Dialect::Postgres, "SELECT 'a  b', \"c  d\"", "SELECT 'a  b', \"c  d\""),
+        (Dialect::Postgres, "SELECT $$a  b$$", "SELECT $$a  b$$"),
+        (Dialect::Postgres, "SELECT /*+ hint */  1", "SELECT /*+ hint */ 1"),
+        (Dialect::Postgres, "SELECT 'a'\n  'b'", "SELECT 'a'\n  'b'"),
+        (Dialect::Postgres, "SELECT 'a'  'b'", "SELECT 'a' 'b'"),
+        (Dialect::MySql, "SELECT 5--1", "SELECT 5--1"),
+        (Dialect::MySql, "SELECT 5--/**/1", "SELECT 5--/**/1"),
+        (Dialect::MySql, "SELECT 5 -- 1", "SELECT 5"),
+        (Dialect::MySql, "SELECT 5 # 1\n+ 1", "SELECT 5 + 1"),
+        (Dialect::MySql, "SELECT /*!50000 1 */", "SELECT /*!50000 1 */"),
+        (Dialect::MySql, "SELECT 'a\\'  b'", "SELECT 'a\\'  b'"),
+        (Dialect::Sqlite, "SELECT [a  b]", "SELECT [a  b]"),
+        (Dialect::Sqlite, "SELECT Case", "SELECT Case"),
+    ] {
+        assert_eq!(analyze(written, dialect).normal_form, normal, "{written}");
+    }
+}
+
+#[test]
+fn fingerprints_name_statements_whatever_their_literals() {
+    let of = |sql: &str| analyze(sql, Dialect::Postgres).fingerprint;
+    assert_eq!(of("SELECT * FROM a WHERE x = 1"), of("select *  from A where x = 'two' -- c"));
+    assert_eq!(of("SELECT * FROM a WHERE x IN (1, 2, 3)"), of("SELECT * FROM a WHERE x IN ($1)"));
+    assert_eq!(of("INSERT INTO a VALUES (1, 'x'), (2, 'y')"), of("INSERT INTO a VALUES (3)"));
+    assert_eq!(of("SELECT * FROM a WHERE x = -1"), of("SELECT * FROM a WHERE x = 1"));
+    assert_ne!(of("SELECT * FROM a WHERE x = 1"), of("SELECT * FROM b WHERE x = 1"));
+    assert_ne!(of("SELECT x FROM a"), of("SELECT x, y FROM a"));
+    // Stable over runs, machines and releases: reports are compared by it.
+    assert_eq!(of("SELECT 1").to_string(), "de051a8eecb4c4a0");
+}
+
+/// Runs on a stack as small as that of a thread in a busy server.
+fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(1024 * 1024).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn hostile_texts_do_not_overflow_the_stack() {
+    on_a_small_stack(|| {
+        let repeat = |piece: &str, times: usize| piece.repeat(times);
+        for times in [50, 60, 150, 390, 1_000, 20_000] {
+            for sql in [
+                format!("SELECT {}1{} FROM t", repeat("(", times), repeat(")", times)),
+                format!("SELECT 1{} FROM t", repeat(" + 1", times)),
+                format!("SELECT 1 FROM t WHERE a{}", repeat(" OR a", times)),
+                format!("SELECT 1 FROM t WHERE {}a", repeat("NOT ", times)),
+                format!("SELECT {}1 FROM t", repeat("- ", times)),
+                format!("SELECT {}1{} FROM t", repeat("CASE WHEN ", times), repeat(" THEN 1 END", times)),
+                format!("SELECT 1{} FROM t", repeat("::int", times)),
+                format!("SELECT a{} FROM t", repeat("[1]", times)),
+                format!("SELECT a{} FROM t", repeat(".b", times)),
+                format!("SELECT {}1{} FROM t", repeat("ARRAY[", times), repeat("]", times)),
+                format!("SELECT {}1{} FROM t", repeat("f(", times), repeat(")", times)),
+                format!("SELECT 1{}", repeat(" UNION SELECT 1", times)),
+                format!("{}SELECT 1{}", repeat("(", times), repeat(")", times)),
+                format!("SELECT * FROM {}t{}", repeat("(", times), repeat(")", times)),
+                format!("SELECT * FROM {}t{}", repeat("(SELECT * FROM ", times), repeat(") AS x", times)),
+                format!("SELECT * FROM t{}", repeat(" JOIN t", times)),
+                format!("SELECT * FROM t{}", repeat(" JOIN t ON a = b", times)),
+                format!("SELECT * FROM {}t", repeat("t, ", times)),
+                format!("{}SELECT 1{}", repeat("WITH x AS (", times), repeat(") SELECT 1", times)),
+                format!("SELECT {}1", repeat("/*", times)),
+                format!("SELECT a{} FROM t", repeat(" IS NULL", times)),
+                format!("SELECT a{} FROM t", repeat(" COLLATE c", times)),
+                format!("SELECT a{} FROM t", repeat(" AT TIME ZONE 'x'", times)),
+                format!("SELECT {}1 FROM t", repeat("EXISTS (SELECT ", times)),
+                format!("SELECT {}1 FROM t", repeat("INTERVAL ", times)),
+                format!("SELECT {}1 FROM t", repeat("PRIOR ", times)),
+                format!("SELECT {}1 FROM t", repeat("DISTINCT ", times)),
+                format!("{}SELECT 1", repeat("EXPLAIN ", times)),
+                format!("{}SELECT 1", repeat("EXPLAIN ANALYZE ", times)),
+                format!("{}SELECT 1", repeat("DECLARE c CURSOR FOR ", times)),
+                format!("{}SELECT 1", repeat("CREATE TABLE t AS ", times)),
+                format!("{}SELECT 1", repeat("COPY (", times)),
+                format!("INSERT INTO t VALUES {}(1)", repeat("(1), ", times)),
+                format!("SELECT 1 IN ({}1) FROM t", repeat("1, ", times)),
+                format!("SELECT {}1 FROM t", repeat("a BETWEEN 1 AND ", times)),
+                format!("SELECT {}1 FROM t", repeat("a LIKE ", times)),
+                format!("SELECT {}1 FROM t", repeat("x -> ", times)),
+                format!("SELECT CAST(1 AS {}int{}) FROM t", repeat("ARRAY<", times), repeat(">", times)),
+                format!("SELECT 1::{} FROM t", repeat("int[]", times)),
+                repeat(";", times),
+                repeat("SELECT 1;", times.min(400)),
+                repeat("{", times),
+                repeat("'", times),
+                repeat("a.", times),
+                repeat("$a$", times),
+                format!("SELECT a{} FROM t", repeat(":b", times)),
+                format!("SELECT 1 {}", repeat("FROM t ", times)),
+                format!("SELECT ${} FROM t", repeat("1", times)),
+            ] {
+                for (_, dialect) in DIALECTS {
+                    analyze(&sql, dialect);
+                }
+            }
+        }
+    });
+}
