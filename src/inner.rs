@@ -100,8 +100,9 @@ impl<DB: Driver> Inner<DB> {
         if plan.known.is_some() || self.versions.get().is_some() || !plan.changes_something() {
             return plan;
         }
-        // Should it fail, the statement itself will tell why, or run all the same.
-        let _ = self.learn().await;
+        // Should it fail, the statement itself will tell why, or run all the same. Boxed, so that a future that hardly ever
+        // does this is not as large as all that.
+        let _ = Box::pin(self.learn()).await;
         self.plan(sql)
     }
 

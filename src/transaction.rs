@@ -95,7 +95,7 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
                 committing.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))?;
                 if schema {
                     // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
-                    let _ = inner.learn().await;
+                    let _ = Box::pin(inner.learn()).await;
                 }
                 Ok(())
             }

@@ -122,7 +122,7 @@ async fn run<DB: Driver>(
     match failure {
         Some(error) => drop(send.send(Err(error)).await),
         // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
-        None if plan.change.as_ref().is_some_and(|change| change.schema) => drop(inner.learn().await),
+        None if plan.change.as_ref().is_some_and(|change| change.schema) => drop(Box::pin(inner.learn()).await),
         None => {}
     }
 }
