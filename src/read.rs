@@ -231,13 +231,7 @@ impl<DB: Driver> Load<DB> {
         let _ = deliver.send(Ok(Answer::Rows(Rows { rows, end })));
     }
 
-    async fn store(
-        self,
-        connection: &mut DB::Connection,
-        sql: &sqlx::SqlStr,
-        rows: &[DB::Row],
-        begun: Instant,
-    ) {
+    async fn store(self, connection: &mut DB::Connection, sql: &sqlx::SqlStr, rows: &[DB::Row], begun: Instant) {
         let Some(replay) = self.inner.replay() else { return };
         let stored = match replay.store(connection, sql, self.key.arguments(), rows, self.plan.shape().as_ref()).await {
             Ok(stored) => stored,

@@ -10,8 +10,8 @@
 //! On Linux and macOS the connections run over Unix sockets in a private folder. Elsewhere replay is off, and queries go
 //! to the database.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::postgres::{PgColumn, PgConnection, PgRow, PgStatement, PgValueFormat};
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, Postgres, Row, SqlSafeStr, SqlStr, Statement, ValueRef};
@@ -68,9 +68,9 @@ impl Shape {
     /// Whether a result of `statement`, loaded with `arguments`, was found to have this shape before.
     fn was_compared(&self, statement: &PgStatement, arguments: &str) -> bool {
         let compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
-        compared.iter().any(|(one, types)| {
-            std::ptr::eq(one.columns(), statement.columns()) && arguments.starts_with(&**types)
-        })
+        compared
+            .iter()
+            .any(|(one, types)| std::ptr::eq(one.columns(), statement.columns()) && arguments.starts_with(&**types))
     }
 
     fn remember(&self, statement: PgStatement, arguments: &str) {
