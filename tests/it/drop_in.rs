@@ -129,7 +129,7 @@ on_both! {
         async fn helper<'e>(executor: impl Executor<'e>) -> usize {
             executor.fetch_all(ALL).await.unwrap().len()
         }
-        fn borrowed<'a>(pool: &'a (impl Clone + Send + Sync + 'static)) -> impl Clone + Send + Sync + 'static { pool.clone() }
+        fn borrowed(pool: &(impl Clone + Send + Sync + 'static)) -> impl Clone + Send + Sync + 'static { pool.clone() }
         let _ = borrowed(&pool);
         assert_eq!(helper(&pool).await, 3);
         let mut tx = pool.begin().await.unwrap();
