@@ -147,6 +147,11 @@ impl Driver for Postgres {
         }
     }
 
+    fn has_lost_transaction(_connection: &mut PgConnection) -> BoxFuture<'_, bool> {
+        // Until it is told to roll back, the server refuses every statement.
+        std::future::ready(false).boxed()
+    }
+
     fn settled(pool: &sqlx::Pool<Self>) -> BoxFuture<'_, ()> {
         async move {
             tokio::time::sleep(IN_THE_PIPE).await;
