@@ -180,12 +180,8 @@ impl<DB: Driver> Ledger<DB> {
     async fn roll_back_half_begun(&mut self, connection: &mut DB::Connection) {
         // A transaction that was begun by text before is somebody's: it is found when the session is compared.
         if self.half_begun && self.opaque.is_none() {
-            let request = Request {
-                sql: SqlStr::from_static("ROLLBACK"),
-                arguments: None,
-                statement: None,
-                persistent: false,
-            };
+            let request =
+                Request { sql: SqlStr::from_static("ROLLBACK"), arguments: None, statement: None, persistent: false };
             // Fails where there is nothing to roll back.
             DB::fetch_many(connection, request).for_each(async |_| {}).await;
         }

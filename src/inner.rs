@@ -108,10 +108,14 @@ impl<DB: Driver> Inner<DB> {
         if !self.is_unseen_for(&plan) {
             return Ok(plan);
         }
-        let mut connection = self.pool.acquire().await?;
-        // Should it fail, the statement runs all the same.
-        let _ = self.learn_on(&mut connection).await;
-        drop(connection);
+        // Should it fail, the statement runs all the same. Boxed, so that a future that hardly ever does this is not as large
+        // as all that.
+        Box::pin(async {
+            let mut connection = self.pool.acquire().await?;
+            let _ = self.learn_on(&mut connection).await;
+            Ok::<_, sqlx::Error>(())
+        })
+        .await?;
         Ok(self.plan(sql))
     }
 
@@ -122,14 +126,13 @@ impl<DB: Driver> Inner<DB> {
         if !self.is_unseen_for(&plan) {
             return plan;
         }
-        let _ = self.learn_on(connection).await;
+        let _ = Box::pin(self.learn_on(connection)).await;
         self.plan(sql)
     }
 
     fn is_unseen_for(&self, plan: &Plan<Shape<DB>>) -> bool {
-        let failed_lately = || {
-            self.learning.try_lock().is_ok_and(|failed| failed.is_some_and(|at| at.elapsed() < LEARN_AGAIN))
-        };
+        let failed_lately =
+            || self.learning.try_lock().is_ok_and(|failed| failed.is_some_and(|at| at.elapsed() < LEARN_AGAIN));
         plan.known.is_none() && self.versions.get().is_none() && plan.changes_something() && !failed_lately()
     }
 

@@ -13,6 +13,8 @@ pub(crate) struct Key {
     statement: Arc<str>,
     /// How the query was sent, the scope and the arguments with their types.
     bound: Box<str>,
+    /// Where in `bound` the arguments begin.
+    arguments: usize,
 }
 
 /// Longest `bound` part; above it, comparing and keeping keys would cost more than a hit saves.
@@ -28,7 +30,13 @@ impl Key {
             session: session.clone(),
             statement: statement.clone(),
             bound: bound.text.into_boxed_str(),
+            arguments: bound.arguments,
         }
+    }
+
+    /// The bound arguments with their types, as they were written.
+    pub fn arguments(&self) -> &str {
+        &self.bound[self.arguments..]
     }
 
     /// Bytes of memory that the key holds alone.
@@ -59,6 +67,8 @@ impl Hash for Key {
 #[derive(Debug)]
 pub(crate) struct Bound {
     text: String,
+    /// Where the arguments begin.
+    arguments: usize,
 }
 
 impl Bound {
@@ -73,12 +83,13 @@ impl Bound {
             text.push_str(scope);
         }
         text.push('|');
-        Self { text }
+        let arguments = text.len();
+        Self { text, arguments }
     }
 
-    /// What was written so far.
-    pub fn as_str(&self) -> &str {
-        &self.text
+    /// The arguments, as far as they were written.
+    pub fn arguments(&self) -> &str {
+        &self.text[self.arguments..]
     }
 }
 

@@ -158,11 +158,10 @@ fn key<'i, DB: Driver>(
     }
     let mut bound = Bound::new(request.statement.is_some(), request.arguments.is_some(), view.scope.as_deref());
     if let Some(arguments) = &request.arguments {
-        let from = bound.as_str().len();
         if DB::write_arguments(arguments, &mut bound).is_err() {
             return refuse(Reason::KeyTooLarge, "the bound arguments are too long for a key");
         }
-        if plan.clock_by_argument && DB::may_be_the_clock(&bound.as_str()[from..]) {
+        if plan.clock_by_argument && DB::may_be_the_clock(bound.arguments()) {
             return refuse(Reason::SpecialDate, "a bound text is cast to a date and may stand for the current time");
         }
     }
@@ -201,7 +200,6 @@ impl<DB: Driver> Load<DB> {
             Err(error) => return drop(deliver.send(Err(error))),
         };
         let sql = request.sql.clone();
-        let arguments = self.arguments_text(&request);
         let (mut rows, mut bytes, mut result, mut results) = (Vec::new(), 0, None, 0);
         let mut stream = DB::fetch_many(&mut connection, request);
         let end = loop {
@@ -227,30 +225,15 @@ impl<DB: Driver> Load<DB> {
         } else if results != 1 {
             self.not_stored(Reason::Unfaithful, "the statement gave several results");
         } else {
-            self.store(&mut connection, &sql, &arguments, &rows, begun).await;
+            self.store(&mut connection, &sql, &rows, begun).await;
         }
         drop(connection);
         let _ = deliver.send(Ok(Answer::Rows(Rows { rows, end })));
     }
 
-    fn arguments_text(&self, request: &Request<DB>) -> String {
-        let mut text = String::new();
-        if let Some(arguments) = &request.arguments {
-            let _ = DB::write_arguments(arguments, &mut text);
-        }
-        text
-    }
-
-    async fn store(
-        self,
-        connection: &mut DB::Connection,
-        sql: &sqlx::SqlStr,
-        arguments: &str,
-        rows: &[DB::Row],
-        begun: Instant,
-    ) {
+    async fn store(self, connection: &mut DB::Connection, sql: &sqlx::SqlStr, rows: &[DB::Row], begun: Instant) {
         let Some(replay) = self.inner.replay() else { return };
-        let stored = match replay.store(connection, sql, arguments, rows, self.plan.shape().as_ref()).await {
+        let stored = match replay.store(connection, sql, self.key.arguments(), rows, self.plan.shape().as_ref()).await {
             Ok(stored) => stored,
             Err(why) => {
                 self.plan.count_unfaithful();

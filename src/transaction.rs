@@ -107,7 +107,7 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
                     RollbackOnDrop(Some(&mut connection), 0).commit().await?;
                     if schema {
                         // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
-                        let _ = inner.learn_on(connection.parts().0).await;
+                        let _ = Box::pin(inner.learn_on(connection.parts().0)).await;
                     }
                     Ok(())
                 });

@@ -123,7 +123,7 @@ async fn run<DB: Driver>(
     if failure.is_none() && plan.change.as_ref().is_some_and(|change| change.schema) {
         // Whoever changes the schema waits a moment longer, so that what he asks next can be cached. Not on another
         // connection: he may have to wait long for that one.
-        let _ = inner.learn_on(&mut connection).await;
+        let _ = Box::pin(inner.learn_on(&mut connection)).await;
     }
     drop(connection);
     if let Some(error) = failure {

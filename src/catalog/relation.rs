@@ -60,7 +60,12 @@ pub(super) struct Relation {
 
 impl Relation {
     pub fn new(table: Table, kind: Kind, traits: Traits) -> Self {
-        Self { table, reading: reading(kind, traits), writing: writing(kind, traits), reading_writes: traits.reads_run_code }
+        Self {
+            table,
+            reading: reading(kind, traits),
+            writing: writing(kind, traits),
+            reading_writes: traits.reads_run_code,
+        }
     }
 }
 

@@ -102,7 +102,10 @@ impl Memory {
         let most: i64 = model.begun[..ROWS].iter().map(|n| n.load(SeqCst)).sum();
         let done: i64 = before[..ROWS].iter().sum();
         if sum < done.max(self.sum) || sum > most {
-            model.wrong(format!("{what}: the sum is {sum}, but {done} were done, {} were seen and {most} begun", self.sum));
+            model.wrong(format!(
+                "{what}: the sum is {sum}, but {done} were done, {} were seen and {most} begun",
+                self.sum
+            ));
         }
         self.sum = self.sum.max(sum);
     }
@@ -126,7 +129,12 @@ const RAISE_AND_TELL: [&str; 2] =
 macro_rules! task {
     ($Pool:ty) => {
         /// Reads and checks.
-        async fn read(pools: &[$Pool; 2], model: &Model, memory: &mut Memory, dice: &mut Dice) -> Result<(), sqlx::Error> {
+        async fn read(
+            pools: &[$Pool; 2],
+            model: &Model,
+            memory: &mut Memory,
+            dice: &mut Dice,
+        ) -> Result<(), sqlx::Error> {
             let pool = &pools[dice.below(2) as usize];
             let pool = match dice.below(12) {
                 0 => pool.fresh(),
@@ -142,7 +150,8 @@ macro_rules! task {
                     memory.check(model, "point", &before, &[(row, n)]);
                 }
                 2 => {
-                    let n: Option<i64> = sqlx::query_scalar("SELECT n FROM b WHERE id = $1").bind(id).fetch_optional(&pool).await?;
+                    let n: Option<i64> =
+                        sqlx::query_scalar("SELECT n FROM b WHERE id = $1").bind(id).fetch_optional(&pool).await?;
                     memory.check(model, "optional", &before, &[(ROWS + row, n.unwrap())]);
                 }
                 3 => {
@@ -185,7 +194,13 @@ macro_rules! task {
         }
 
         /// Raises rows in one of many ways.
-        async fn write(pool: &$Pool, model: &Model, dice: &mut Dice, wild: bool, behind: bool) -> Result<(), sqlx::Error> {
+        async fn write(
+            pool: &$Pool,
+            model: &Model,
+            dice: &mut Dice,
+            wild: bool,
+            behind: bool,
+        ) -> Result<(), sqlx::Error> {
             let row = dice.below(ROWS as u64) as usize;
             let id = row as i64;
             let raise = |table: usize, by: i64| sqlx::query(RAISE[table]).bind(id).bind(by);
@@ -385,7 +400,8 @@ macro_rules! task {
             let pools = [pool, other];
             let model = Arc::new(Model::default());
             let end = Instant::now() + seconds;
-            let tasks = (0..TASKS).map(|i| tokio::spawn(task(pools.clone(), model.clone(), seed ^ (i << 32), end, behind)));
+            let tasks =
+                (0..TASKS).map(|i| tokio::spawn(task(pools.clone(), model.clone(), seed ^ (i << 32), end, behind)));
             for done in futures::future::join_all(tasks).await {
                 done.unwrap();
             }

@@ -50,7 +50,21 @@ fn name(debug: &str) -> Option<&str> {
 /// The elements of the list in `PgArguments { types: [..], ..`. Names of types stand in it without quotes; one with
 /// brackets that do not match makes the text unreadable, or the count wrong.
 fn types(arguments: &str) -> Option<Vec<&str>> {
-    let list = arguments.strip_prefix("PgArguments { types: [")?;
+    split(arguments).map(|(types, _)| types)
+}
+
+/// The part of the text that lists the types, up to where the values begin: two texts that begin with the same list
+/// have the same types.
+pub(super) fn head(arguments: &str) -> Option<&str> {
+    split(arguments).map(|(_, values)| &arguments[..values])
+}
+
+const TYPES: &str = "PgArguments { types: [";
+const VALUES: &str = "], buffer: ";
+
+/// The types, and where the values begin.
+fn split(arguments: &str) -> Option<(Vec<&str>, usize)> {
+    let list = arguments.strip_prefix(TYPES)?;
     let (mut found, mut start, mut depth, mut in_quotes, mut escaped) = (Vec::new(), 0, 0_usize, false, false);
     for (at, byte) in list.bytes().enumerate() {
         match byte {
@@ -64,7 +78,7 @@ fn types(arguments: &str) -> Option<Vec<&str>> {
                 if !last.is_empty() {
                     found.push(last);
                 }
-                return list[at..].starts_with("], buffer: ").then_some(found);
+                return list[at..].starts_with(VALUES).then_some((found, TYPES.len() + at + VALUES.len()));
             }
             b')' | b']' | b'}' => depth = depth.checked_sub(1)?,
             b',' if depth == 0 => {

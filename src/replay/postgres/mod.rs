@@ -10,8 +10,8 @@
 //! On Linux and macOS the connections run over Unix sockets in a private folder. Elsewhere replay is off, and queries go
 //! to the database.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::postgres::{PgColumn, PgConnection, PgRow, PgStatement, PgValueFormat};
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, Postgres, Row, SqlSafeStr, SqlStr, Statement, ValueRef};
@@ -50,13 +50,36 @@ pub struct Shape {
     /// What the statement is called on replay connections, in place of its text.
     tag: SqlStr,
     statement: PgStatement,
+    /// Statements of other connections that were compared with this one, and argument types that were compared with
+    /// them: each pair is compared once. Holding a statement keeps its columns where they are in memory.
+    compared: Mutex<Vec<(PgStatement, Box<str>)>>,
 }
+
+/// Pairs that a shape remembers: those of a large pool whose callers are of one mind about the types.
+const COMPARED: usize = 64;
 
 impl Shape {
     fn new(statement: PgStatement) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { id, tag: tag(id), statement }
+        Self { id, tag: tag(id), statement, compared: Mutex::default() }
+    }
+
+    /// Whether a result of `statement`, loaded with `arguments`, was found to have this shape before.
+    fn was_compared(&self, statement: &PgStatement, arguments: &str) -> bool {
+        let compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        compared
+            .iter()
+            .any(|(one, types)| std::ptr::eq(one.columns(), statement.columns()) && arguments.starts_with(&**types))
+    }
+
+    fn remember(&self, statement: PgStatement, arguments: &str) {
+        let Some(types) = arguments::head(arguments) else { return };
+        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        if compared.len() == COMPARED {
+            compared.remove(0);
+        }
+        compared.push((statement, types.into()));
     }
 
     fn columns(&self) -> usize {
@@ -107,13 +130,20 @@ impl Replay<Postgres> for PostgresReplay {
         previous: Option<&Arc<Shape>>,
     ) -> Result<Stored<Shape>, Unfaithful> {
         let statement = statement_of(connection, sql).await?;
-        if !arguments::fit(arguments, &statement) {
-            return Err(Unfaithful::because("the arguments are not of the types the statement was prepared for"));
-        }
         let bytes = encode(rows, &statement)?;
         let shape = match previous {
-            Some(shape) if shape.fits(&statement) => Arc::clone(shape),
-            _ => Arc::new(Shape::new(statement)),
+            Some(shape) if shape.was_compared(&statement, arguments) => Arc::clone(shape),
+            _ if !arguments::fit(arguments, &statement) => {
+                return Err(Unfaithful::because("the arguments are not of the types the statement was prepared for"));
+            }
+            previous => {
+                let shape = match previous {
+                    Some(shape) if shape.fits(&statement) => Arc::clone(shape),
+                    _ => Arc::new(Shape::new(statement.clone())),
+                };
+                shape.remember(statement, arguments);
+                shape
+            }
         };
         Ok(Stored { shape, bytes: bytes.into(), rows: rows.len() })
     }
