@@ -18,3 +18,4 @@ mod reads_are_kept;
 mod reads_never_go_back;
 #[cfg(feature = "postgres")]
 mod servers_come_and_go;
+mod writes_run_on;
