@@ -42,7 +42,20 @@ pub(crate) struct Ledger<DB: Driver> {
     opaque: Option<Armed>,
     /// Whether its settings have to be compared before anybody else gets the connection.
     verify: bool,
+    /// Set while a transaction is being begun: sqlx leaves it open on the server if the future is dropped or fails.
+    pub half_begun: bool,
+    doubt: Doubt,
     pub transaction: Option<Writes>,
+}
+
+/// Whether the open transaction may have been ended by the database itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Doubt {
+    No,
+    /// A statement in it failed.
+    Failed,
+    /// The database is being asked.
+    Asking,
 }
 
 /// What an open transaction wrote.
@@ -58,9 +71,25 @@ pub(crate) struct Writes {
 }
 
 impl<DB: Driver> Ledger<DB> {
+    pub fn new(inner: Arc<Inner<DB>>) -> Self {
+        Self {
+            inner,
+            unsettled: Vec::new(),
+            opaque: None,
+            verify: false,
+            half_begun: false,
+            doubt: Doubt::No,
+            transaction: None,
+        }
+    }
+
     /// Announces what a statement changes, or puts it off to the commit.
-    async fn begin_statement(&mut self, sql: &str) {
-        let plan = self.inner.plan_to_run(sql).await;
+    async fn begin_statement(&mut self, sql: &str, connection: &mut DB::Connection) {
+        let plan = match self.transaction.is_some() || self.opaque.is_some() {
+            // What is seen within a transaction is not what others see.
+            true => self.inner.plan(sql),
+            false => self.inner.plan_to_run_on(sql, connection).await,
+        };
         self.verify |= plan.session != SessionEffect::Keeps;
         match plan.transaction {
             Some(TransactionControl::Savepoint) if self.transaction.is_some() => return,
@@ -90,7 +119,7 @@ impl<DB: Driver> Ledger<DB> {
     }
 
     /// Anything may happen on this connection from now on, at any time.
-    fn opaque_from_now(&mut self, reason: Reason) {
+    pub fn opaque_from_now(&mut self, reason: Reason) {
         self.verify = true;
         if self.opaque.is_none() {
             self.opaque = Some(Armed::everything(&self.inner, reason));
@@ -115,27 +144,58 @@ impl<DB: Driver> Ledger<DB> {
 
     /// The statement or commit under way is over.
     pub fn conclude(&mut self, failure: Option<&sqlx::Error>) {
+        if failure.is_some() && self.transaction.is_some() && self.doubt == Doubt::No {
+            self.doubt = Doubt::Failed;
+        }
         for armed in self.unsettled.drain(..) {
             armed.conclude(&self.inner, failure);
         }
     }
 
     fn is_clean(&self) -> bool {
-        self.unsettled.is_empty() && self.opaque.is_none() && !self.verify
+        self.unsettled.is_empty()
+            && self.opaque.is_none()
+            && !self.verify
+            && !self.half_begun
+            && self.transaction.is_none()
     }
 
     /// Ends what is under way on `connection` whose callers went away.
     pub async fn settle(&mut self, connection: &mut DB::Connection) {
         if !self.unsettled.is_empty() {
-            let answered = connection.ping().await;
+            let answered = drain::<DB>(connection).await;
             self.conclude(answered.as_ref().err());
         }
+        self.roll_back_half_begun(connection).await;
+        if self.doubt != Doubt::No && self.transaction.is_some() {
+            // Asked before, and never heard the answer: the question itself may have left something open.
+            let asked = std::mem::replace(&mut self.doubt, Doubt::Asking) == Doubt::Asking;
+            if asked || DB::has_lost_transaction(connection).await {
+                self.opaque_from_now(Reason::OpaqueConnection);
+            }
+        }
+        self.doubt = Doubt::No;
+    }
+
+    async fn roll_back_half_begun(&mut self, connection: &mut DB::Connection) {
+        // A transaction that was begun by text before is somebody's: it is found when the session is compared.
+        if self.half_begun && self.opaque.is_none() {
+            let request =
+                Request { sql: SqlStr::from_static("ROLLBACK"), arguments: None, statement: None, persistent: false };
+            // Fails where there is nothing to roll back.
+            DB::fetch_many(connection, request).for_each(async |_| {}).await;
+        }
+        self.half_begun = false;
     }
 
     /// Makes the connection fit to be given back.
     async fn close(mut self, connection: &mut DB::Connection) {
-        let answered = connection.ping().await;
-        if answered.is_ok() && self.verify {
+        let answered = drain::<DB>(connection).await;
+        if answered.is_ok() {
+            self.roll_back_half_begun(connection).await;
+        }
+        // A transaction that nobody can end any more, since its guard was leaked, shows in the session.
+        if answered.is_ok() && (self.verify || self.transaction.is_some()) {
             self.inner.verify_session(connection).await;
         }
         self.conclude(answered.as_ref().err());
@@ -145,10 +205,19 @@ impl<DB: Driver> Ledger<DB> {
     }
 }
 
+/// Waits until the server has answered everything that was sent to it. What fails in that is not this call's failure.
+async fn drain<DB: Driver>(connection: &mut DB::Connection) -> Result<(), sqlx::Error> {
+    loop {
+        match connection.ping().await {
+            Err(sqlx::Error::Database(_)) => {}
+            answered => return answered,
+        }
+    }
+}
+
 impl<DB: Backend> CachedConnection<DB> {
     pub(crate) fn new(inner: Arc<Inner<DB>>, connection: PoolConnection<DB>) -> Self {
-        let ledger = Ledger { inner, unsettled: Vec::new(), opaque: None, verify: false, transaction: None };
-        Self { connection: Some(connection), ledger }
+        Self { connection: Some(connection), ledger: Ledger::new(inner) }
     }
 
     /// The sqlx connection and the ledger, without making the connection opaque.
@@ -196,13 +265,7 @@ impl<DB: Backend> Drop for CachedConnection<DB> {
         if self.ledger.is_clean() {
             return;
         }
-        let nothing = Ledger {
-            inner: self.ledger.inner.clone(),
-            unsettled: Vec::new(),
-            opaque: None,
-            verify: false,
-            transaction: None,
-        };
+        let nothing = Ledger::new(self.ledger.inner.clone());
         let ledger = std::mem::replace(&mut self.ledger, nothing);
         // Without a runtime nothing can be asked any more: what is unsettled stays in flight.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -224,8 +287,8 @@ impl<DB: Backend> DerefMut for CachedConnection<DB> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.ledger.verify = true;
         match &mut self.ledger.transaction {
-            Some(writes) => writes.everything = Some(Reason::OpaqueConnection),
-            None => self.ledger.opaque_from_now(Reason::OpaqueConnection),
+            Some(writes) if self.ledger.doubt == Doubt::No => writes.everything = Some(Reason::OpaqueConnection),
+            _ => self.ledger.opaque_from_now(Reason::OpaqueConnection),
         }
         self.parts().0
     }
@@ -286,7 +349,7 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
         stream::once(async move {
             let request = request?;
             ledger.settle(connection).await;
-            ledger.begin_statement(request.sql.as_str()).await;
+            ledger.begin_statement(request.sql.as_str(), connection).await;
             Ok::<_, sqlx::Error>(Watched { items: DB::fetch_many(connection, request), ledger })
         })
         .try_flatten()
@@ -303,7 +366,7 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
         Box::pin(async move {
             let request = request?;
             ledger.settle(connection).await;
-            ledger.begin_statement(request.sql.as_str()).await;
+            ledger.begin_statement(request.sql.as_str(), connection).await;
             watched(ledger, DB::fetch_optional(connection, request)).await
         })
     }

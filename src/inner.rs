@@ -8,6 +8,7 @@ use sqlx::Connection;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::backend::Driver;
+use crate::catalog::Survey;
 use crate::entry::Entry;
 use crate::flight::Flights;
 use crate::observe::Counters;
@@ -37,8 +38,11 @@ pub(crate) struct Inner<DB: Driver> {
     replay: OnceCell<Option<DB::Replay>>,
     /// Why nothing is cached any more.
     off: OnceLock<Refusal>,
-    /// Held by whoever looks at the database; when the last look failed.
+    /// Held by whoever looks at the database; when the last look failed. Whoever holds it has its connection already and
+    /// waits for no other, so that a pool of one connection cannot come to a standstill.
     learning: Mutex<Option<Instant>>,
+    /// Held by the one task that looks in the background.
+    looking: Arc<Mutex<()>>,
 }
 
 /// After a look at the database failed, the next one waits this long.
@@ -59,6 +63,7 @@ impl<DB: Driver> Inner<DB> {
             replay: OnceCell::new(),
             off: OnceLock::new(),
             learning: Mutex::new(None),
+            looking: Arc::default(),
         };
         if !DB::arguments_are_readable() {
             inner
@@ -95,15 +100,40 @@ impl<DB: Driver> Inner<DB> {
 
     /// The plan for a statement that is about to run. A database is looked at before it is written for the first time:
     /// other pools may hold results of it, and until it has a name all that is cached anywhere would have to go.
-    pub async fn plan_to_run(&self, sql: &str) -> Arc<Plan<Shape<DB>>> {
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::acquire`], which the statement itself would end with.
+    pub async fn plan_to_run(&self, sql: &str) -> Result<Arc<Plan<Shape<DB>>>, sqlx::Error> {
         let plan = self.plan(sql);
-        if plan.known.is_some() || self.versions.get().is_some() || !plan.changes_something() {
+        if !self.is_unseen_for(&plan) {
+            return Ok(plan);
+        }
+        // Should it fail, the statement runs all the same. Boxed, so that a future that hardly ever does this is not as large
+        // as all that.
+        Box::pin(async {
+            let mut connection = self.pool.acquire().await?;
+            let _ = self.learn_on(&mut connection).await;
+            Ok::<_, sqlx::Error>(())
+        })
+        .await?;
+        Ok(self.plan(sql))
+    }
+
+    /// The same for a statement that is about to run on `connection`, which is not in a transaction: another one may not
+    /// be had.
+    pub async fn plan_to_run_on(&self, sql: &str, connection: &mut DB::Connection) -> Arc<Plan<Shape<DB>>> {
+        let plan = self.plan(sql);
+        if !self.is_unseen_for(&plan) {
             return plan;
         }
-        // Should it fail, the statement itself will tell why, or run all the same. Boxed, so that a future that hardly ever
-        // does this is not as large as all that.
-        let _ = Box::pin(self.learn()).await;
+        let _ = Box::pin(self.learn_on(connection)).await;
         self.plan(sql)
+    }
+
+    fn is_unseen_for(&self, plan: &Plan<Shape<DB>>) -> bool {
+        let failed_lately =
+            || self.learning.try_lock().is_ok_and(|failed| failed.is_some_and(|at| at.elapsed() < LEARN_AGAIN));
+        plan.known.is_none() && self.versions.get().is_none() && plan.changes_something() && !failed_lately()
     }
 
     /// The way back from bytes to rows.
@@ -114,16 +144,26 @@ impl<DB: Driver> Inner<DB> {
     /// Looks at the database, unless that was done already. `None`: the schema is being changed just now, or the
     /// database did not say enough; nothing is cached until the next look.
     pub async fn learn(&self) -> Result<Option<Arc<Known>>, sqlx::Error> {
+        if let Some(known) = self.known() {
+            return Ok(Some(known));
+        }
+        let mut connection = self.pool.acquire().await?;
+        self.learn_on(&mut connection).await
+    }
+
+    /// The same on a connection that is there already.
+    pub async fn learn_on(&self, connection: &mut DB::Connection) -> Result<Option<Arc<Known>>, sqlx::Error> {
         let mut failed = self.learning.lock().await;
         if let Some(known) = self.known() {
             return Ok(Some(known));
         }
         self.start_replay().await;
-        let mut connection = self.pool.acquire().await?;
         let options = self.pool.connect_options();
         if self.versions.get().is_none() {
             // The stamp has to be older than what is learnt under it, but whose stamp it is, only the database can tell.
-            match DB::survey(&mut connection, &options).await {
+            match DB::survey(connection, &options).await {
+                // What is seen within a transaction does not even name the database.
+                Ok(survey) if in_transaction(&survey) => return Ok(self.seen_too_little(&mut failed)),
                 Ok(survey) => {
                     let _ = self.versions.set(Versions::of(&survey.database));
                 }
@@ -133,7 +173,8 @@ impl<DB: Driver> Inner<DB> {
         let Some((versions, stamp)) = self.versions.get().and_then(|v| Some((v.clone(), v.catalog()?))) else {
             return Ok(None);
         };
-        let survey = match DB::survey(&mut connection, &options).await {
+        let survey = match DB::survey(connection, &options).await {
+            Ok(survey) if in_transaction(&survey) => return Ok(self.seen_too_little(&mut failed)),
             Ok(survey) => survey,
             Err(error) => return self.not_learnt(&mut failed, error),
         };
@@ -155,6 +196,12 @@ impl<DB: Driver> Inner<DB> {
         }
     }
 
+    fn seen_too_little(&self, failed: &mut Option<Instant>) -> Option<Arc<Known>> {
+        tracing::warn!(target: "larder::catalog", "a connection of the pool is in a transaction that nobody ends; nothing is cached until another was looked at");
+        *failed = Some(Instant::now());
+        None
+    }
+
     /// Looks at the database in the background.
     pub fn learn_soon(self: &Arc<Self>) {
         let Ok(failed) = self.learning.try_lock() else { return };
@@ -162,9 +209,13 @@ impl<DB: Driver> Inner<DB> {
             return;
         }
         drop(failed);
+        let Ok(alone) = self.looking.clone().try_lock_owned() else { return };
         let inner = self.clone();
         tokio::spawn(async move {
-            let _ = inner.learn().await;
+            if inner.learn().await.is_err() {
+                *inner.learning.lock().await = Some(Instant::now());
+            }
+            drop(alone);
         });
     }
 
@@ -212,6 +263,10 @@ impl<DB: Driver> Inner<DB> {
             }
         }
     }
+}
+
+fn in_transaction(survey: &Survey) -> bool {
+    survey.refusal.as_ref().is_some_and(|refusal| refusal.reason == Reason::Transaction)
 }
 
 impl<DB: Driver> std::fmt::Debug for Inner<DB> {

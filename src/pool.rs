@@ -234,7 +234,7 @@ impl<DB: Backend> CachedPool<DB> {
         if inner.pool.is_closed() {
             return Ok(Answer::Direct(request));
         }
-        let plan = inner.plan_to_run(request.sql.as_str()).await;
+        let plan = inner.plan_to_run(request.sql.as_str()).await?;
         if plan.changes_something() {
             return Ok(Answer::Written(write::write(inner, plan, request).await?));
         }

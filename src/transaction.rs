@@ -6,8 +6,10 @@ use std::ops::{Deref, DerefMut};
 use sqlx::SqlStr;
 use sqlx_core::transaction::TransactionManager;
 
+use crate::analysis::{self, TransactionControl};
 use crate::backend::Backend;
-use crate::connection::CachedConnection;
+use crate::connection::{CachedConnection, Ledger};
+use crate::reason::Reason;
 
 /// An open transaction or savepoint, begun on a [`CachedPool`](crate::CachedPool), a [`CachedConnection`] or another
 /// transaction.
@@ -68,7 +70,17 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
     async fn begin_held(mut held: Held<'c, DB>, statement: Option<SqlStr>) -> Result<Self, sqlx::Error> {
         let (connection, ledger) = held.parts();
         ledger.settle(connection).await;
+        if let Some(statement) = &statement {
+            let facts = analysis::analyze(statement.as_str(), DB::DIALECT);
+            let several = facts.refusals.iter().any(|refusal| refusal.reason == Reason::SeveralStatements);
+            if facts.transaction != Some(TransactionControl::Begin) || several {
+                // It does more than to begin, whether or not sqlx then finds a transaction open.
+                ledger.opaque_from_now(Reason::OpaqueStatement);
+            }
+        }
+        let begun = Begins { ledger, begun: false };
         DB::TransactionManager::begin(connection, statement).await?;
+        begun.begun();
         let writes = ledger.transaction.get_or_insert_default();
         writes.depth += 1;
         let before = writes.changes.len();
@@ -91,13 +103,15 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
         match self.held.take().expect(OPEN) {
             Held::Owned(mut connection) if connection.wrote() => {
                 let (inner, schema) = (connection.ledger.inner.clone(), connection.may_change_schema());
-                let committing = tokio::spawn(async move { RollbackOnDrop(Some(&mut connection), 0).commit().await });
-                committing.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))?;
-                if schema {
-                    // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
-                    let _ = Box::pin(inner.learn()).await;
-                }
-                Ok(())
+                let committing = tokio::spawn(async move {
+                    RollbackOnDrop(Some(&mut connection), 0).commit().await?;
+                    if schema {
+                        // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
+                        let _ = Box::pin(inner.learn_on(connection.parts().0)).await;
+                    }
+                    Ok(())
+                });
+                committing.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
             }
             mut held => {
                 // Should this future be dropped, the ledger keeps what was announced until the outcome is known.
@@ -124,6 +138,29 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
 }
 
 const OPEN: &str = "the transaction is open until it is committed or rolled back";
+
+/// A BEGIN or SAVEPOINT under way. sqlx tells the server nothing if its future is dropped or fails, or ends the transaction
+/// around it.
+struct Begins<'l, DB: Backend> {
+    ledger: &'l mut Ledger<DB>,
+    begun: bool,
+}
+
+impl<DB: Backend> Begins<'_, DB> {
+    fn begun(mut self) {
+        self.begun = true;
+    }
+}
+
+impl<DB: Backend> Drop for Begins<'_, DB> {
+    fn drop(&mut self) {
+        match (self.begun, &self.ledger.transaction) {
+            (true, _) => {}
+            (false, None) => self.ledger.half_begun = true,
+            (false, Some(_)) => self.ledger.opaque_from_now(Reason::OpaqueConnection),
+        }
+    }
+}
 
 /// Rolls back unless it was defused, as sqlx does for a transaction whose commit failed or was dropped.
 struct RollbackOnDrop<'h, DB: Backend>(Option<&'h mut CachedConnection<DB>>, usize);

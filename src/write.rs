@@ -30,15 +30,17 @@ impl Armed {
         changes: impl IntoIterator<Item = &'p Change>,
         reason: Reason,
     ) -> Self {
-        let mut mark = Mark::default();
+        let (mut mark, mut schema) = (Mark::default(), false);
         for change in changes {
+            schema |= change.schema;
             inner.counters.invalidation(if reason == Reason::Write { change.reason } else { reason }, "tables");
             mark.extend(change.cells.clone());
         }
         // Armed before this look: a schema change that begins after it finds the mark and is found by `finish`.
         let known = known.filter(|known| known.holds()).cloned();
         if known.is_none() {
-            mark.extend(inner.all_tables());
+            // The database may have got its name from another pool since the changes were planned.
+            mark.extend(if schema { inner.everything() } else { inner.all_tables() });
         }
         Self { mark, known }
     }
@@ -118,11 +120,13 @@ async fn run<DB: Driver>(
         inner.verify_session(&mut connection).await;
     }
     armed.conclude(&inner, failure.as_ref());
+    if failure.is_none() && plan.change.as_ref().is_some_and(|change| change.schema) {
+        // Whoever changes the schema waits a moment longer, so that what he asks next can be cached. Not on another
+        // connection: he may have to wait long for that one.
+        let _ = Box::pin(inner.learn_on(&mut connection)).await;
+    }
     drop(connection);
-    match failure {
-        Some(error) => drop(send.send(Err(error)).await),
-        // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
-        None if plan.change.as_ref().is_some_and(|change| change.schema) => drop(Box::pin(inner.learn()).await),
-        None => {}
+    if let Some(error) = failure {
+        let _ = send.send(Err(error)).await;
     }
 }

@@ -131,6 +131,10 @@ pub trait Driver: Database {
     /// Whether the server is done with what failed with this error. Otherwise it may still be at it.
     fn is_definite(error: &sqlx::Error) -> bool;
 
+    /// Whether the transaction that sqlx believes open was rolled back by the database itself when a statement in it failed,
+    /// so that each statement is on its own from now on.
+    fn has_lost_transaction(connection: &mut Self::Connection) -> BoxFuture<'_, bool>;
+
     /// Returns once the server is done with every statement that was sent to it on connections lost before this call.
     fn settled(pool: &sqlx::Pool<Self>) -> BoxFuture<'_, ()>;
 }

@@ -20,9 +20,11 @@ impl Backend for Postgres {}
 /// What a server may still receive from a connection that was lost, it has received after this long.
 const IN_THE_PIPE: Duration = Duration::from_secs(2);
 
+/// Of other logins, the server shows neither what they do nor whether they do anything.
+///
 /// Whether a session of this login that was there at a moment is still at work on something begun before it.
 const AT_WORK: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE datname = \
-    pg_catalog.current_database() AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() AND \
+    pg_catalog.current_database() AND usename = SESSION_USER AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() AND \
     (state IS NULL OR state <> 'idle') AND (xact_start IS NULL OR extract(epoch FROM xact_start) <= $1))";
 
 impl Driver for Postgres {
@@ -143,6 +145,11 @@ impl Driver for Postgres {
             Database(_) | Encode(_) | PoolTimedOut | PoolClosed | TypeNotFound { .. } | InvalidArgument(_) => true,
             _ => false,
         }
+    }
+
+    fn has_lost_transaction(_connection: &mut PgConnection) -> BoxFuture<'_, bool> {
+        // Until it is told to roll back, the server refuses every statement.
+        std::future::ready(false).boxed()
     }
 
     fn settled(pool: &sqlx::Pool<Self>) -> BoxFuture<'_, ()> {

@@ -123,6 +123,12 @@ impl Driver for Sqlite {
         true
     }
 
+    fn has_lost_transaction(connection: &mut SqliteConnection) -> BoxFuture<'_, bool> {
+        // ON CONFLICT ROLLBACK, RAISE(ROLLBACK), a full disk. SQLite has no other word for it than whether another
+        // transaction can begin.
+        async move { connection.execute(sqlx::raw_sql("BEGIN; ROLLBACK")).await.is_ok() }.boxed()
+    }
+
     fn settled(_pool: &sqlx::Pool<Self>) -> BoxFuture<'_, ()> {
         std::future::ready(()).boxed()
     }

@@ -136,6 +136,11 @@ impl Gate {
         if self.runs_unknown_code(facts) {
             return Some(Widened::Everything(Reason::OpaqueStatement));
         }
+        // A view whose body calls a function that writes, or a policy that does.
+        let writes = |name| matches!(self.resolve(name), Resolved::Relation(relation) if relation.reading_writes);
+        if facts.reads.iter().any(writes) {
+            return Some(Widened::Everything(Reason::OpaqueStatement));
+        }
         let Writes::Tables(names) = &facts.writes else { return None };
         if self.writes_widened || names.is_empty() {
             return Some(Widened::Everything(Reason::WidensUnknown));

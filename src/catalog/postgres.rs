@@ -168,6 +168,7 @@ fn relation(schema: &str, details: &str) -> (Kind, Traits) {
         triggers: traits.contains('g'),
         cascades: traits.contains('c'),
         runs_code: traits.contains('x'),
+        reads_run_code: traits.contains('w'),
     };
     (kind, traits)
 }

@@ -1,6 +1,6 @@
 -- Everything behind the names of a database, as of one snapshot. Rows of (kind of row, outer name, name, details).
 -- The search path is pg_catalog alone.
-WITH
+WITH RECURSIVE
 -- Extensions whose immutable functions are what they claim to be, and whose functions in C write no tables.
 known_extension (name) AS (VALUES
     ('btree_gin'), ('btree_gist'), ('citext'), ('cube'), ('earthdistance'), ('fuzzystrmatch'), ('hstore'), ('intarray'),
@@ -40,6 +40,26 @@ running AS (
     UNION
     SELECT i.indrelid FROM pg_index i JOIN caller c ON c.classid = 'pg_class'::regclass AND c.objid = i.indexrelid
 ),
+-- What runs a writer when it is read: a view that calls it, itself or through an aggregate or an operator, a table whose
+-- policy does, and each view on one of those.
+read_caller AS (
+    SELECT classid, objid FROM caller
+    UNION
+    SELECT d.classid, d.objid FROM pg_depend d
+    JOIN caller c ON c.classid = 'pg_proc'::regclass AND c.objid = d.refobjid
+    WHERE d.refclassid = 'pg_proc'::regclass
+),
+reading_runs (oid) AS (
+    SELECT r.ev_class FROM pg_rewrite r
+    JOIN read_caller c ON c.classid = 'pg_rewrite'::regclass AND c.objid = r.oid
+    UNION
+    SELECT p.polrelid FROM pg_policy p JOIN read_caller c ON c.classid = 'pg_policy'::regclass AND c.objid = p.oid
+    UNION
+    SELECT r.ev_class FROM reading_runs
+    JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = reading_runs.oid
+        AND d.classid = 'pg_rewrite'::regclass
+    JOIN pg_rewrite r ON r.oid = d.objid
+),
 related AS (SELECT inhrelid AS oid FROM pg_inherits UNION SELECT inhparent FROM pg_inherits),
 triggered AS (SELECT DISTINCT tgrelid AS oid FROM pg_trigger WHERE NOT tgisinternal),
 ruled AS (SELECT DISTINCT ev_class AS oid FROM pg_rewrite),
@@ -73,7 +93,8 @@ SELECT 'relation',
         CASE WHEN ruled.oid IS NOT NULL THEN 'r' END,
         CASE WHEN triggered.oid IS NOT NULL THEN 'g' END,
         CASE WHEN cascading.oid IS NOT NULL THEN 'c' END,
-        CASE WHEN running.oid IS NOT NULL THEN 'x' END
+        CASE WHEN running.oid IS NOT NULL THEN 'x' END,
+        CASE WHEN reading_runs.oid IS NOT NULL AND c.relkind <> 'm' THEN 'w' END
     )
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -82,6 +103,7 @@ LEFT JOIN triggered ON triggered.oid = c.oid
 LEFT JOIN ruled ON ruled.oid = c.oid
 LEFT JOIN cascading ON cascading.oid = c.oid
 LEFT JOIN running ON running.oid = c.oid
+LEFT JOIN reading_runs ON reading_runs.oid = c.oid
 -- Indexes and composite types take a name from those behind them in the search path, but a query of one fails. The
 -- temporary tables of other sessions cannot be reached.
 WHERE c.relkind NOT IN ('i', 'I', 't', 'c') AND (c.relpersistence <> 't' OR n.oid = pg_my_temp_schema())

@@ -42,6 +42,8 @@ pub(super) struct Traits {
     pub cascades: bool,
     /// A default, constraint, policy or index of it calls a user's volatile function, which may write elsewhere.
     pub runs_code: bool,
+    /// To read it runs a user's volatile function, which may write elsewhere.
+    pub reads_run_code: bool,
 }
 
 /// A relation, with the verdicts on it.
@@ -52,11 +54,18 @@ pub(super) struct Relation {
     pub reading: Option<(Reason, &'static str)>,
     /// Why a write to it may change other tables.
     pub writing: Option<&'static str>,
+    /// Whether to read it may change any table.
+    pub reading_writes: bool,
 }
 
 impl Relation {
     pub fn new(table: Table, kind: Kind, traits: Traits) -> Self {
-        Self { table, reading: reading(kind, traits), writing: writing(kind, traits) }
+        Self {
+            table,
+            reading: reading(kind, traits),
+            writing: writing(kind, traits),
+            reading_writes: traits.reads_run_code,
+        }
     }
 }
 

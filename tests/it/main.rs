@@ -15,5 +15,7 @@ mod known_mistakes;
 mod macros;
 mod one_load_per_key;
 mod reads_are_kept;
+mod reads_never_go_back;
 #[cfg(feature = "postgres")]
 mod servers_come_and_go;
+mod writes_run_on;
