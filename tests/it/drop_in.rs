@@ -54,7 +54,6 @@ on_both! {
             let results: Vec<_> = pool.execute_many(sqlx::query(ALL)).try_collect().await.unwrap();
             assert_eq!(results.len(), 1);
             sqlx::query(ALL).execute(&pool).await.unwrap();
-            // Another text: what was prepared for its own sake knows more of its columns, and sqlx keeps that by text.
             let statement = pool.prepare("SELECT id, name FROM users".into_sql_str()).await.unwrap();
             assert_eq!(statement.columns().len(), 2);
             assert_eq!(statement.query().fetch_all(&pool).await.unwrap().len(), 3);
@@ -67,8 +66,10 @@ on_both! {
         assert!(pool.stats().hits >= 10, "{}", pool.stats());
         // The rows themselves: columns, types and values are those of a direct query.
         let (cached, direct) = (sqlx::query(ALL).fetch_all(&pool).await.unwrap(), sqlx::query(ALL).fetch_all(&straight).await.unwrap());
+        // Where a column comes from is left out: sqlx knows it only on connections that were asked to prepare something.
+        let columns = |row: &DbRow| row.columns().iter().map(|c| format!("{} {} {:?}", c.ordinal(), c.name(), c.type_info())).collect::<Vec<_>>();
         for (a, b) in cached.iter().zip(&direct) {
-            assert_eq!(format!("{a:?} {:?}", a.columns()), format!("{b:?} {:?}", b.columns()));
+            assert_eq!((format!("{a:?}"), columns(a)), (format!("{b:?}"), columns(b)));
             assert_eq!(a.column(1).name(), "name");
             assert_eq!(a.column(1).type_info().name(), b.column(1).type_info().name());
             let wrong = |row: &DbRow| format!("{:?}", row.try_get::<i64, _>("name").map_err(|e| e.to_string()));
