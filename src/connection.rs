@@ -152,6 +152,11 @@ impl<DB: Driver> Ledger<DB> {
         }
     }
 
+    /// Whether anything may happen on the connection without being seen.
+    pub fn is_opaque(&self) -> bool {
+        self.opaque.is_some()
+    }
+
     fn is_clean(&self) -> bool {
         self.unsettled.is_empty()
             && self.opaque.is_none()
@@ -178,8 +183,7 @@ impl<DB: Driver> Ledger<DB> {
     }
 
     async fn roll_back_half_begun(&mut self, connection: &mut DB::Connection) {
-        // A transaction that was begun by text before is somebody's: it is found when the session is compared.
-        if self.half_begun && self.opaque.is_none() {
+        if self.half_begun {
             let request =
                 Request { sql: SqlStr::from_static("ROLLBACK"), arguments: None, statement: None, persistent: false };
             // Fails where there is nothing to roll back.

@@ -70,6 +70,7 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
     async fn begin_held(mut held: Held<'c, DB>, statement: Option<SqlStr>) -> Result<Self, sqlx::Error> {
         let (connection, ledger) = held.parts();
         ledger.settle(connection).await;
+        let by_text = ledger.is_opaque();
         if let Some(statement) = &statement {
             let facts = analysis::analyze(statement.as_str(), DB::DIALECT);
             let several = facts.refusals.iter().any(|refusal| refusal.reason == Reason::SeveralStatements);
@@ -78,7 +79,7 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
                 ledger.opaque_from_now(Reason::OpaqueStatement);
             }
         }
-        let begun = Begins { ledger, begun: false };
+        let begun = Begins { ledger, by_text, begun: false };
         DB::TransactionManager::begin(connection, statement).await?;
         begun.begun();
         let writes = ledger.transaction.get_or_insert_default();
@@ -143,6 +144,8 @@ const OPEN: &str = "the transaction is open until it is committed or rolled back
 /// around it.
 struct Begins<'l, DB: Backend> {
     ledger: &'l mut Ledger<DB>,
+    /// A transaction may be open that was begun by text and is not ours to end.
+    by_text: bool,
     begun: bool,
 }
 
@@ -156,7 +159,7 @@ impl<DB: Backend> Drop for Begins<'_, DB> {
     fn drop(&mut self) {
         match (self.begun, &self.ledger.transaction) {
             (true, _) => {}
-            (false, None) => self.ledger.half_begun = true,
+            (false, None) => self.ledger.half_begun = !self.by_text,
             (false, Some(_)) => self.ledger.opaque_from_now(Reason::OpaqueConnection),
         }
     }

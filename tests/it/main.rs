@@ -8,14 +8,20 @@ mod support;
 
 mod analysis;
 mod analysis_properties;
+mod bad_input;
 #[cfg(feature = "cli")]
 mod demo_shows_what_it_promises;
 mod drop_in;
+mod gate;
 mod known_mistakes;
 mod macros;
 mod one_load_per_key;
+mod opaque;
 mod reads_are_kept;
 mod reads_never_go_back;
+mod reasons;
 #[cfg(feature = "postgres")]
 mod servers_come_and_go;
+#[cfg(feature = "postgres")]
+mod unknown_outcomes;
 mod writes_run_on;
