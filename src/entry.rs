@@ -34,6 +34,11 @@ pub(crate) struct Entry<S> {
 }
 
 impl<S> Entry<S> {
+    /// Whether its time to live is over at `now`.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+
     /// Bytes of memory that the entry holds alone.
     pub fn weight(&self) -> usize {
         size_of::<Self>() + self.stored.bytes.len() + self.stamp.weight()

@@ -178,6 +178,9 @@ impl<DB: Driver> Inner<DB> {
             Ok(survey) => survey,
             Err(error) => return self.not_learnt(&mut failed, error),
         };
+        if !Arc::ptr_eq(&versions, &Versions::of(&survey.database)) {
+            self.turn_off(Reason::SessionChanged, "this pool is connected to another database than it was");
+        }
         if self.known.load().as_ref().is_some_and(|last| *last.session != *survey.session) {
             self.turn_off(Reason::SessionChanged, "two connections of this pool have different settings");
         }

@@ -114,7 +114,8 @@ pub(crate) async fn read<DB: Driver>(
         match inner.flights.join(&key, &stamp) {
             Seat::Pilot(pilot) => Some(pilot),
             Seat::Passenger(passenger) => {
-                if let Some(entry) = passenger.wait().await
+                // A query that took longer than its result may live is of use to nobody but its caller.
+                if let Some(entry) = passenger.wait().await.filter(|entry| !entry.is_expired(Instant::now()))
                     && let Some(rows) = give_back::<DB>(replay, &entry).await
                 {
                     inner.counters.coalesced(&plan.statement);

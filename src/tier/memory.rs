@@ -38,7 +38,7 @@ impl<S: Send + Sync + 'static> Memory<S> {
         let entry = self.entries.get(key).ok_or(Reason::Absent)?;
         if !entry.stamp.holds() {
             Err(Reason::Invalidated)
-        } else if entry.expires.is_some_and(|end| end <= now) {
+        } else if entry.is_expired(now) {
             Err(Reason::Expired)
         } else {
             Ok(entry)

@@ -77,6 +77,18 @@ on_both! {
         }
     }
 
+    /// Where a column has no alias, SQLite calls it as it is written.
+    async fn columns_are_called_as_the_text_calls_them(pool) {
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        for sql in ["SELECT id+1 FROM users", "SELECT id + 1 FROM users", "SELECT id  +  1 FROM users", "SELECT id /* x */ + 1 FROM users", "SELECT  id  FROM users"] {
+            for _ in 0..2 {
+                let name = |row: DbRow| row.column(0).name().to_owned();
+                let (ours, theirs) = (sqlx::query(sql).fetch_one(&pool).await.unwrap(), sqlx::query(sql).fetch_one(pool.inner()).await.unwrap());
+                assert_eq!(name(ours), name(theirs), "{sql}");
+            }
+        }
+    }
+
     async fn errors_are_those_of_sqlx(pool) {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
         for sql in ["SELEC 1", "SELECT nothing FROM users", "SELECT id FROM nowhere", "SELECT id FROM users WHERE id = $1 +", "", ";"] {
