@@ -55,8 +55,8 @@ pub struct Shape {
     compared: Mutex<Vec<(PgStatement, Box<str>)>>,
 }
 
-/// Pairs that a shape remembers: those of a large pool whose callers are of one mind about the types.
-const COMPARED: usize = 64;
+/// Pairs that a shape remembers: those of a usual pool whose callers are of one mind about the types.
+const COMPARED: usize = 16;
 
 impl Shape {
     fn new(statement: PgStatement) -> Self {
