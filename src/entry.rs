@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::backend::Driver;
+use crate::inner::Shape;
+use crate::replay::spares::Spares;
 use crate::stamp::Stamp;
 
 /// A result as bytes, with the shape of its columns. A clone shares both.
@@ -24,18 +27,19 @@ impl<S> Clone for Stored<S> {
 }
 
 /// A kept result and how long it is good for.
-#[derive(Debug)]
-pub(crate) struct Entry<S> {
-    pub stored: Stored<S>,
+pub(crate) struct Entry<DB: Driver> {
+    pub stored: Stored<Shape<DB>>,
+    /// Copies of it that were made ahead. They go with the entry.
+    pub spares: Spares<DB>,
     /// The versions it rests on, taken before its query ran.
     pub stamp: Stamp,
     /// When its time to live ends; counted from the moment its query was begun. `None`: never.
     pub expires: Option<Instant>,
 }
 
-impl<S> Entry<S> {
-    /// Bytes of memory that the entry holds alone.
+impl<DB: Driver> Entry<DB> {
+    /// Bytes of memory that the entry holds alone, without spares: those are counted for the whole pool.
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.stored.bytes.len() + self.stamp.weight()
+        size_of::<Self>() + Spares::<DB>::WEIGHT + self.stored.bytes.len() + self.stamp.weight()
     }
 }

@@ -15,6 +15,7 @@ use crate::plan::{Known, Plan, Plans};
 use crate::policy::Policy;
 use crate::reason::{Reason, Refusal};
 use crate::replay::Replay;
+use crate::replay::spares::Room;
 use crate::stamp::Cell;
 use crate::tier::Memory;
 use crate::versions::Versions;
@@ -27,8 +28,10 @@ pub(crate) struct Inner<DB: Driver> {
     pub pool: sqlx::Pool<DB>,
     pub policy: Policy,
     pub counters: Counters,
-    pub memory: Memory<Shape<DB>>,
-    pub flights: Flights<Entry<Shape<DB>>>,
+    pub memory: Memory<DB>,
+    pub flights: Flights<Entry<DB>>,
+    /// For copies of hot results.
+    pub room: Arc<Room<DB>>,
     pub hasher: foldhash::fast::RandomState,
     plans: Plans<Shape<DB>>,
     known: ArcSwapOption<Known>,
@@ -50,6 +53,7 @@ impl<DB: Driver> Inner<DB> {
             pool,
             counters: Counters::new(),
             memory: Memory::new(&policy),
+            room: Room::beside(policy.max_bytes),
             policy,
             flights: Flights::new(),
             hasher: Default::default(),

@@ -5,24 +5,25 @@ use std::time::Instant;
 
 use moka::sync::Cache;
 
+use crate::backend::Driver;
 use crate::entry::Entry;
 use crate::key::Key;
 use crate::policy::Policy;
 use crate::reason::Reason;
 
 /// Entries in memory, weighed in bytes. Entries are shared, never copied.
-pub(crate) struct Memory<S> {
-    entries: Cache<Key, Arc<Entry<S>>, foldhash::fast::RandomState>,
+pub(crate) struct Memory<DB: Driver> {
+    entries: Cache<Key, Arc<Entry<DB>>, foldhash::fast::RandomState>,
 }
 
 /// What moka itself keeps for an entry, measured: its hash table slot, two queue nodes and the entry's bookkeeping.
 const OVERHEAD: usize = 240;
 
-impl<S: Send + Sync + 'static> Memory<S> {
+impl<DB: Driver> Memory<DB> {
     /// Room for `policy.max_bytes`.
     pub fn new(policy: &Policy) -> Self {
         let mut builder = Cache::builder().name("larder").max_capacity(policy.max_bytes).weigher(
-            |key: &Key, entry: &Arc<Entry<S>>| {
+            |key: &Key, entry: &Arc<Entry<DB>>| {
                 u32::try_from(key.weight() + entry.weight() + OVERHEAD).unwrap_or(u32::MAX)
             },
         );
@@ -34,7 +35,7 @@ impl<S: Send + Sync + 'static> Memory<S> {
     }
 
     /// The entry under `key` if it is good at `now`, else why not.
-    pub fn find(&self, key: &Key, now: Instant) -> Result<Arc<Entry<S>>, Reason> {
+    pub fn find(&self, key: &Key, now: Instant) -> Result<Arc<Entry<DB>>, Reason> {
         let entry = self.entries.get(key).ok_or(Reason::Absent)?;
         if !entry.stamp.holds() {
             Err(Reason::Invalidated)
@@ -45,7 +46,7 @@ impl<S: Send + Sync + 'static> Memory<S> {
         }
     }
 
-    pub fn insert(&self, key: Key, entry: Arc<Entry<S>>) {
+    pub fn insert(&self, key: Key, entry: Arc<Entry<DB>>) {
         self.entries.insert(key, entry);
     }
 
