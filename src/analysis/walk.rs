@@ -207,6 +207,7 @@ impl Walk<'_> {
                     calls::date_cast(operand, self.dialect, self.found);
                 }
             }
+            TypeClass::Today => calls::refuse_today(self.found),
             TypeClass::Catalog => {
                 self.found.refuse(Reason::System, format!("The type {data_type} looks names up in the system catalog."))
             }
@@ -535,11 +536,13 @@ impl Walk<'_> {
             // The literal is looked at where all literals are.
             Expr::TypedString(typed) => self.cast(None, &typed.data_type),
             Expr::CompoundIdentifier(idents) => idents.iter().skip(1).for_each(|ident| self.label(ident)),
-            Expr::CompoundFieldAccess { access_chain, .. } => {
-                for access in access_chain {
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                for (at, access) in access_chain.iter().enumerate() {
                     match access {
-                        AccessExpr::Dot(Expr::Identifier(ident)) => self.label(ident),
-                        // `(t).f` may call a function of that name.
+                        AccessExpr::Dot(Expr::Identifier(ident)) => {
+                            self.label(ident);
+                            calls::attribute(&self.fold(ident), (at == 0).then_some(root), self.dialect, self.found);
+                        }
                         AccessExpr::Dot(Expr::Function(_)) => self.foreign("A call of a method"),
                         AccessExpr::Dot(_) | AccessExpr::Subscript(_) => {}
                     }
@@ -557,7 +560,12 @@ impl Walk<'_> {
                 }
             }
             Expr::Overlay { .. } => self.builtin("overlay"),
-            Expr::AtTimeZone { .. } => self.builtin("timezone"),
+            Expr::AtTimeZone { timestamp, .. } => {
+                self.builtin("timezone");
+                if calls::is_time_of_day(timestamp) {
+                    calls::refuse_today(self.found);
+                }
+            }
             Expr::IsNormalized { .. } => self.builtin("is_normalized"),
             Expr::SimilarTo { .. } => self.builtin("similar_to_escape"),
             Expr::Like { escape_char, .. } | Expr::ILike { escape_char, .. } => {
