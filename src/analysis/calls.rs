@@ -1,6 +1,6 @@
 //! What a call of a function, or a cast to a date, means for caching.
 
-use sqlparser::ast::{BinaryOperator, Expr, FunctionArg, FunctionArguments, ObjectNamePart, UnaryOperator, Value};
+use sqlparser::ast::{BinaryOperator, DateTimeField, Expr, FunctionArg, FunctionArguments, ObjectNamePart, UnaryOperator, Value};
 
 use super::dates::is_fixed_time_value;
 use super::facts::{Dialect, SessionEffect, Writes};
@@ -147,6 +147,23 @@ pub(super) fn date_cast(operand: &Expr, dialect: Dialect, found: &mut Findings) 
         operand if is_date(operand, dialect) => {}
         _ => refuse_cast(found),
     }
+}
+
+/// Whether EXTRACT of this field looks at the date, which a TIME of MySQL lacks.
+pub(super) fn is_of_a_date(field: &DateTimeField) -> bool {
+    const OF_A_TIME: &[&str] = &[
+        "hour",
+        "hour_microsecond",
+        "hour_minute",
+        "hour_second",
+        "microsecond",
+        "minute",
+        "minute_microsecond",
+        "minute_second",
+        "second",
+        "second_microsecond",
+    ];
+    !OF_A_TIME.contains(&field.to_string().to_ascii_lowercase().as_str())
 }
 
 /// Whether the text says that it is a time without a date, whose offset in a time zone depends on the day.

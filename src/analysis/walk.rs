@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JsonTableColumn, ObjectName,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, JsonTableColumn, ObjectName,
     ObjectNamePart, Query, Select, SelectFlavor, SelectInto, SelectItem, SetExpr, Statement, TableFactor, Value,
     ValueWithSpan, Visit, Visitor, XmlTableColumnOption,
 };
@@ -181,7 +181,14 @@ impl Walk<'_> {
     fn function(&mut self, function: &Function) {
         match &function.args {
             FunctionArguments::None => self.call(&function.name, &[]),
-            FunctionArguments::List(list) => self.call(&function.name, &list.args),
+            FunctionArguments::List(list) => {
+                self.call(&function.name, &list.args);
+                for clause in &list.clauses {
+                    if let FunctionArgumentClause::JsonReturningClause(returning) = clause {
+                        self.column_type(&returning.data_type);
+                    }
+                }
+            }
             // `ARRAY(SELECT ...)` is syntax.
             FunctionArguments::Subquery(_) => match self.parts(&function.name).as_deref() {
                 Some([only]) if only == "array" && self.dialect == Dialect::Postgres => {
@@ -549,7 +556,23 @@ impl Walk<'_> {
                 }
             }
             Expr::Prefixed { prefix, .. } => self.label(prefix),
-            Expr::Extract { .. } => self.builtin("extract"),
+            Expr::Extract { field, expr, .. } => {
+                self.builtin("extract");
+                if self.dialect == Dialect::MySql && calls::is_of_a_date(field) {
+                    calls::date_cast(expr, self.dialect, self.found);
+                }
+            }
+            // The same as DATE_ADD and DATE_SUB.
+            Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right }
+                if self.dialect == Dialect::MySql =>
+            {
+                match (left.as_ref(), right.as_ref()) {
+                    (Expr::Interval(_), operand) | (operand, Expr::Interval(_)) => {
+                        calls::date_cast(operand, self.dialect, self.found);
+                    }
+                    _ => {}
+                }
+            }
             Expr::Ceil { .. } => self.builtin("ceil"),
             Expr::Floor { .. } => self.builtin("floor"),
             Expr::Position { .. } => self.builtin("position"),
