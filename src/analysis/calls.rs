@@ -1,6 +1,8 @@
 //! What a call of a function, or a cast to a date, means for caching.
 
-use sqlparser::ast::{BinaryOperator, DateTimeField, Expr, FunctionArg, FunctionArguments, ObjectNamePart, UnaryOperator, Value};
+use sqlparser::ast::{
+    BinaryOperator, DateTimeField, Expr, FunctionArg, FunctionArguments, ObjectNamePart, UnaryOperator, Value,
+};
 
 use super::dates::is_fixed_time_value;
 use super::facts::{Dialect, SessionEffect, Writes};

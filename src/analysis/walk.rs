@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, JsonTableColumn, ObjectName,
-    ObjectNamePart, Query, Select, SelectFlavor, SelectInto, SelectItem, SetExpr, Statement, TableFactor, Value,
-    ValueWithSpan, Visit, Visitor, XmlTableColumnOption,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, JsonTableColumn, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectInto,
+    SelectItem, SetExpr, Statement, TableFactor, Value, ValueWithSpan, Visit, Visitor, XmlTableColumnOption,
 };
 
 use super::calls;
