@@ -1,6 +1,8 @@
 //! What a call of a function, or a cast to a date, means for caching.
 
-use sqlparser::ast::{BinaryOperator, Expr, FunctionArg, FunctionArguments, ObjectNamePart, UnaryOperator, Value};
+use sqlparser::ast::{
+    BinaryOperator, DateTimeField, Expr, FunctionArg, FunctionArguments, ObjectNamePart, UnaryOperator, Value,
+};
 
 use super::dates::is_fixed_time_value;
 use super::facts::{Dialect, SessionEffect, Writes};
@@ -43,10 +45,37 @@ pub(super) fn judge(name: &[String], arguments: &[FunctionArg], dialect: Dialect
     }
 }
 
+/// Postgres takes `(x).f` for `f(x)` unless `x` is a row with a field of that name, which the text does not tell.
+/// `operand` is `x` where it is known.
+pub(super) fn attribute(name: &str, operand: Option<&Expr>, dialect: Dialect, found: &mut Findings) {
+    // Built-in functions that are on no list because they may do anything.
+    const BUILT_IN: &[&str] = &["amvalidate", "binary_upgrade_", "brin_", "gin_", "lo_", "pg_", "ts_stat"];
+    if dialect != Dialect::Postgres {
+        return;
+    }
+    found.mentions.functions.insert(name.to_owned());
+    match functions::classify(&[name.to_owned()], 1, dialect) {
+        // The catalog knows whether a user defined one.
+        Class::Unknown if !BUILT_IN.iter().any(|prefix| name.starts_with(prefix)) => {}
+        Class::Cacheable | Class::Dates => {}
+        Class::Harmless | Class::Session | Class::Unknown => return judge(&[name.to_owned()], &[], dialect, found),
+    }
+    match (types::by_name(name), operand) {
+        (TypeClass::Clock, Some(operand)) => date_cast(operand, dialect, found),
+        (TypeClass::Clock, None) => refuse_cast(found),
+        (TypeClass::Today, _) => refuse_today(found),
+        (TypeClass::Catalog, _) => {
+            found.refuse(Reason::System, format!("The type {name} looks names up in the system catalog."));
+        }
+        (TypeClass::Plain | TypeClass::Unknown, _) => {}
+    }
+}
+
 /// Functions that read the clock, depending on their arguments.
 fn dates(function: &str, arguments: &[FunctionArg], dialect: Dialect, found: &mut Findings) {
     let given: Vec<Option<&Expr>> = arguments.iter().map(argument).collect();
     match dialect {
+        Dialect::Postgres if function == "timetz" => refuse_today(found),
         Dialect::Postgres => given.into_iter().flatten().for_each(|operand| date_cast(operand, dialect, found)),
         Dialect::Sqlite => {
             let values = match function {
@@ -122,6 +151,41 @@ pub(super) fn date_cast(operand: &Expr, dialect: Dialect, found: &mut Findings) 
     }
 }
 
+/// Whether EXTRACT of this field looks at the date, which a TIME of MySQL lacks.
+pub(super) fn is_of_a_date(field: &DateTimeField) -> bool {
+    const OF_A_TIME: &[&str] = &[
+        "hour",
+        "hour_microsecond",
+        "hour_minute",
+        "hour_second",
+        "microsecond",
+        "minute",
+        "minute_microsecond",
+        "minute_second",
+        "second",
+        "second_microsecond",
+    ];
+    !OF_A_TIME.contains(&field.to_string().to_ascii_lowercase().as_str())
+}
+
+/// Whether the text says that it is a time without a date, whose offset in a time zone depends on the day.
+pub(super) fn is_time_of_day(expr: &Expr) -> bool {
+    use sqlparser::ast::DataType;
+    match unwrapped(expr) {
+        Expr::Cast { data_type, .. } => matches!(data_type, DataType::Time(..)),
+        Expr::TypedString(typed) => matches!(typed.data_type, DataType::Time(..)),
+        _ => false,
+    }
+}
+
+/// A cast to `time with time zone`.
+pub(super) fn refuse_today(found: &mut Findings) {
+    found.refuse(
+        Reason::SpecialDate,
+        "A time of day without an offset takes the one that its time zone has today; a time without time zone needs none.",
+    );
+}
+
 fn refuse_cast(found: &mut Findings) {
     found.refuse(
         Reason::SpecialDate,
@@ -140,7 +204,9 @@ fn unwrapped(mut expr: &Expr) -> &Expr {
 fn is_date(expr: &Expr, dialect: Dialect) -> bool {
     match unwrapped(expr) {
         // Judged on its own.
-        Expr::Cast { data_type, .. } => types::classify(data_type, dialect) == TypeClass::Clock,
+        Expr::Cast { data_type, .. } => {
+            matches!(types::classify(data_type, dialect), TypeClass::Clock | TypeClass::Today)
+        }
         Expr::TypedString(_) | Expr::AtTimeZone { .. } | Expr::Extract { .. } => true,
         Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right } => {
             let is_interval = |side: &Expr| matches!(unwrapped(side), Expr::Interval(_));

@@ -77,6 +77,10 @@ pub(super) fn missed(tokens: &[Token<'_>], dialect: Dialect, seen: &HashSet<Stri
             }
             continue;
         }
+        // `a.from b` is a column under an alias, or a slip; nobody writes the first.
+        if token.is_word("from") && before.is_some_and(|before| before.is(".")) {
+            return Some(token.text.to_owned());
+        }
         let is_clause = token.kind == TokenKind::Word && !before.is_some_and(|before| before.is("."));
         if is_clause && let Some(list) = opens(token, before, tokens.get(at + 1), level) {
             expected = true;

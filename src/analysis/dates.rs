@@ -8,7 +8,7 @@ const CLOCK_WORDS: &[&str] = &["now", "today", "tomorrow", "yesterday"];
 const DATE_WORDS: &str = "
     january february march april august september october november december sunday monday tuesday wednesday thursday
     friday saturday allballs infinity julian greenwich hongkong iceland israel jamaica kwajalein navajo poland portugal
-    singapore turkey universal yesterday tomorrow
+    singapore turkey universal factory localtime posixrules cetdst eetdst metdst wetdst yesterday tomorrow
 ";
 
 /// Whether a Postgres string literal, written as `text`, could be read as a date that depends on the clock.
@@ -29,8 +29,7 @@ pub(super) fn may_mean_the_present(text: &str) -> bool {
             if spells {
                 return true;
             }
-            // The letter after a backslash is no letter of the text.
-            return has_clock_word(&lower) || has_clock_word(&without_escapes(&lower));
+            return has_clock_word(&lower) || has_clock_word(&without_escapes(text).to_ascii_lowercase());
         }
         [b'$', ..] => {
             lower.split_once('$').and_then(|(_, rest)| rest.split_once('$')).map_or(lower.as_str(), |(_, body)| body)
@@ -58,15 +57,17 @@ fn has_clock_word(text: &str) -> bool {
     words(text).any(|word| CLOCK_WORDS.contains(&word))
 }
 
+/// `\n` and the like are blanks; any other letter stands for itself after a backslash.
 fn without_escapes(text: &str) -> String {
     let mut plain = String::new();
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
-        if letter == '\\' {
-            letters.next();
-            plain.push(' ');
-        } else {
-            plain.push(letter);
+        match letter {
+            '\\' => match letters.next() {
+                Some('b' | 'f' | 'n' | 'r' | 't') => plain.push(' '),
+                escaped => plain.extend(escaped),
+            },
+            _ => plain.push(letter),
         }
     }
     plain
@@ -93,6 +94,9 @@ mod tests {
             "N'now'",
             r"E'\156ow'",
             r"U&'\006eow'",
+            r"E't\oday'",
+            r"E'T\OMOR\ROW'",
+            "'today factory'",
             "'now America/New_York'",
             "'now()'",
         ] {

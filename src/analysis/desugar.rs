@@ -254,6 +254,13 @@ fn postgres(place: Place<'_>) -> Option<Step> {
         {
             Some(Step::skip(if place.is(2, &Token::Comma) { 3 } else { 2 }))
         }
+        // `(row).*` is made of the row.
+        None if place.is(0, &Token::Period)
+            && place.is(1, &Token::Mul)
+            && place.before.last() == Some(&Token::RParen) =>
+        {
+            Some(Step::skip(2))
+        }
         // `t *` is `t` with the tables that inherit from it, which is what `t` means anyway.
         None if place.is(0, &Token::Mul) && place.follows_table() => {
             let ends = match place.token(1) {

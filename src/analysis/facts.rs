@@ -111,6 +111,8 @@ pub struct Facts {
     /// Why its result may not be cached; empty where the text has no objection.
     pub refusals: Vec<Refusal>,
     /// The text without comments, superfluous white space and trailing semicolons. Part of the key of a result.
+    ///
+    /// Between SELECT and FROM all of it stays in MySQL and SQLite, which name columns after the text of an expression.
     pub normal_form: String,
     /// Names the statement in statistics: equal for statements that differ in literals only. Never a key.
     pub fingerprint: Fingerprint,

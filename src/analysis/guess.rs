@@ -1,7 +1,7 @@
 //! What a statement that was not understood may write, by its tokens alone.
 
 use super::facts::{Dialect, SessionEffect, Writes};
-use super::fold::chain;
+use super::fold::{chain, fold};
 use super::functions::{self, Class};
 use super::lexer::{Token, TokenKind};
 use super::verdict::Findings;
@@ -58,9 +58,9 @@ pub(super) fn names(tokens: &[Token<'_>], dialect: Dialect) -> Vec<(super::name:
                 }
                 at = end;
             }
-            // In double quotes MySQL sees a name or a text, by `sql_mode`.
+            // MySQL sees a name or a text in double quotes, by `sql_mode`; SQLite takes a text for a name if it must.
             None => {
-                if let Some(inner) = double_quoted(tokens, at, dialect) {
+                if let Some(inner) = quoted(tokens, at, dialect) {
                     names.push((super::name::Name::new([inner]), at + 1));
                 }
                 at += 1;
@@ -70,9 +70,15 @@ pub(super) fn names(tokens: &[Token<'_>], dialect: Dialect) -> Vec<(super::name:
     names
 }
 
-fn double_quoted<'a>(tokens: &[Token<'a>], at: usize, dialect: Dialect) -> Option<&'a str> {
-    let token = tokens.get(at).filter(|token| dialect == Dialect::MySql && token.kind == TokenKind::Text)?;
-    token.text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
+fn quoted(tokens: &[Token<'_>], at: usize, dialect: Dialect) -> Option<String> {
+    let token = tokens.get(at).filter(|token| token.kind == TokenKind::Text)?;
+    let quote = match dialect {
+        Dialect::Postgres => return None,
+        Dialect::MySql => '"',
+        Dialect::Sqlite => '\'',
+    };
+    let inner = token.text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote))?;
+    Some(fold(inner, Some(quote), dialect))
 }
 
 /// Whether a function is called, or may be, that is on no list.

@@ -124,8 +124,8 @@ impl Cursor<'_> {
         use Dialect::{MySql, Postgres, Sqlite};
         let dialect = self.dialect;
         match self.peek(0) {
-            b if is_space(b) => {
-                self.take_while(is_space);
+            b if is_space(b, dialect) => {
+                self.take_while(|b| is_space(b, dialect));
                 TokenKind::Space
             }
             b'-' if self.starts("--") && self.dashes_comment() => self.line_comment(),
@@ -249,7 +249,7 @@ impl Cursor<'_> {
                     newline = true;
                     at += 1;
                 }
-                b if is_space(b) => at += 1,
+                b if is_space(b, self.dialect) => at += 1,
                 b'-' if self.bytes.get(at + 1) == Some(&b'-') => {
                     while self.bytes.get(at).is_some_and(|b| !matches!(b, b'\n' | b'\r')) {
                         at += 1;
@@ -464,8 +464,9 @@ impl Cursor<'_> {
     }
 }
 
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+/// Postgres before 16 and SQLite refuse a vertical tab.
+fn is_space(byte: u8, dialect: Dialect) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c) || (byte == 0x0b && dialect == Dialect::MySql)
 }
 
 /// Letters of other alphabets are letters: every byte of theirs has the high bit.

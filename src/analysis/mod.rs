@@ -89,12 +89,15 @@ pub fn analyze(sql: &str, dialect: Dialect) -> Facts {
     if several {
         found.refuse(Reason::SeveralStatements, "The text holds several statements.");
     }
-    found.into_facts(normal_form::normal_form(&tokens), normal_form::fingerprint(&tokens))
+    found.into_facts(normal_form::normal_form(&tokens, dialect), normal_form::fingerprint(&tokens))
 }
 
 /// Whether semicolons may stand inside the statement.
 fn holds_a_body(statement: Statement<'_>) -> bool {
     const BODIES: &[&str] = &["trigger", "function", "procedure", "event", "rule", "package"];
-    let defines = statement.word_at(0, &["create", "alter"]) && statement.part(1, 12).has(BODIES);
+    // The first word for an object says what is defined; later ones may be names of columns.
+    const OTHERS: &[&str] = &["table", "view", "index"];
+    let object = statement.part(1, 12).tokens.iter().find(|token| token.is_any(BODIES) || token.is_any(OTHERS));
+    let defines = statement.word_at(0, &["create", "alter"]) && object.is_some_and(|object| object.is_any(BODIES));
     defines || (statement.word_at(0, &["begin"]) && statement.word_at(1, &["not"]))
 }

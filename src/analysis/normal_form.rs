@@ -3,18 +3,32 @@
 //! In: tokens. Out: the normal form (never equal for two texts of different meaning) and the fingerprint (equal for
 //! statements that differ in literals only).
 
-use super::facts::Fingerprint;
+use super::facts::{Dialect, Fingerprint};
 use super::lexer::{Token, TokenKind};
 
 /// Drops comments and trailing semicolons, and turns each run of white space into one space. All else stays as written.
-pub(super) fn normal_form(tokens: &[Token<'_>]) -> String {
+///
+/// MySQL and SQLite name a column after the text of its expression, blanks and comments included. There what stands
+/// between SELECT and FROM stays as it is.
+pub(super) fn normal_form(tokens: &[Token<'_>], dialect: Dialect) -> String {
     let mut form = String::new();
     let mut gap = false;
-    for token in without_end(tokens) {
+    let mut lists = SelectLists::default();
+    let end = without_end(tokens).len();
+    for (at, token) in tokens.iter().enumerate() {
+        let names_column = dialect != Dialect::Postgres && lists.inside();
+        if at >= end && (!names_column || token.is(";")) {
+            break;
+        }
         if matches!(token.kind, TokenKind::Space | TokenKind::Comment) {
-            gap = true;
+            if names_column {
+                form.push_str(token.text);
+            } else {
+                gap = true;
+            }
             continue;
         }
+        lists.note(token);
         if gap && !form.is_empty() {
             // MySQL's `--/**/1` is two minus signs; with a space after them they would begin a comment.
             form.push_str(if form.ends_with("--") { "/**/" } else { " " });
@@ -23,6 +37,37 @@ pub(super) fn normal_form(tokens: &[Token<'_>]) -> String {
         form.push_str(token.text);
     }
     form
+}
+
+/// Whether a token stands between a SELECT and its FROM, at any depth.
+#[derive(Default)]
+struct SelectLists {
+    here: bool,
+    /// The same for each bracket that is open around this one.
+    around: Vec<bool>,
+    /// How many of those are in such a list.
+    lists_around: usize,
+}
+
+impl SelectLists {
+    fn inside(&self) -> bool {
+        self.here || self.lists_around > 0
+    }
+
+    fn note(&mut self, token: &Token<'_>) {
+        if token.is("(") {
+            self.around.push(self.here);
+            self.lists_around += usize::from(self.here);
+            self.here = false;
+        } else if token.is(")") {
+            self.here = self.around.pop().unwrap_or(false);
+            self.lists_around -= usize::from(self.here);
+        } else if token.is_word("select") {
+            self.here = true;
+        } else if token.is_word("from") {
+            self.here = false;
+        }
+    }
 }
 
 /// Names a statement: words in lower case, literals and parameters as `?`, lists of them as one.

@@ -29,7 +29,8 @@ struct Frame {
 pub(super) enum Meaning {
     Table,
     WithQuery,
-    /// SQLite says that a WITH query refers to itself in a circle; a table of that name may be meant.
+    /// SQLite says that a WITH query refers to itself in a circle, and MariaDB and MySQL differ; a table of that name may
+    /// be meant.
     Either,
 }
 
@@ -65,6 +66,8 @@ impl Scopes {
     /// What an unqualified, folded name stands for here.
     pub(super) fn meaning(&self, name: &str, dialect: Dialect) -> Meaning {
         let mut itself = false;
+        // MariaDB, within a WITH query, sees a table rather than the WITH query of that name in a list further out.
+        let mut behind = false;
         for frame in self.frames.iter().rev() {
             for (index, _) in frame.names.iter().enumerate().filter(|(_, known)| *known == name) {
                 let visible = match (frame.inside, dialect) {
@@ -80,9 +83,10 @@ impl Scopes {
                     (Some(inside), Dialect::MySql) => frame.recursive && index == inside,
                 };
                 if visible {
-                    return if itself { Meaning::Either } else { Meaning::WithQuery };
+                    return if itself || behind { Meaning::Either } else { Meaning::WithQuery };
                 }
             }
+            behind |= dialect == Dialect::MySql && frame.inside.is_some();
         }
         Meaning::Table
     }

@@ -1,6 +1,6 @@
 //! What is known of a type that a statement casts to.
 
-use sqlparser::ast::{ArrayElemTypeDef, DataType, ObjectNamePart};
+use sqlparser::ast::{ArrayElemTypeDef, DataType, ObjectNamePart, TimezoneInfo};
 
 use super::facts::Dialect;
 use super::fold::fold;
@@ -13,6 +13,8 @@ pub(super) enum TypeClass {
     Plain,
     /// Becomes a date or time, for which some texts mean the present.
     Clock,
+    /// On the current day, if no offset is given: `time with time zone` takes the one that is in force today.
+    Today,
     /// On the system catalog.
     Catalog,
     /// Not built in.
@@ -30,7 +32,7 @@ static POSTGRES_PLAIN: WordSet = WordSet::new(
 );
 static POSTGRES_CLOCK: WordSet = WordSet::new(
     "
-    date datemultirange daterange time timestamp timestamptz timetz tsmultirange tsrange tstzmultirange tstzrange
+    date datemultirange daterange time timestamp timestamptz tsmultirange tsrange tstzmultirange tstzrange
 ",
 );
 static POSTGRES_CATALOG: WordSet = WordSet::new(
@@ -50,6 +52,9 @@ pub(super) fn classify(data_type: &DataType, dialect: Dialect) -> TypeClass {
         ) => classify(element, dialect),
         // Postgres has no type of this name; MySQL's CAST knows it.
         DataType::Datetime(_) if dialect == Dialect::Postgres => TypeClass::Unknown,
+        DataType::Time(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) if dialect == Dialect::Postgres => {
+            TypeClass::Today
+        }
         DataType::Date | DataType::Datetime(_) | DataType::Timestamp(..) | DataType::Time(..) => match dialect {
             Dialect::Postgres => TypeClass::Clock,
             // A TIME that becomes a date takes today's; the other way round nothing is added.
@@ -87,10 +92,12 @@ pub(super) fn classify(data_type: &DataType, dialect: Dialect) -> TypeClass {
 }
 
 /// A name that begins with an underscore is that of an array.
-fn by_name(name: &str) -> TypeClass {
+pub(super) fn by_name(name: &str) -> TypeClass {
     let element = name.strip_prefix('_').unwrap_or(name);
     if POSTGRES_PLAIN.contains(element) {
         TypeClass::Plain
+    } else if element == "timetz" {
+        TypeClass::Today
     } else if POSTGRES_CLOCK.contains(element) {
         TypeClass::Clock
     } else if POSTGRES_CATALOG.contains(element) {

@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JsonTableColumn, ObjectName,
-    ObjectNamePart, Query, Select, SelectFlavor, SelectInto, SelectItem, SetExpr, Statement, TableFactor, Value,
-    ValueWithSpan, Visit, Visitor, XmlTableColumnOption,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, JsonTableColumn, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectInto,
+    SelectItem, SetExpr, Statement, TableFactor, Value, ValueWithSpan, Visit, Visitor, XmlTableColumnOption,
 };
 
 use super::calls;
@@ -181,7 +181,14 @@ impl Walk<'_> {
     fn function(&mut self, function: &Function) {
         match &function.args {
             FunctionArguments::None => self.call(&function.name, &[]),
-            FunctionArguments::List(list) => self.call(&function.name, &list.args),
+            FunctionArguments::List(list) => {
+                self.call(&function.name, &list.args);
+                for clause in &list.clauses {
+                    if let FunctionArgumentClause::JsonReturningClause(returning) = clause {
+                        self.column_type(&returning.data_type);
+                    }
+                }
+            }
             // `ARRAY(SELECT ...)` is syntax.
             FunctionArguments::Subquery(_) => match self.parts(&function.name).as_deref() {
                 Some([only]) if only == "array" && self.dialect == Dialect::Postgres => {
@@ -207,6 +214,7 @@ impl Walk<'_> {
                     calls::date_cast(operand, self.dialect, self.found);
                 }
             }
+            TypeClass::Today => calls::refuse_today(self.found),
             TypeClass::Catalog => {
                 self.found.refuse(Reason::System, format!("The type {data_type} looks names up in the system catalog."))
             }
@@ -533,18 +541,36 @@ impl Walk<'_> {
             // The literal is looked at where all literals are.
             Expr::TypedString(typed) => self.cast(None, &typed.data_type),
             Expr::CompoundIdentifier(idents) => idents.iter().skip(1).for_each(|ident| self.label(ident)),
-            Expr::CompoundFieldAccess { access_chain, .. } => {
-                for access in access_chain {
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                for (at, access) in access_chain.iter().enumerate() {
                     match access {
-                        AccessExpr::Dot(Expr::Identifier(ident)) => self.label(ident),
-                        // `(t).f` may call a function of that name.
+                        AccessExpr::Dot(Expr::Identifier(ident)) => {
+                            self.label(ident);
+                            calls::attribute(&self.fold(ident), (at == 0).then_some(root), self.dialect, self.found);
+                        }
                         AccessExpr::Dot(Expr::Function(_)) => self.foreign("A call of a method"),
                         AccessExpr::Dot(_) | AccessExpr::Subscript(_) => {}
                     }
                 }
             }
             Expr::Prefixed { prefix, .. } => self.label(prefix),
-            Expr::Extract { .. } => self.builtin("extract"),
+            Expr::Extract { field, expr, .. } => {
+                self.builtin("extract");
+                if self.dialect == Dialect::MySql && calls::is_of_a_date(field) {
+                    calls::date_cast(expr, self.dialect, self.found);
+                }
+            }
+            // The same as DATE_ADD and DATE_SUB.
+            Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right }
+                if self.dialect == Dialect::MySql =>
+            {
+                match (left.as_ref(), right.as_ref()) {
+                    (Expr::Interval(_), operand) | (operand, Expr::Interval(_)) => {
+                        calls::date_cast(operand, self.dialect, self.found);
+                    }
+                    _ => {}
+                }
+            }
             Expr::Ceil { .. } => self.builtin("ceil"),
             Expr::Floor { .. } => self.builtin("floor"),
             Expr::Position { .. } => self.builtin("position"),
@@ -555,7 +581,12 @@ impl Walk<'_> {
                 }
             }
             Expr::Overlay { .. } => self.builtin("overlay"),
-            Expr::AtTimeZone { .. } => self.builtin("timezone"),
+            Expr::AtTimeZone { timestamp, .. } => {
+                self.builtin("timezone");
+                if calls::is_time_of_day(timestamp) {
+                    calls::refuse_today(self.found);
+                }
+            }
             Expr::IsNormalized { .. } => self.builtin("is_normalized"),
             Expr::SimilarTo { .. } => self.builtin("similar_to_escape"),
             Expr::Like { escape_char, .. } | Expr::ILike { escape_char, .. } => {

@@ -234,7 +234,13 @@ proptest! {
     fn white_space_and_comments_change_nothing(query in query()) {
         for dialect in DIALECTS {
             let spread = query.sql.replace(' ', " /* 'c */\n\t");
-            prop_assert_eq!(analyze(&spread, dialect), analyze(&query.sql, dialect));
+            let (mut spread, mut plain) = (analyze(&spread, dialect), analyze(&query.sql, dialect));
+            if dialect != Dialect::Postgres {
+                // They may name a column.
+                spread.normal_form.clear();
+                plain.normal_form.clear();
+            }
+            prop_assert_eq!(spread, plain);
         }
     }
 

@@ -46,6 +46,12 @@ pub(super) fn classify(name: &[String], arguments: usize, dialect: Dialect) -> C
         // With two arguments its second is a query that it runs.
         (Dialect::Postgres, "ts_rewrite", 3) => return Class::Cacheable,
         (Dialect::MySql, "unix_timestamp", 0) => return Class::Harmless,
+        // With one argument these are casts.
+        (
+            Dialect::Postgres,
+            "daterange" | "tsrange" | "tstzrange" | "datemultirange" | "tsmultirange" | "tstzmultirange",
+            1,
+        ) => return Class::Dates,
         _ => {}
     }
     let lists = match dialect {

@@ -50,7 +50,7 @@ static HARMLESS: WordSet = WordSet::new(
 static DATES: WordSet = WordSet::new(
     "
     adddate convert_tz date date_add date_format date_sub datediff day dayname dayofmonth dayofweek dayofyear last_day
-    month monthname quarter subdate timestamp timestampadd timestampdiff to_char to_days to_seconds unix_timestamp week
+    month monthname quarter subdate time timestamp timestampadd timestampdiff to_char to_days to_seconds unix_timestamp week
     weekday weekofyear year yearweek
 ",
 );
