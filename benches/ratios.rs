@@ -133,8 +133,8 @@ macro_rules! measure {
             compare(
                 name,
                 100,
-                async |i| drop(black_box(write(i).execute(straight).await.unwrap())),
-                async |i| drop(black_box(write(i).execute(cached).await.unwrap())),
+                async |i| _ = black_box(write(i).execute(straight).await.unwrap()),
+                async |i| _ = black_box(write(i).execute(cached).await.unwrap()),
             )
             .await;
         }
@@ -211,6 +211,11 @@ async fn invalidation(url: &str) {
 
 #[tokio::main]
 async fn main() {
+    // On a worker of the runtime, as the handlers of an application are.
+    tokio::spawn(run()).await.unwrap();
+}
+
+async fn run() {
     println!("microseconds, medians and 99th percentiles of blocks run in turn; ratio of medians, larder to sqlx");
     let postgres = servers::Postgres::shared();
     let url = postgres.socket_url(&postgres.create_database());

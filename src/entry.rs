@@ -25,16 +25,23 @@ impl<S> Clone for Stored<S> {
 
 /// A kept result and how long it is good for.
 #[derive(Debug)]
-pub(crate) struct Entry<S> {
+pub(crate) struct Entry<S, C> {
     pub stored: Stored<S>,
+    /// Copies of it that were made ahead. They go with the entry.
+    pub spares: C,
     /// The versions it rests on, taken before its query ran.
     pub stamp: Stamp,
     /// When its time to live ends; counted from the moment its query was begun. `None`: never.
     pub expires: Option<Instant>,
 }
 
-impl<S> Entry<S> {
-    /// Bytes of memory that the entry holds alone.
+impl<S, C> Entry<S, C> {
+    /// Whether its time to live is over at `now`.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+
+    /// Bytes of memory that the entry holds alone, without spares: those are counted for the whole pool.
     pub fn weight(&self) -> usize {
         size_of::<Self>() + self.stored.bytes.len() + self.stamp.weight()
     }

@@ -16,6 +16,7 @@ use crate::plan::{Known, Plan, Plans};
 use crate::policy::Policy;
 use crate::reason::{Reason, Refusal};
 use crate::replay::Replay;
+use crate::replay::spares::{Room, Spares};
 use crate::stamp::Cell;
 use crate::tier::Memory;
 use crate::versions::Versions;
@@ -23,13 +24,18 @@ use crate::versions::Versions;
 /// The columns of a result.
 pub(crate) type Shape<DB> = <<DB as Driver>::Replay as Replay<DB>>::Shape;
 
+/// A kept result.
+pub(crate) type Kept<DB> = Entry<Shape<DB>, Spares<DB>>;
+
 /// What one pool and all its clones share.
 pub(crate) struct Inner<DB: Driver> {
     pub pool: sqlx::Pool<DB>,
     pub policy: Policy,
     pub counters: Counters,
-    pub memory: Memory<Shape<DB>>,
-    pub flights: Flights<Entry<Shape<DB>>>,
+    pub memory: Memory<Shape<DB>, Spares<DB>>,
+    pub flights: Flights<Kept<DB>>,
+    /// For copies of hot results.
+    pub room: Arc<Room<DB>>,
     pub hasher: foldhash::fast::RandomState,
     plans: Plans<Shape<DB>>,
     known: ArcSwapOption<Known>,
@@ -54,6 +60,7 @@ impl<DB: Driver> Inner<DB> {
             pool,
             counters: Counters::new(),
             memory: Memory::new(&policy),
+            room: Room::beside(policy.max_bytes),
             policy,
             flights: Flights::new(),
             hasher: Default::default(),
@@ -178,6 +185,9 @@ impl<DB: Driver> Inner<DB> {
             Ok(survey) => survey,
             Err(error) => return self.not_learnt(&mut failed, error),
         };
+        if !Arc::ptr_eq(&versions, &Versions::of(&survey.database)) {
+            self.turn_off(Reason::SessionChanged, "this pool is connected to another database than it was");
+        }
         if self.known.load().as_ref().is_some_and(|last| *last.session != *survey.session) {
             self.turn_off(Reason::SessionChanged, "two connections of this pool have different settings");
         }

@@ -146,7 +146,7 @@ impl Actor {
             }
         }
         self.step += 1;
-        if self.step % READ_STEPS == 0 {
+        if self.step.is_multiple_of(READ_STEPS) {
             if self.value < self.floor {
                 return Err(Stop::Wrong(format!("read {} after {} was known", self.value, self.floor)));
             }
@@ -202,7 +202,10 @@ fn explore(broken: Broken, actors: &[Kind]) -> Result<usize, String> {
         let mut outcome = Ok(());
         for &who in schedule {
             let taken = match actors[who] {
-                Kind::Writer => Ok(states[who].write(&mut world)),
+                Kind::Writer => {
+                    states[who].write(&mut world);
+                    Ok(())
+                }
                 Kind::Reader(_) => states[who].read(&mut world),
                 Kind::Direct => {
                     world.told = world.told.max(world.database);

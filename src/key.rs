@@ -23,10 +23,8 @@ pub(crate) const MAX_BOUND: usize = 16 << 10;
 impl Key {
     /// Joins the parts. `bound` is made by [`Bound`].
     pub fn new(hasher: &foldhash::fast::RandomState, session: &Arc<str>, statement: &Arc<str>, bound: Bound) -> Self {
-        let mut state = hasher.build_hasher();
-        (session, statement, &bound.text).hash(&mut state);
         Self {
-            hash: state.finish(),
+            hash: hasher.hash_one((session, statement, &bound.text)),
             session: session.clone(),
             statement: statement.clone(),
             bound: bound.text.into_boxed_str(),

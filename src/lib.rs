@@ -1,4 +1,45 @@
 //! A pool for sqlx that answers reads from memory and never gives a wrong answer.
+//!
+//! Put [`PgPool`] or [`SqlitePool`] where your application has sqlx's, and its reads are kept and its writes invalidate.
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")] {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! use larder::SqlitePool;
+//!
+//! let pool = SqlitePool::connect("sqlite::memory:").await?;
+//! sqlx::query("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)").execute(&pool).await?;
+//! sqlx::query("INSERT INTO users VALUES (1, 'Ada')").execute(&pool).await?;
+//!
+//! let name = || sqlx::query_scalar::<_, String>("SELECT name FROM users WHERE id = $1").bind(1);
+//! assert_eq!(name().fetch_one(&pool).await?, "Ada"); // a miss: asked, and kept
+//! assert_eq!(name().fetch_one(&pool).await?, "Ada"); // a hit
+//!
+//! let mut tx = pool.begin().await?;
+//! sqlx::query("UPDATE users SET name = 'Grace' WHERE id = 1").execute(&mut *tx).await?;
+//! assert_eq!(name().fetch_one(&pool).await?, "Ada"); // still a hit: nothing was committed
+//! tx.commit().await?;
+//! assert_eq!(name().fetch_one(&pool).await?, "Grace"); // a miss: users were written
+//!
+//! assert_eq!(pool.stats().hits, 2);
+//! # Ok::<_, sqlx::Error>(()) }).unwrap(); }
+//! ```
+//!
+//! # Words
+//!
+//! | word | what it means here |
+//! |---|---|
+//! | hit, miss, bypass | a read answered from memory; a read that could have been; one that cannot be kept |
+//! | coalesced | a read answered by another request's load of the same |
+//! | [`Reason`] | why a read missed or bypassed, a result was not stored, entries were invalidated |
+//! | normal form, fingerprint | the statement without comments and superfluous blanks; its name in statistics |
+//! | cell, version, stamp | what a write changes as a whole; how often it did; the versions that a result rests on |
+//! | arm, finish | a write announces itself before it is sent, and says when its outcome is definite |
+//! | in flight | between the two: nothing that rests on such a cell is given out or stored |
+//! | flight, load | requests that wait for the same query; that query |
+//! | replay | to turn stored bytes back into sqlx's rows |
+//! | gate | what of the catalog is known: only plain tables pass |
+//! | opaque | a connection or statement whose writes cannot be told |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -273,6 +273,9 @@ impl<DB: Backend> Builder<DB> {
     }
 
     /// Most bytes of memory that results may take; 64 MiB by default.
+    ///
+    /// Rows of small results that are asked for all the time are made ahead, and take an eighth of that besides, but never
+    /// more than 16 MiB.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.policy.max_bytes = bytes;
         self

@@ -10,11 +10,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backend::{Driver, Item, Request};
 use crate::entry::Entry;
 use crate::flight::{Pilot, Seat};
-use crate::inner::{Inner, Shape};
+use crate::inner::{Inner, Kept, Shape};
 use crate::key::{Bound, Key};
 use crate::plan::Plan;
 use crate::reason::{Reason, Refusal};
 use crate::replay::Replay;
+use crate::replay::spares::Spares;
 use crate::stamp::Stamp;
 
 /// How a pool is looked at: the part that differs between its clones.
@@ -89,7 +90,7 @@ pub(crate) async fn read<DB: Driver>(
     } else {
         match inner.memory.find(&key, Instant::now()) {
             Err(reason) => reason,
-            Ok(entry) => match give_back::<DB>(replay, &entry).await {
+            Ok(entry) => match give_back(inner, replay, &entry).await {
                 Some(rows) => {
                     inner.counters.hit(&plan.statement);
                     return Ok(Answer::Rows(rows));
@@ -114,8 +115,9 @@ pub(crate) async fn read<DB: Driver>(
         match inner.flights.join(&key, &stamp) {
             Seat::Pilot(pilot) => Some(pilot),
             Seat::Passenger(passenger) => {
-                if let Some(entry) = passenger.wait().await
-                    && let Some(rows) = give_back::<DB>(replay, &entry).await
+                // A query that took longer than its result may live is of use to nobody but its caller.
+                if let Some(entry) = passenger.wait().await.filter(|entry| !entry.is_expired(Instant::now()))
+                    && let Some(rows) = give_back(inner, replay, &entry).await
                 {
                     inner.counters.coalesced(&plan.statement);
                     return Ok(Answer::Rows(rows));
@@ -168,10 +170,11 @@ fn key<'i, DB: Driver>(
     Ok((replay, Key::new(&inner.hasher, &known.session, &plan.statement, bound)))
 }
 
-async fn give_back<DB: Driver>(replay: &DB::Replay, entry: &Entry<Shape<DB>>) -> Option<Rows<DB>> {
+/// Rows of an entry that was just found good.
+async fn give_back<DB: Driver>(inner: &Inner<DB>, replay: &DB::Replay, entry: &Kept<DB>) -> Option<Rows<DB>> {
     // A hit never waits, so that a loop of hits would never let other tasks run.
     tokio::task::coop::consume_budget().await;
-    match replay.replay(&entry.stored).await {
+    match entry.spares.take(replay, &entry.stored, &inner.room).await {
         Ok(replayed) => Some(Rows { rows: replayed.rows, end: Ok(Some(replayed.result)) }),
         Err(why) => {
             tracing::warn!(target: "larder::replay", %why, "a cached result could not be given back");
@@ -186,7 +189,7 @@ struct Load<DB: Driver> {
     plan: Arc<Plan<Shape<DB>>>,
     key: Key,
     stamp: Stamp,
-    pilot: Option<Pilot<Entry<Shape<DB>>>>,
+    pilot: Option<Pilot<Kept<DB>>>,
 }
 
 type Deliver<DB> = oneshot::Sender<Result<Answer<DB>, sqlx::Error>>;
@@ -242,7 +245,7 @@ impl<DB: Driver> Load<DB> {
         };
         self.plan.set_shape(&stored.shape);
         let expires = self.inner.policy.expires(begun, dice());
-        let entry = Arc::new(Entry { stored, stamp: self.stamp.clone(), expires });
+        let entry = Arc::new(Entry { stored, spares: Spares::none(), stamp: self.stamp.clone(), expires });
         if entry.stamp.holds() {
             self.inner.counters.stored(&self.plan.statement, entry.weight());
             self.inner.memory.insert(self.key.clone(), entry.clone());

@@ -432,7 +432,7 @@ mod samples {
 
     #[test]
     fn a_room_uses_what_the_table_allows() {
-        passes("src/key.rs", "use crate::analysis::Facts; use crate::reason::Reason; use crate::key::Own;");
+        passes("src/plan.rs", "use crate::analysis::Facts; use crate::reason::Reason; use crate::plan::Own;");
         passes("src/read.rs", "use crate::{tier::L1, guard::*, stamp};");
         passes("src/pool.rs", "use crate::read; fn f() { crate::write::go() }");
         passes("src/backend/mod.rs", "use crate::catalog::{Gate, Survey}; pub(crate) trait T {}");

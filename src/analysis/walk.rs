@@ -466,13 +466,11 @@ impl Visitor for Walk<'_> {
 
     fn pre_visit_ident(&mut self, ident: &Ident) -> ControlFlow<()> {
         let address: *const Ident = ident;
-        if ident.quote_style.is_none()
-            && !self.labels.contains(&address)
-            && !ident.value.eq_ignore_ascii_case("default")
-            // Judged where all such words are.
-            && !(self.dialect == Dialect::MySql && calls::is_niladic(&ident.value, self.dialect))
-            && is_reserved(&ident.value, self.dialect)
-        {
+        // Judged where all such words are.
+        let judged = self.dialect == Dialect::MySql && calls::is_niladic(&ident.value, self.dialect);
+        let named = ident.quote_style.is_some() || self.labels.contains(&address);
+        let known = named || judged || ident.value.eq_ignore_ascii_case("default");
+        if !known && is_reserved(&ident.value, self.dialect) {
             self.found.not_understood(format!(
                 "The reserved word {} stands where a name was expected.",
                 ident.value.to_uppercase()

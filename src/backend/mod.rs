@@ -140,6 +140,7 @@ pub trait Driver: Database {
 }
 
 /// Whether `write` gives a text of its own for each of `samples`.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 fn all_differ<A>(samples: &[A], write: impl Fn(&A, &mut String) -> fmt::Result) -> bool {
     let texts: Option<std::collections::HashSet<String>> = samples
         .iter()

@@ -127,7 +127,7 @@ impl Driver for Postgres {
         ]
         .into_iter()
         .collect();
-        samples.is_some_and(|samples| super::all_differ(&samples, |sample, out| Self::write_arguments(sample, out)))
+        samples.is_some_and(|samples| super::all_differ(&samples, Self::write_arguments))
     }
 
     fn may_be_the_clock(arguments: &str) -> bool {

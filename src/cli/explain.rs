@@ -13,7 +13,10 @@ use crate::Reason;
 use crate::analysis::{self, Facts, Kind, Name, Outcome, SessionEffect, TransactionControl, Writes};
 
 /// Tells what a statement reads and writes, and why its result is or is not cached.
+///
+/// It judges by the text alone. A pool also asks the database: only plain tables pass, not views and the like.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Explain {
     /// The dialect the statement is written in.
     #[arg(long, value_enum)]
@@ -28,6 +31,12 @@ pub struct Explain {
     #[arg(value_name = "SQL")]
     pub sql: Vec<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  larder explain --dialect postgres 'SELECT name FROM users WHERE id = $1'
+  larder explain --dialect sqlite --json 'DELETE FROM users' | jq .writes
+  larder explain --dialect mysql --batch < statements.sql";
 
 /// The dialect of a statement, as the command line names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -209,7 +218,7 @@ const fn outcome(outcome: Outcome) -> &'static str {
 fn people(out: &mut impl Write, facts: &Facts) -> io::Result<()> {
     let bold = Style::new().bold();
     let (color, verdict) = match (facts.cacheable(), facts.kind) {
-        (true, _) => (AnsiColor::Green, "cached"),
+        (true, _) => (AnsiColor::Green, "cached, if all it reads are plain tables"),
         (false, Kind::Read) => (AnsiColor::Yellow, "not cached"),
         (false, Kind::Write) => (AnsiColor::Cyan, "a write: it runs, and drops what rests on the tables it writes"),
         (false, Kind::Other) => (AnsiColor::Cyan, "passed on: neither a read nor a write"),

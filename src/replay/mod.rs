@@ -18,6 +18,7 @@ use crate::entry::Stored;
 mod cells;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+pub(crate) mod spares;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
@@ -63,6 +64,19 @@ pub trait Replay<DB: Database>: Send + Sync + Sized + 'static {
         previous: Option<&Arc<Self::Shape>>,
     ) -> impl Future<Output = Result<Stored<Self::Shape>, Unfaithful>> + Send;
 
-    /// Gives the rows back. It may be dropped at any await; nothing of it stays behind then.
-    fn replay(&self, stored: &Stored<Self::Shape>) -> impl Future<Output = Result<Replayed<DB>, Unfaithful>> + Send;
+    /// Gives the rows back up to `copies` times, in one go; fewer where so many do not fit, but at least once. It may be
+    /// dropped at any await; nothing of it stays behind then.
+    fn mint(
+        &self,
+        stored: &Stored<Self::Shape>,
+        copies: usize,
+    ) -> impl Future<Output = Result<Vec<Replayed<DB>>, Unfaithful>> + Send;
+
+    /// About how many bytes of memory the rows of a result take.
+    fn copy_bytes(stored: &Stored<Self::Shape>) -> usize;
+
+    /// Gives the rows back once.
+    fn replay(&self, stored: &Stored<Self::Shape>) -> impl Future<Output = Result<Replayed<DB>, Unfaithful>> + Send {
+        async { self.mint(stored, 1).await?.pop().ok_or_else(|| Unfaithful::because("a replay gave nothing")) }
+    }
 }

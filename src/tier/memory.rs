@@ -11,18 +11,18 @@ use crate::policy::Policy;
 use crate::reason::Reason;
 
 /// Entries in memory, weighed in bytes. Entries are shared, never copied.
-pub(crate) struct Memory<S> {
-    entries: Cache<Key, Arc<Entry<S>>, foldhash::fast::RandomState>,
+pub(crate) struct Memory<S, C> {
+    entries: Cache<Key, Arc<Entry<S, C>>, foldhash::fast::RandomState>,
 }
 
-/// What moka itself keeps for an entry, measured: its hash table slot, two queue nodes and the entry's bookkeeping.
-const OVERHEAD: usize = 240;
+/// What an entry takes besides: moka's slot, queue nodes and bookkeeping, and the empty shelf for copies.
+const OVERHEAD: usize = 360;
 
-impl<S: Send + Sync + 'static> Memory<S> {
+impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
     /// Room for `policy.max_bytes`.
     pub fn new(policy: &Policy) -> Self {
         let mut builder = Cache::builder().name("larder").max_capacity(policy.max_bytes).weigher(
-            |key: &Key, entry: &Arc<Entry<S>>| {
+            |key: &Key, entry: &Arc<Entry<S, C>>| {
                 u32::try_from(key.weight() + entry.weight() + OVERHEAD).unwrap_or(u32::MAX)
             },
         );
@@ -34,18 +34,18 @@ impl<S: Send + Sync + 'static> Memory<S> {
     }
 
     /// The entry under `key` if it is good at `now`, else why not.
-    pub fn find(&self, key: &Key, now: Instant) -> Result<Arc<Entry<S>>, Reason> {
+    pub fn find(&self, key: &Key, now: Instant) -> Result<Arc<Entry<S, C>>, Reason> {
         let entry = self.entries.get(key).ok_or(Reason::Absent)?;
         if !entry.stamp.holds() {
             Err(Reason::Invalidated)
-        } else if entry.expires.is_some_and(|end| end <= now) {
+        } else if entry.is_expired(now) {
             Err(Reason::Expired)
         } else {
             Ok(entry)
         }
     }
 
-    pub fn insert(&self, key: Key, entry: Arc<Entry<S>>) {
+    pub fn insert(&self, key: Key, entry: Arc<Entry<S, C>>) {
         self.entries.insert(key, entry);
     }
 

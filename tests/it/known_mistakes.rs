@@ -213,7 +213,7 @@ on_both! {
         }
         assert_eq!(sqlx::query(all).fetch_all(&pool).await.unwrap().len(), 100);
         assert_eq!(sqlx::query(all).fetch_optional(&pool).await.unwrap().unwrap().get::<i32, _>(0), 0);
-        assert_eq!(sqlx::query(all).execute(&pool).await.is_ok(), true);
+        assert!(sqlx::query(all).execute(&pool).await.is_ok());
     }
 }
 

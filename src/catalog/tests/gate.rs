@@ -16,6 +16,7 @@ const PLAIN: Traits = Traits {
     triggers: false,
     cascades: false,
     runs_code: false,
+    reads_run_code: false,
 };
 
 fn shop() -> Gate {

@@ -242,7 +242,7 @@ mod tests {
         let change = an_order(&floors);
         let Change::Order { id, .. } = change else { unreachable!() };
         for round in 0..2 {
-            for question in [Question::Stock(1), Question::Order(id), Question::Revenue(0)] {
+            for question in [Question::Stock(1), Question::Order(id), Question::Revenue] {
                 let floor = floors.floor(question);
                 let answer = shop.ask(question).await.unwrap();
                 comparison.against_floor(question, floor, &answer);
@@ -272,7 +272,7 @@ mod tests {
         let (_ground, pool) = small_shop().await;
         let forever = Forever::over(pool.clone());
         let floors = Floors::new(&Size::of(ROWS), 10);
-        let questions = [Question::Stock(1), Question::Revenue(0), Question::BestSellers(1), Question::Customer(1)];
+        let questions = [Question::Stock(1), Question::Revenue, Question::BestSellers(1), Question::Customer(1)];
         let comparison = Comparison::default();
         for question in questions {
             comparison.against_database(question, &forever, &pool).await.unwrap();

@@ -35,8 +35,8 @@ use crate::cli::Failure;
 ///
 /// Readers run as fast as they can. Of 1000 reads 700 look up a product or a customer, 150 join an order
 /// with its lines and products, 120 list reviews or related products, 25 find the best sellers of a category, 5 report
-/// the revenue per month. Writers keep to a fixed rate: of 1000 writes 500 are orders, transactions of four statements,
-/// 296 deliveries of stock, 200 reviews, 2 new prices and 2 changes of address. Popular rows are read and written most.
+/// the revenue per month. Writers keep to a fixed rate: of 1000 writes 250 are orders, transactions of four statements,
+/// 546 deliveries of stock, 200 reviews, 2 new prices and 2 changes of address. Popular rows are read and written most.
 ///
 /// Meanwhile and afterwards the answers are compared with the database's own. Any that differs makes the command fail.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     seconds: u32,
 
     /// About how many rows the shop starts with, in all tables together.
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=20_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..=20_000_000))]
     rows: u32,
 
     /// Writes per second; 0 for none.

@@ -32,7 +32,7 @@ pub const TABLES: &str = "
         customer_id INTEGER NOT NULL REFERENCES customers (id), stars INTEGER NOT NULL, body TEXT NOT NULL
     );
     CREATE INDEX products_by_category ON products (category, popularity);
-    CREATE INDEX order_lines_by_product ON order_lines (product_id);
+    CREATE INDEX order_lines_by_product ON order_lines (product_id, quantity);
     CREATE INDEX reviews_by_product ON reviews (product_id, id);
 ";
 
@@ -66,7 +66,6 @@ pub const BEST_SELLERS: &str = "
 pub const REVENUE: &str = "
     SELECT month, COUNT(*) AS orders, SUM(total_cents) AS cents
     FROM orders
-    WHERE month >= $1
     GROUP BY month
     ORDER BY month";
 

@@ -23,7 +23,7 @@ pub enum Question {
     /// Of a category.
     BestSellers(i32),
     /// Per month, since a month.
-    Revenue(i32),
+    Revenue,
 }
 
 /// What a [`Question`] is answered with.
@@ -112,9 +112,7 @@ macro_rules! shop {
                     Question::BestSellers(category) => {
                         Answer::BestSellers(sqlx::query_as(schema::BEST_SELLERS).bind(category).fetch_all(self).await?)
                     }
-                    Question::Revenue(since) => {
-                        Answer::Revenue(sqlx::query_as(schema::REVENUE).bind(since).fetch_all(self).await?)
-                    }
+                    Question::Revenue => Answer::Revenue(sqlx::query_as(schema::REVENUE).fetch_all(self).await?),
                 })
             }
 

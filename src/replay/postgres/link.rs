@@ -112,19 +112,32 @@ impl Link {
         !self.busy && self.prepared.len() + 1 < STATEMENTS
     }
 
-    /// Replays a result whose reply fits into the socket, without waiting.
-    pub fn replay_at_once(&mut self, stored: &Stored<Shape>) -> Result<Replayed<Postgres>, Unfaithful> {
+    /// Replays a result `copies` times in one reply, which must fit into the socket, without waiting.
+    ///
+    /// Each copy ends with a completion of its own: sqlx takes any number of them before it is told to be ready, and
+    /// makes of each a `PgQueryResult`, which nobody else can make.
+    pub fn mint_at_once(
+        &mut self,
+        stored: &Stored<Shape>,
+        copies: usize,
+    ) -> Result<Vec<Replayed<Postgres>>, Unfaithful> {
         let (shape, columns) = (&*stored.shape, columns(stored)?);
         self.scratch.clear();
         if !self.prepared.contains(&shape.id) {
             self.scratch.extend_from_slice(wire::PREPARED);
         }
+        let first = self.scratch.len();
         let mut cells = Cells::new(&stored.bytes, shape.columns(), stored.rows)?;
         for _ in 0..stored.rows {
             wire::row(&mut self.scratch, &mut cells, columns)?;
         }
         cells.end()?;
         wire::completion(&mut self.scratch, stored.rows)?;
+        let first = first..self.scratch.len();
+        for _ in 1..copies {
+            self.scratch.extend_from_within(first.clone());
+        }
+        self.scratch.extend_from_slice(wire::READY);
 
         self.begin(shape)?;
         if self.server.write(&self.scratch).map_err(broken)? != self.scratch.len() {
@@ -132,7 +145,7 @@ impl Link {
         }
         let mut reply = (&mut self.client).fetch_many(Recall(shape));
         let mut context = Context::from_waker(Waker::noop());
-        let mut collected = Collected::with_room_for(stored.rows);
+        let mut collected = Collected::with_room_for(stored.rows, copies);
         loop {
             match reply.poll_next_unpin(&mut context) {
                 Poll::Ready(Some(item)) => collected.take(item.map_err(refused)?),
@@ -141,8 +154,9 @@ impl Link {
             }
         }
         drop(reply);
+        let minted = collected.finish(copies)?;
         self.busy = false;
-        collected.finish(stored.rows)
+        Ok(minted)
     }
 
     /// Replays a result of any size, writing and reading in turns. Must run on the runtime the link was opened on.
@@ -169,6 +183,7 @@ impl Link {
                 }
             }
             wire::completion(scratch, stored.rows)?;
+            scratch.extend_from_slice(wire::READY);
             server.write_all(scratch).await.map_err(broken)
         };
         let reply = (&mut self.client).fetch_many(Recall(shape));
@@ -280,31 +295,39 @@ type Item = Either<PgQueryResult, PgRow>;
 /// What came out of the client. A client that lost its place in the stream may end early without an error, hence the
 /// counting.
 struct Collected {
+    copies: Vec<Replayed<Postgres>>,
+    /// Those of the copy under way, and how many it must have.
     rows: Vec<PgRow>,
-    result: Option<PgQueryResult>,
-    in_order: bool,
+    expected: usize,
+    as_expected: bool,
 }
 
 impl Collected {
     /// `rows` must have been held against the stored bytes.
-    fn with_room_for(rows: usize) -> Self {
-        Self { rows: Vec::with_capacity(rows), result: None, in_order: true }
+    fn with_room_for(rows: usize, copies: usize) -> Self {
+        Self { copies: Vec::with_capacity(copies), rows: Vec::new(), expected: rows, as_expected: true }
     }
 
     fn take(&mut self, item: Item) {
-        self.in_order &= self.result.is_none();
         match item {
-            Either::Left(result) => self.result = Some(result),
-            Either::Right(row) => self.rows.push(row),
+            Either::Left(result) => {
+                self.as_expected &= self.rows.len() == self.expected && result.rows_affected() == self.expected as u64;
+                self.copies.push(Replayed { rows: std::mem::take(&mut self.rows), result });
+            }
+            Either::Right(row) => {
+                if self.rows.is_empty() {
+                    self.rows.reserve_exact(self.expected);
+                }
+                self.rows.push(row);
+            }
         }
     }
 
-    fn finish(self, rows: usize) -> Result<Replayed<Postgres>, Unfaithful> {
-        match self.result {
-            Some(result) if self.in_order && self.rows.len() == rows && result.rows_affected() == rows as u64 => {
-                Ok(Replayed { rows: self.rows, result })
-            }
-            _ => Err(Unfaithful::because("the replay connection gave another number of rows")),
+    fn finish(self, copies: usize) -> Result<Vec<Replayed<Postgres>>, Unfaithful> {
+        if self.as_expected && self.rows.is_empty() && self.copies.len() == copies {
+            Ok(self.copies)
+        } else {
+            Err(Unfaithful::because("the replay connection gave another number of rows"))
         }
     }
 }
@@ -313,11 +336,11 @@ async fn collect(
     mut reply: impl Stream<Item = Result<Item, sqlx::Error>> + Unpin,
     rows: usize,
 ) -> Result<Replayed<Postgres>, Unfaithful> {
-    let mut collected = Collected::with_room_for(rows);
+    let mut collected = Collected::with_room_for(rows, 1);
     while let Some(item) = reply.try_next().await.map_err(refused)? {
         collected.take(item);
     }
-    collected.finish(rows)
+    collected.finish(1)?.pop().ok_or_else(|| Unfaithful::because("the replay connection gave no rows"))
 }
 
 fn columns(stored: &Stored<Shape>) -> Result<u16, Unfaithful> {

@@ -53,12 +53,14 @@ impl Links {
         Ok(links)
     }
 
-    pub async fn replay(&self, stored: &Stored<Shape>) -> Result<Replayed<Postgres>, Unfaithful> {
-        if self.0.fits_at_once(stored) {
+    /// As many of `copies` as fit into a socket together; one, if not even that does.
+    pub async fn mint(&self, stored: &Stored<Shape>, copies: usize) -> Result<Vec<Replayed<Postgres>>, Unfaithful> {
+        let fit = self.0.fit_at_once(stored);
+        if fit > 0 {
             let mut link = self.link().await?;
-            let replayed = link.replay_at_once(stored);
+            let minted = link.mint_at_once(stored, copies.min(fit));
             self.0.give_back(link);
-            return replayed;
+            return minted;
         }
         // A task of its own: a caller that goes away leaves it to end, and the link stays whole.
         let (inner, stored) = (Arc::clone(&self.0), stored.clone());
@@ -69,7 +71,7 @@ impl Links {
             };
             let replayed = inner.runtime.block_on(link.replay_in_turns(&stored));
             inner.give_back(link);
-            replayed
+            replayed.map(|replayed| vec![replayed])
         })
         .await
     }
@@ -113,12 +115,15 @@ impl Links {
 }
 
 impl Inner {
-    fn fits_at_once(&self, stored: &Stored<Shape>) -> bool {
+    /// How many copies of a result fit into a socket together.
+    fn fit_at_once(&self, stored: &Stored<Shape>) -> usize {
         // A stored row has at least one value, so this cannot overflow if the counts are true; if not, it is found later.
+        if stored.rows.saturating_mul(LENGTH) > stored.bytes.len() {
+            return 0;
+        }
         let frames = stored.rows.saturating_mul(wire::ROW_HEADER);
-        stored.bytes.len().saturating_add(frames).saturating_add(wire::COMPLETION + wire::PREPARED.len())
-            <= self.at_once
-            && stored.rows.saturating_mul(LENGTH) <= stored.bytes.len()
+        let copy = stored.bytes.len().saturating_add(frames).saturating_add(wire::COMPLETION);
+        self.at_once.saturating_sub(wire::PREPARED.len() + wire::READY.len()) / copy
     }
 
     fn take_idle(&self) -> Option<Link> {

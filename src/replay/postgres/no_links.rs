@@ -21,7 +21,7 @@ impl Links {
         ))
     }
 
-    pub async fn replay(&self, _stored: &Stored<Shape>) -> Result<Replayed<Postgres>, Unfaithful> {
+    pub async fn mint(&self, _stored: &Stored<Shape>, _copies: usize) -> Result<Vec<Replayed<Postgres>>, Unfaithful> {
         match self.0 {}
     }
 }

@@ -38,8 +38,7 @@ pub(super) async fn run(links: &Links) -> Result<(), Unfaithful> {
     }
     // Once more after the large ones, on links that have seen them.
     expect(links, &narrow, &[Some(8_i64.to_be_bytes().to_vec()), Some(b"text".to_vec())], 1).await?;
-    let last =
-        links.replay(&stored(&narrow, &[Some(8_i64.to_be_bytes().to_vec()), Some(b"text".to_vec())], 1)?).await?;
+    let last = one(links, &stored(&narrow, &[Some(8_i64.to_be_bytes().to_vec()), Some(b"text".to_vec())], 1)?).await?;
     match (last.rows[0].try_get("c20"), last.rows[0].try_get("c25")) {
         (Ok(8_i64), Ok("text")) => Ok(()),
         _ => Err(failed("values are not decoded as they were")),
@@ -93,14 +92,23 @@ fn stored(shape: &Arc<Shape>, values: &[Option<Vec<u8>>], rows: usize) -> Result
 /// Replays the values and makes bytes of the rows again, in the way of a result from a database.
 async fn expect(links: &Links, shape: &Arc<Shape>, values: &[Option<Vec<u8>>], rows: usize) -> Result<(), Unfaithful> {
     let stored = stored(shape, values, rows)?;
-    let Replayed { rows, result } = links.replay(&stored).await?;
+    let Replayed { rows, result } = one(links, &stored).await?;
     if rows.len() != stored.rows || result.rows_affected() != stored.rows as u64 {
         return Err(failed("rows are lost"));
     }
     if encode(&rows, &shape.statement)? != *stored.bytes {
         return Err(failed("values do not come back as they were"));
     }
+    for copy in links.mint(&stored, 3).await? {
+        if encode(&copy.rows, &shape.statement)? != *stored.bytes || copy.result.rows_affected() != stored.rows as u64 {
+            return Err(failed("copies from one reply differ"));
+        }
+    }
     Ok(())
+}
+
+async fn one(links: &Links, stored: &Stored<Shape>) -> Result<Replayed<sqlx::Postgres>, Unfaithful> {
+    links.mint(stored, 1).await?.pop().ok_or_else(|| failed("rows are lost"))
 }
 
 fn failed(what: &str) -> Unfaithful {

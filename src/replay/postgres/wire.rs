@@ -6,6 +6,9 @@
 use crate::replay::Unfaithful;
 use crate::replay::cells::Cells;
 
+/// `ReadyForQuery` outside of a transaction.
+pub(super) const READY: &[u8] = b"Z\0\0\0\x05I";
+
 /// `ParseComplete`, then `ReadyForQuery` outside of a transaction.
 pub(super) const PREPARED: &[u8] = b"1\0\0\0\x04Z\0\0\0\x05I";
 
@@ -41,12 +44,10 @@ pub(super) fn row(out: &mut Vec<u8>, cells: &mut Cells<'_>, columns: u16) -> Res
     })
 }
 
-/// Appends what follows the last row: `CommandComplete` of a SELECT, then `ReadyForQuery`.
+/// Appends what follows the last row: `CommandComplete` of a SELECT.
 pub(super) fn completion(out: &mut Vec<u8>, rows: usize) -> Result<(), Unfaithful> {
     message(out, b'C', |out| {
         out.extend_from_slice(format!("SELECT {rows}\0").as_bytes());
         Ok(())
-    })?;
-    out.extend_from_slice(b"Z\0\0\0\x05I");
-    Ok(())
+    })
 }

@@ -27,7 +27,8 @@ impl Memories {
         Self { idle: Mutex::default(), free: Semaphore::new(most) }
     }
 
-    pub async fn replay(&self, stored: &Stored<Shape>) -> Result<Vec<SqliteRow>, Unfaithful> {
+    /// The rows of a result, `copies` times over.
+    pub async fn replay(&self, stored: &Stored<Shape>, copies: usize) -> Result<Vec<SqliteRow>, Unfaithful> {
         if stored.rows == 0 {
             return if stored.bytes.is_empty() {
                 Ok(Vec::new())
@@ -46,7 +47,7 @@ impl Memories {
             memory = Memory::open().await?;
             memory.make_tables(&stored.shape).await?;
         }
-        let rows = memory.replay(stored).await;
+        let rows = memory.replay(stored, copies).await;
         if memory.is_usable() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
         }

@@ -87,17 +87,25 @@ impl Memory {
         Ok(())
     }
 
-    /// Replays a result whose tables are here.
-    pub async fn replay(&mut self, stored: &Stored<Shape>) -> Result<Vec<SqliteRow>, Unfaithful> {
+    /// Replays a result whose tables are here, `copies` times over.
+    pub async fn replay(&mut self, stored: &Stored<Shape>, copies: usize) -> Result<Vec<SqliteRow>, Unfaithful> {
         let shape = &*stored.shape;
-        let mut cells = Cells::new(&stored.bytes, shape.columns(), stored.rows)?;
-        let mut rows = Vec::with_capacity(stored.rows);
-        while rows.len() < stored.rows {
-            let (sql, step) = shape.statement(stored.rows - rows.len());
+        let first = Cells::new(&stored.bytes, shape.columns(), stored.rows)?;
+        let mut cells = first.clone();
+        let all = stored.rows * copies;
+        let mut rows = Vec::with_capacity(all);
+        while rows.len() < all {
+            let (sql, step) = shape.statement(all - rows.len());
             let mut arguments = SqliteArguments::default();
             arguments.reserve(step * shape.columns(), 0);
-            for _ in 0..step * shape.columns() {
-                values::bind(cells.value()?, &mut arguments)?;
+            for row in rows.len()..rows.len() + step {
+                if row > 0 && row % stored.rows == 0 {
+                    cells.end()?;
+                    cells = first.clone();
+                }
+                for _ in 0..shape.columns() {
+                    values::bind(cells.value()?, &mut arguments)?;
+                }
             }
             let expected = rows.len() + step;
             self.busy = true;

@@ -13,7 +13,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteConnection, SqliteQueryResult, SqliteRow};
+use sqlx::sqlite::{SqliteConnection, SqliteQueryResult, SqliteRow, SqliteValue};
 use sqlx::{Row, SqlStr, Sqlite};
 
 use super::{Replay, Replayed, Unfaithful, cells};
@@ -29,6 +29,9 @@ mod values;
 
 use memories::Memories;
 pub(crate) use shape::Shape;
+
+/// What SQLite itself takes for a value besides the bytes of a text, about: the value, and what its allocator adds.
+const SQLITE3_VALUE: usize = 96;
 
 /// Replay for SQLite.
 #[derive(Debug)]
@@ -60,10 +63,22 @@ impl Replay<Sqlite> for SqliteReplay {
         self.keep(rows, previous).await
     }
 
-    async fn replay(&self, stored: &Stored<Shape>) -> Result<Replayed<Sqlite>, Unfaithful> {
-        let rows = self.memories.replay(stored).await?;
+    async fn mint(&self, stored: &Stored<Shape>, copies: usize) -> Result<Vec<Replayed<Sqlite>>, Unfaithful> {
+        let rows = self.memories.replay(stored, copies).await?;
         // A SELECT reports what the statements before it on its connection did; a fresh connection reports nothing.
-        Ok(Replayed { rows, result: SqliteQueryResult::default() })
+        let copy = |rows| Replayed { rows, result: SqliteQueryResult::default() };
+        if copies == 1 {
+            return Ok(vec![copy(rows)]);
+        }
+        let mut rows = rows.into_iter();
+        Ok((0..copies).map(|_| copy(rows.by_ref().take(stored.rows).collect())).collect())
+    }
+
+    fn copy_bytes(stored: &Stored<Shape>) -> usize {
+        // Each value is a `sqlite3_value` of its own.
+        let value = size_of::<SqliteValue>() + SQLITE3_VALUE;
+        let row = size_of::<SqliteRow>() + stored.shape.columns() * value;
+        size_of::<Replayed<Sqlite>>() + stored.bytes.len() + stored.rows * row
     }
 }
 
@@ -82,7 +97,7 @@ impl SqliteReplay {
             return Ok(Stored { shape: Arc::clone(shape), bytes, rows: rows.len() });
         }
         let stored = Stored { shape: Arc::new(Shape::new(first.columns())?), bytes, rows: rows.len() };
-        let proof = self.memories.replay(&stored).await?;
+        let proof = self.memories.replay(&stored, 1).await?;
         if proof.iter().all(|row| stored.shape.fits(row.columns())) && encode(&proof)? == *stored.bytes {
             Ok(stored)
         } else {

@@ -6,6 +6,8 @@ async fn refused(scene: &Scene, stored: &Stored<Shape>, bytes: Vec<u8>, rows: us
     let damaged = Stored { shape: Arc::clone(&stored.shape), bytes: bytes.into(), rows };
     let answer = tokio::time::timeout(std::time::Duration::from_secs(20), scene.replay.replay(&damaged)).await;
     assert!(answer.unwrap_or_else(|_| panic!("{what}: hangs")).is_err(), "{what}: was taken");
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(20), scene.replay.mint(&damaged, 4)).await;
+    assert!(answer.unwrap_or_else(|_| panic!("{what}: hangs")).is_err(), "{what}: was taken four times");
 }
 
 #[tokio::test]
@@ -70,6 +72,9 @@ async fn random_damage_does_no_harm() {
         let damaged = Stored { shape: Arc::clone(&stored.shape), bytes: bytes.clone().into(), rows: 20 };
         if let Ok(replayed) = scene.replay.replay(&damaged).await {
             assert_eq!(encode(&replayed.rows, &damaged.shape.statement).unwrap(), bytes);
+            for copy in scene.replay.mint(&damaged, 3).await.unwrap() {
+                assert_eq!(encode(&copy.rows, &damaged.shape.statement).unwrap(), bytes);
+            }
         }
     }
     alike::assert_same(&rows, &scene.replay.replay(&stored).await.unwrap().rows);

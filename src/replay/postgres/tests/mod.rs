@@ -6,6 +6,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, Row, SqlSafeStr, SqlStr, ValueRef};
 
 use super::*;
+use crate::replay::spares::{Room, Spares};
 
 mod alike;
 mod damage;
@@ -52,7 +53,7 @@ impl Scene {
         self.replay.store(&mut self.connection, &text(sql), &none, rows, previous).await
     }
 
-    /// Loads, keeps, gives back twice (the second time the shape is known to the link) and compares.
+    /// Loads, keeps, gives back twice (the second time the shape is known to the link), then as copies, and compares.
     async fn comes_back(&mut self, sql: &str) -> Vec<PgRow> {
         let (rows, stored) = self.load(sql).await;
         for _ in 0..2 {
@@ -60,8 +61,27 @@ impl Scene {
             assert_eq!(replayed.result.rows_affected(), rows.len() as u64);
             alike::assert_same(&rows, &replayed.rows);
         }
+        let copies = hits(&self.replay, &stored).await;
+        for copy in &copies {
+            alike::assert_same_cells(&rows, copy);
+        }
+        alike::assert_same(&rows, &copies[5]);
         rows
     }
+}
+
+/// Gives a result back as often as it takes for several batches of copies, and then from none: all of them.
+async fn hits(replay: &PostgresReplay, stored: &Stored<Shape>) -> Vec<Vec<PgRow>> {
+    let (spares, room) = (Spares::none(), Room::beside(64 << 20));
+    let mut copies = Vec::new();
+    for _ in 0..8 {
+        let copy = spares.take(replay, stored, &room).await.unwrap();
+        assert_eq!(copy.result.rows_affected(), stored.rows as u64);
+        copies.push(copy.rows);
+    }
+    drop(spares);
+    assert_eq!(room.taken(), 0);
+    copies
 }
 
 fn text(sql: &str) -> SqlStr {

@@ -16,13 +16,20 @@ async fn hits_from_64_tasks() {
         results.push(scene.load(&sql).await.1);
     }
     let (replay, results) = (Arc::new(scene.replay), Arc::new(results));
+    let (spares, room) = (Arc::new([const { Spares::none() }; 5]), Room::beside(64 << 20));
     let tasks: Vec<_> = (0..64)
         .map(|task| {
             let (replay, results) = (Arc::clone(&replay), Arc::clone(&results));
+            let (spares, room) = (Arc::clone(&spares), Arc::clone(&room));
             tokio::spawn(async move {
                 for turn in 0..20 {
-                    let stored = &results[(task + turn) % results.len()];
-                    let replayed = replay.replay(stored).await.unwrap();
+                    let at = (task + turn) % results.len();
+                    let stored = &results[at];
+                    let replayed = if turn % 4 == 0 {
+                        replay.replay(stored).await.unwrap()
+                    } else {
+                        spares[at].take(&*replay, stored, &room).await.unwrap()
+                    };
                     assert_eq!(encode(&replayed.rows).unwrap(), *stored.bytes);
                 }
             })
@@ -31,6 +38,72 @@ async fn hits_from_64_tasks() {
     for task in tasks {
         task.await.unwrap();
     }
+    assert!(spares.iter().any(|spares| spares.ready() > 0));
+    drop(spares);
+    assert_eq!(room.taken(), 0);
+}
+
+async fn one_entry_from_64_tasks() {
+    let mut scene = Scene::new().await;
+    let (rows, stored) = scene.load("SELECT 1 AS id, 'one of a kind' AS name, NULL AS blank").await;
+    let (replay, spares, room) = (scene.replay, Spares::none(), Room::beside(64 << 20));
+    let shared = Arc::new((replay, stored, spares, room));
+    let tasks: Vec<_> = (0..64)
+        .map(|_| {
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move {
+                let (replay, stored, spares, room) = &*shared;
+                let mut copies = Vec::new();
+                for turn in 0..50 {
+                    copies.push(spares.take(replay, stored, room).await.unwrap().rows);
+                    if turn % 8 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                copies
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.unwrap());
+    }
+    // All are held at once, so that one value in two hands would be at one address.
+    let mut places = std::collections::HashSet::new();
+    for copy in &all {
+        assert_eq!(copy[0].get::<&str, _>(1), "one of a kind");
+        assert!(places.insert(copy[0].get::<&str, _>(1).as_ptr()), "a copy was handed out twice");
+    }
+    drop(all);
+    for copy in hits(&shared.0, &shared.1).await {
+        alike::assert_same_cells(&rows, &copy);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn one_entry_on_many_threads() {
+    one_entry_from_64_tasks().await;
+}
+
+#[tokio::test]
+async fn one_entry_on_one_thread() {
+    one_entry_from_64_tasks().await;
+}
+
+/// Whenever a caller goes away, the next ones get whole copies.
+#[tokio::test]
+async fn a_hit_with_spares_may_be_dropped() {
+    let mut scene = Scene::new().await;
+    let (rows, stored) = scene.load("SELECT 1 AS id, 'x' AS name").await;
+    let (spares, room) = (Spares::none(), Room::beside(64 << 20));
+    for i in 0..300 {
+        let cut = Duration::from_micros(i % 30);
+        let _ = tokio::time::timeout(cut, spares.take(&scene.replay, &stored, &room)).await;
+        let copy = spares.take(&scene.replay, &stored, &room).await.unwrap();
+        alike::assert_same_cells(&rows, &copy.rows);
+    }
+    drop(spares);
+    assert_eq!(room.taken(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]

@@ -6,6 +6,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, Sqli
 use sqlx::{AssertSqlSafe, Column, ConnectOptions, Executor, Row, SqlSafeStr, SqlStr, TypeInfo, ValueRef};
 
 use super::*;
+use crate::replay::spares::{Room, Spares};
 
 mod alike;
 mod damage;
@@ -48,7 +49,7 @@ impl Scene {
         (rows, stored)
     }
 
-    /// Loads, keeps, gives back twice and compares.
+    /// Loads, keeps, gives back twice, then as copies, and compares.
     async fn comes_back(&mut self, sql: &str) -> Vec<SqliteRow> {
         let (rows, stored) = self.load(sql).await;
         let mut replayed = Vec::new();
@@ -56,9 +57,30 @@ impl Scene {
             replayed = self.replay.replay(&stored).await.unwrap_or_else(|e| panic!("{sql}: {e}")).rows;
             alike::assert_same_cells(&rows, &replayed);
         }
+        let copies = hits(&self.replay, &stored).await;
+        for copy in &copies {
+            alike::assert_same_cells(&rows, copy);
+        }
         alike::assert_same(&rows, &replayed);
+        // The decodes have left traces on the rows of the database.
+        let again = self.replay.replay(&stored).await.unwrap().rows;
+        alike::assert_same(&again, &copies[5]);
         rows
     }
+}
+
+/// Gives a result back as often as it takes for several batches of copies, and then from none: all of them.
+async fn hits(replay: &SqliteReplay, stored: &Stored<Shape>) -> Vec<Vec<SqliteRow>> {
+    let (spares, room) = (Spares::none(), Room::beside(64 << 20));
+    let mut copies = Vec::new();
+    for _ in 0..8 {
+        let copy = spares.take(replay, stored, &room).await.unwrap();
+        assert_eq!(copy.result.rows_affected(), 0);
+        copies.push(copy.rows);
+    }
+    drop(spares);
+    assert_eq!(room.taken(), 0);
+    copies
 }
 
 fn text(sql: &str) -> SqlStr {
