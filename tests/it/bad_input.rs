@@ -11,7 +11,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn told<T: std::fmt::Debug>(answer: Result<T, sqlx::Error>) -> String {
     match answer {
         Ok(value) => format!("{value:?}"),
-        Err(sqlx::Error::Database(error)) => format!("{:?} {}", error.code(), error.message()),
+        Err(sqlx::Error::Database(error)) => {
+            // Prepared statements are numbered by connection.
+            let message = error.message().split(" \"sqlx_s_").next().unwrap_or_default();
+            format!("{:?} {message}", error.code())
+        }
         Err(error) => error.to_string(),
     }
 }

@@ -202,6 +202,8 @@ impl<S: tracing::Subscriber> Layer<S> for Log {
 #[tokio::test]
 async fn the_log_says_what_the_statistics_say() {
     let log = Log::default();
+    // While there is but one subscriber, an event that another thread happens to meet first is off for good.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _set = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
     let pool = sqlite().await;
     a_bit_of_everything!(pool);
