@@ -27,8 +27,10 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
             },
         );
         if let Some(ttl) = policy.ttl {
-            // Only to give memory back: `find` compares the exact time itself. moka refuses 1,000 years and more.
-            builder = builder.time_to_live(ttl.min(std::time::Duration::from_secs(86_400 * 365)));
+            // Only to give memory back: `find` compares the exact time itself. A second later, so that an entry whose time is
+            // over is still there to be the reason. moka refuses 1,000 years and more.
+            let gone = ttl.saturating_add(std::time::Duration::from_secs(1));
+            builder = builder.time_to_live(gone.min(std::time::Duration::from_secs(86_400 * 365)));
         }
         Self { entries: builder.build_with_hasher(foldhash::fast::RandomState::default()) }
     }

@@ -55,7 +55,7 @@ on_both! {
         raise(&mut connection).await;
         assert_eq!(n!(pool), 1);
         assert_eq!(n!(pool), 1);
-        raise(&mut *connection).await;
+        raise(&mut connection).await;
         raise(connection.as_mut()).await;
         assert_eq!(n!(pool), 3, "what was kept while the connection is out must not outlive its next write");
         drop(connection);
@@ -63,7 +63,7 @@ on_both! {
 
         let mut tx = pool.begin().await.unwrap();
         raise(&mut tx).await;
-        raise(&mut **tx).await;
+        raise(&mut tx).await;
         assert_eq!(n!(pool), 3);
         tx.commit().await.unwrap();
         assert_eq!(n!(pool), 5);
