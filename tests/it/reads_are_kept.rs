@@ -32,7 +32,7 @@ on_both! {
         for n in 0..20 {
             for _ in 0..5 * n {
                 assert_eq!(read().fetch_all(&pool).await.unwrap(), [n]);
-                assert_eq!(none().fetch_all(&pool).await.unwrap(), []);
+                assert_eq!(none().fetch_optional(&pool).await.unwrap(), None);
             }
             sqlx::query("UPDATE counters SET n = n + 1").execute(&pool).await.unwrap();
         }
