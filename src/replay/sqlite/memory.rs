@@ -88,6 +88,9 @@ impl Memory {
     }
 
     /// Replays a result whose tables are here, `copies` times over.
+    ///
+    /// The values are bound anew for each copy. Joined with a table of numbers they would be bound once, but SQLite then
+    /// builds a table of them: measured, that costs a third more for one row, and saves a fifth from ten rows on.
     pub async fn replay(&mut self, stored: &Stored<Shape>, copies: usize) -> Result<Vec<SqliteRow>, Unfaithful> {
         let shape = &*stored.shape;
         let first = Cells::new(&stored.bytes, shape.columns(), stored.rows)?;
