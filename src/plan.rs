@@ -50,7 +50,7 @@ pub(crate) struct Change {
 pub(crate) struct Plan<S> {
     /// What was known when the plan was made; `None`: nothing. A plan made under anything else is made again.
     pub known: Option<Arc<Known>>,
-    /// The statement, as it stands in keys: two of them are equal only if their results are, names of columns included.
+    /// The statement in normal form: equal only for statements whose results are equal, names of columns included.
     pub statement: Arc<str>,
     pub kind: Kind,
     /// The cells its result rests on, or why the result is not kept.
@@ -93,7 +93,7 @@ impl<S> Plan<S> {
                 Some(Change { cells, reason, schema })
             }
         };
-        Self::with(sql, dialect, facts, Some(known.clone()), reads, change)
+        Self::with(facts, Some(known.clone()), reads, change)
     }
 
     /// A plan under nothing: no read is kept, and every write may change every table of `databases`.
@@ -107,25 +107,18 @@ impl<S> Plan<S> {
             });
             Change { cells: cells.collect(), reason: Reason::OpaqueStatement, schema }
         });
-        Self::with(sql, dialect, facts, None, Err(Refusal::new(Reason::SessionUnseen, sentence)), change)
+        Self::with(facts, None, Err(Refusal::new(Reason::SessionUnseen, sentence)), change)
     }
 
     fn with(
-        sql: &str,
-        dialect: Dialect,
         facts: Facts,
         known: Option<Arc<Known>>,
         reads: Result<Arc<[Arc<Cell>]>, Refusal>,
         change: Option<Change>,
     ) -> Self {
-        let statement = match dialect {
-            Dialect::Postgres => facts.normal_form.into(),
-            // A column without an alias is called as it is written here, blanks and comments included.
-            Dialect::MySql | Dialect::Sqlite => sql.into(),
-        };
         Self {
             known,
-            statement,
+            statement: facts.normal_form.into(),
             kind: facts.kind,
             reads,
             change,

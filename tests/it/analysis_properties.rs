@@ -247,9 +247,11 @@ proptest! {
     #[test]
     fn a_broken_query_is_never_cached_without_its_tables(query in query(), at in any::<usize>(), piece in prop::sample::select(PIECES), remove in any::<bool>()) {
         let sql = broken(&query.sql, at, piece, remove);
+        // Elsewhere than in Postgres a comment may stay in the normal form, since columns are called by their text.
+        let comment = ["--", "/*", "#"].iter().any(|start| piece.contains(start));
         for dialect in DIALECTS {
             let facts = analyze(&sql, dialect);
-            if facts.cacheable() {
+            if facts.cacheable() && !(comment && dialect != Dialect::Postgres) {
                 // What is left of the text may hide a table behind a comment, a string or an alias, but not in a FROM.
                 let named: BTreeSet<String> = texts(&facts.reads);
                 let words: Vec<&str> = facts.normal_form.split([' ', '(', ')']).filter(|word| !word.is_empty()).collect();
