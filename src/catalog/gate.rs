@@ -122,6 +122,13 @@ impl Gate {
         if tables.is_empty() {
             return Err(Refusal::new(Reason::NoTables, "It reads no table, so that nothing could invalidate it."));
         }
+        let daily = |name| matches!(self.resolve(name), Resolved::Relation(relation) if relation.time_of_day);
+        if facts.mentions.functions.contains("timezone")
+            && let Some(name) = facts.reads.iter().find(|name| daily(name))
+        {
+            let sentence = format!("{name} has a column of a time of day, which takes today's offset in a time zone.");
+            return Err(Refusal::new(Reason::SpecialDate, sentence));
+        }
         match self.mentioned(facts).find(|(_, _, routine)| *routine != Some(Routine::Vouched) && routine.is_some()) {
             Some((mention, name, _)) => Err(mention.refusal(name)),
             None => Ok(tables.into_iter().collect()),

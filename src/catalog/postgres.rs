@@ -169,6 +169,8 @@ fn relation(schema: &str, details: &str) -> (Kind, Traits) {
         cascades: traits.contains('c'),
         runs_code: traits.contains('x'),
         reads_run_code: traits.contains('w'),
+        time_of_day: traits.contains('d'),
+        zoned_time_of_day: traits.contains('z'),
     };
     (kind, traits)
 }

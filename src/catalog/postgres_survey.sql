@@ -61,6 +61,11 @@ reading_runs (oid) AS (
     JOIN pg_rewrite r ON r.oid = d.objid
 ),
 related AS (SELECT inhrelid AS oid FROM pg_inherits UNION SELECT inhparent FROM pg_inherits),
+-- Columns of a time of day: time, time with time zone, arrays of them.
+daily AS (
+    SELECT attrelid AS oid, bool_or(atttypid IN (1266, 1270)) AS zoned FROM pg_attribute
+    WHERE atttypid IN (1083, 1183, 1266, 1270) AND NOT attisdropped GROUP BY attrelid
+),
 triggered AS (SELECT DISTINCT tgrelid AS oid FROM pg_trigger WHERE NOT tgisinternal),
 ruled AS (SELECT DISTINCT ev_class AS oid FROM pg_rewrite),
 cascading AS (
@@ -94,7 +99,9 @@ SELECT 'relation',
         CASE WHEN triggered.oid IS NOT NULL THEN 'g' END,
         CASE WHEN cascading.oid IS NOT NULL THEN 'c' END,
         CASE WHEN running.oid IS NOT NULL THEN 'x' END,
-        CASE WHEN reading_runs.oid IS NOT NULL AND c.relkind <> 'm' THEN 'w' END
+        CASE WHEN reading_runs.oid IS NOT NULL AND c.relkind <> 'm' THEN 'w' END,
+        CASE WHEN daily.oid IS NOT NULL THEN 'd' END,
+        CASE WHEN daily.zoned THEN 'z' END
     )
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -104,6 +111,7 @@ LEFT JOIN ruled ON ruled.oid = c.oid
 LEFT JOIN cascading ON cascading.oid = c.oid
 LEFT JOIN running ON running.oid = c.oid
 LEFT JOIN reading_runs ON reading_runs.oid = c.oid
+LEFT JOIN daily ON daily.oid = c.oid
 -- Indexes and composite types take a name from those behind them in the search path, but a query of one fails. The
 -- temporary tables of other sessions cannot be reached.
 WHERE c.relkind NOT IN ('i', 'I', 't', 'c') AND (c.relpersistence <> 't' OR n.oid = pg_my_temp_schema())

@@ -44,6 +44,10 @@ pub(super) struct Traits {
     pub runs_code: bool,
     /// To read it runs a user's volatile function, which may write elsewhere.
     pub reads_run_code: bool,
+    /// It has a column of a time of day, which takes today's offset where a time zone is put to it.
+    pub time_of_day: bool,
+    /// It has a column of a time of day with a zone: what is compared with it takes today's offset.
+    pub zoned_time_of_day: bool,
 }
 
 /// A relation, with the verdicts on it.
@@ -56,6 +60,8 @@ pub(super) struct Relation {
     pub writing: Option<&'static str>,
     /// Whether to read it may change any table.
     pub reading_writes: bool,
+    /// Whether to put a time zone to one of its columns may read the clock.
+    pub time_of_day: bool,
 }
 
 impl Relation {
@@ -65,6 +71,7 @@ impl Relation {
             reading: reading(kind, traits),
             writing: writing(kind, traits),
             reading_writes: traits.reads_run_code,
+            time_of_day: traits.time_of_day,
         }
     }
 }
@@ -94,6 +101,10 @@ fn reading(kind: Kind, traits: Traits) -> Option<(Reason, &'static str)> {
         Kind::Table if traits.rules => "has rules, which may read or write other tables",
         Kind::Table if traits.row_security => {
             return Some((Reason::RowSecurity, "has row-level security, so that who asks decides what is seen"));
+        }
+        Kind::Table if traits.zoned_time_of_day => {
+            let what = "has a column of a time of day with a zone, and what is compared with it takes today's offset";
+            return Some((Reason::SpecialDate, what));
         }
         Kind::Table => return None,
     };

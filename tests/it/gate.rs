@@ -465,3 +465,28 @@ mod sqlite {
         check!(sqlite, cases);
     }
 }
+
+/// A time of day has no offset of its own: a time zone put to it, or to what is compared with it, takes today's.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_time_of_day_in_a_zone_is_asked_anew() {
+    let pool = crate::support::postgres().await;
+    sqlx::raw_sql(
+        "CREATE TABLE shifts (id INT PRIMARY KEY, starts TIME NOT NULL); INSERT INTO shifts VALUES (1, '10:00');
+         CREATE TABLE zoned (id INT PRIMARY KEY, starts TIMETZ NOT NULL); INSERT INTO zoned VALUES (1, '10:00+01')",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    for (sql, kept) in [
+        ("SELECT count(*) FROM shifts WHERE starts < '12:00'", true),
+        ("SELECT count(*) FROM shifts WHERE starts AT TIME ZONE 'Europe/Paris' IS NOT NULL", false),
+        ("SELECT count(*) FROM shifts WHERE timezone('Europe/Paris', starts) IS NOT NULL", false),
+        ("SELECT count(*) FROM zoned WHERE starts > time '01:00'", false),
+    ] {
+        for hit in [false, kept] {
+            let asked = sqlx::query_scalar::<_, i64>(sql).fetch_one(&pool);
+            assert_eq!(crate::support::was_hit(&pool, asked).await, (1, hit), "{sql}");
+        }
+    }
+}

@@ -17,6 +17,8 @@ const PLAIN: Traits = Traits {
     cascades: false,
     runs_code: false,
     reads_run_code: false,
+    time_of_day: false,
+    zoned_time_of_day: false,
 };
 
 fn shop() -> Gate {
