@@ -27,7 +27,7 @@ use sqlx::Database;
 use super::{Replay, Replayed, Unfaithful};
 use crate::entry::Stored;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests;
 
 /// Copies minted at once, at most.

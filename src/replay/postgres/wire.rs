@@ -1,7 +1,7 @@
 //! The few messages a PostgreSQL server sends that replay needs (PostgreSQL documentation, 55.7 Message Formats).
 //!
 //! In: kept bytes. Out: messages.
-//! It never copies a message: each one is framed anew around values that were checked.
+//! It never passes a stored message on: each one is framed anew around values that were checked.
 
 use crate::replay::Unfaithful;
 use crate::replay::cells::Cells;
