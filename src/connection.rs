@@ -9,28 +9,51 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
-use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Database, Execute, Executor, SqlSafeStr, SqlStr};
 
 use crate::analysis::{Kind, SessionEffect, TransactionControl};
-use crate::backend::{Backend, Driver, Item, Request};
+use crate::backend::{Backend, Driver, Item, Request, drain};
 use crate::inner::Inner;
 use crate::plan::{Change, Known};
 use crate::reason::Reason;
 use crate::transaction::Transaction;
 use crate::write::Armed;
 
-/// A connection taken from a [`CachedPool`](crate::CachedPool); given back when dropped.
+/// A connection of a [`CachedPool`](crate::CachedPool), by itself or in a [`Transaction`].
 ///
-/// Its queries go to the database and are not kept; its writes invalidate as those through the pool do.
+/// `&mut CachedConnection` is an [`sqlx::Executor`]. Its queries go to the database and are not kept; its writes invalidate as those through the pool do.
 ///
 /// It dereferences to the sqlx connection, for helpers that take a `&mut PgConnection`. What happens there is not seen, so
 /// to take it mutably makes the connection *opaque*: everything is invalidated, and nothing is cached until the connection
 /// is given back. In a transaction that is put off to the commit.
 pub struct CachedConnection<DB: Backend> {
     /// `None` only while it is being given back.
-    connection: Option<PoolConnection<DB>>,
+    connection: Option<sqlx::pool::PoolConnection<DB>>,
     pub(crate) ledger: Ledger<DB>,
+}
+
+/// A [`CachedConnection`] taken from a [`CachedPool`](crate::CachedPool); given back when dropped. As with sqlx's, `&mut *connection` is an
+/// [`sqlx::Executor`].
+pub struct PoolConnection<DB: Backend>(pub(crate) CachedConnection<DB>);
+
+impl<DB: Backend> Deref for PoolConnection<DB> {
+    type Target = CachedConnection<DB>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<DB: Backend> DerefMut for PoolConnection<DB> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl<DB: Backend> fmt::Debug for PoolConnection<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// What a connection did that is not settled.
@@ -45,6 +68,8 @@ pub(crate) struct Ledger<DB: Driver> {
     /// Set while a transaction is being begun: sqlx leaves it open on the server if the future is dropped or fails.
     pub half_begun: bool,
     doubt: Doubt,
+    /// Whether the connection was handed out raw in the open transaction: that may have ended it, too.
+    raw: bool,
     pub transaction: Option<Writes>,
 }
 
@@ -52,7 +77,7 @@ pub(crate) struct Ledger<DB: Driver> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Doubt {
     No,
-    /// A statement in it failed.
+    /// A statement in it failed, or nobody heard how it ended.
     Failed,
     /// The database is being asked.
     Asking,
@@ -79,6 +104,7 @@ impl<DB: Driver> Ledger<DB> {
             verify: false,
             half_begun: false,
             doubt: Doubt::No,
+            raw: false,
             transaction: None,
         }
     }
@@ -91,6 +117,10 @@ impl<DB: Driver> Ledger<DB> {
             false => self.inner.plan_to_run_on(sql, connection).await,
         };
         self.verify |= plan.session != SessionEffect::Keeps;
+        if self.transaction.is_some() {
+            // Until it is known to have succeeded: its caller may go away before he hears that it failed.
+            self.doubt = Doubt::Failed;
+        }
         match plan.transaction {
             Some(TransactionControl::Savepoint) if self.transaction.is_some() => return,
             // Where a transaction begins and ends is no longer known: until it is given back, anything may happen.
@@ -114,7 +144,13 @@ impl<DB: Driver> Ledger<DB> {
                     writes.changes.push(change.clone());
                 }
             }
-            None => self.unsettled.push(Armed::changes(&self.inner, plan.known.as_ref(), [change], Reason::Write)),
+            None => self.unsettled.push(Armed::changes(
+                &self.inner,
+                plan.known.as_ref(),
+                [change],
+                change.reason,
+                &plan.statement,
+            )),
         }
     }
 
@@ -132,7 +168,9 @@ impl<DB: Driver> Ledger<DB> {
         let armed = match writes.everything {
             Some(reason) => Armed::everything(&self.inner, reason),
             None if writes.changes.is_empty() => return,
-            None => Armed::changes(&self.inner, writes.known.as_ref(), &writes.changes, Reason::Commit),
+            None => {
+                Armed::changes(&self.inner, writes.known.as_ref(), &writes.changes, Reason::Commit, "a transaction")
+            }
         };
         self.unsettled.push(armed);
     }
@@ -144,8 +182,8 @@ impl<DB: Driver> Ledger<DB> {
 
     /// The statement or commit under way is over.
     pub fn conclude(&mut self, failure: Option<&sqlx::Error>) {
-        if failure.is_some() && self.transaction.is_some() && self.doubt == Doubt::No {
-            self.doubt = Doubt::Failed;
+        if failure.is_none() {
+            self.doubt = Doubt::No;
         }
         for armed in self.unsettled.drain(..) {
             armed.conclude(&self.inner, failure);
@@ -172,7 +210,8 @@ impl<DB: Driver> Ledger<DB> {
             self.conclude(answered.as_ref().err());
         }
         self.roll_back_half_begun(connection).await;
-        if self.doubt != Doubt::No && self.transaction.is_some() {
+        let raw = std::mem::take(&mut self.raw);
+        if (raw || self.doubt != Doubt::No) && self.transaction.is_some() {
             // Asked before, and never heard the answer: the question itself may have left something open.
             let asked = std::mem::replace(&mut self.doubt, Doubt::Asking) == Doubt::Asking;
             if asked || DB::has_lost_transaction(connection).await {
@@ -209,18 +248,8 @@ impl<DB: Driver> Ledger<DB> {
     }
 }
 
-/// Waits until the server has answered everything that was sent to it. What fails in that is not this call's failure.
-async fn drain<DB: Driver>(connection: &mut DB::Connection) -> Result<(), sqlx::Error> {
-    loop {
-        match connection.ping().await {
-            Err(sqlx::Error::Database(_)) => {}
-            answered => return answered,
-        }
-    }
-}
-
 impl<DB: Backend> CachedConnection<DB> {
-    pub(crate) fn new(inner: Arc<Inner<DB>>, connection: PoolConnection<DB>) -> Self {
+    pub(crate) fn new(inner: Arc<Inner<DB>>, connection: sqlx::pool::PoolConnection<DB>) -> Self {
         Self { connection: Some(connection), ledger: Ledger::new(inner) }
     }
 
@@ -291,7 +320,10 @@ impl<DB: Backend> DerefMut for CachedConnection<DB> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.ledger.verify = true;
         match &mut self.ledger.transaction {
-            Some(writes) if self.ledger.doubt == Doubt::No => writes.everything = Some(Reason::OpaqueConnection),
+            Some(writes) if self.ledger.doubt == Doubt::No => {
+                writes.everything = Some(Reason::OpaqueConnection);
+                self.ledger.raw = true;
+            }
             _ => self.ledger.opaque_from_now(Reason::OpaqueConnection),
         }
         self.parts().0

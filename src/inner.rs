@@ -154,6 +154,10 @@ impl<DB: Driver> Inner<DB> {
         if let Some(known) = self.known() {
             return Ok(Some(known));
         }
+        if self.versions.get().is_some_and(|versions| versions.catalog().is_none()) {
+            // The schema is being changed: there is nothing to learn yet.
+            return Ok(None);
+        }
         let mut connection = self.pool.acquire().await?;
         self.learn_on(&mut connection).await
     }

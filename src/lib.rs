@@ -80,7 +80,7 @@ mod transaction;
 pub mod cli;
 
 pub use backend::Backend;
-pub use connection::CachedConnection;
+pub use connection::{CachedConnection, PoolConnection};
 pub use observe::Stats;
 pub use pool::{Builder, CachedPool, Sessions};
 pub use reason::{Reason, Refusal};

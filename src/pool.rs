@@ -11,7 +11,7 @@ use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
 
 use crate::analysis::Kind;
 use crate::backend::{Backend, Item, Options, Request};
-use crate::connection::CachedConnection;
+use crate::connection::{CachedConnection, PoolConnection};
 use crate::inner::Inner;
 use crate::observe::Stats;
 use crate::policy::Policy;
@@ -146,13 +146,17 @@ impl<DB: Backend> CachedPool<DB> {
     ///
     /// # Errors
     /// Those of [`sqlx::Pool::acquire`].
-    pub async fn acquire(&self) -> Result<CachedConnection<DB>, sqlx::Error> {
-        Ok(CachedConnection::new(self.inner.clone(), self.inner.pool.acquire().await?))
+    pub fn acquire(&self) -> impl Future<Output = Result<PoolConnection<DB>, sqlx::Error>> + Send + 'static {
+        let inner = self.inner.clone();
+        async move {
+            let connection = inner.pool.acquire().await?;
+            Ok(PoolConnection(CachedConnection::new(inner, connection)))
+        }
     }
 
     /// Takes a connection from the pool if one is idle.
-    pub fn try_acquire(&self) -> Option<CachedConnection<DB>> {
-        Some(CachedConnection::new(self.inner.clone(), self.inner.pool.try_acquire()?))
+    pub fn try_acquire(&self) -> Option<PoolConnection<DB>> {
+        Some(PoolConnection(CachedConnection::new(self.inner.clone(), self.inner.pool.try_acquire()?)))
     }
 
     /// Begins a transaction on a connection of its own.
@@ -160,7 +164,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// # Errors
     /// Those of [`sqlx::Pool::begin`].
     pub async fn begin(&self) -> Result<Transaction<'static, DB>, sqlx::Error> {
-        Transaction::begin_owned(self.acquire().await?, None).await
+        Transaction::begin_owned(self.acquire().await?.0, None).await
     }
 
     /// Begins a transaction if a connection is idle.
@@ -169,7 +173,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// Those of [`sqlx::Pool::try_begin`].
     pub async fn try_begin(&self) -> Result<Option<Transaction<'static, DB>>, sqlx::Error> {
         match self.try_acquire() {
-            Some(connection) => Transaction::begin_owned(connection, None).await.map(Some),
+            Some(connection) => Transaction::begin_owned(connection.0, None).await.map(Some),
             None => Ok(None),
         }
     }
@@ -179,13 +183,28 @@ impl<DB: Backend> CachedPool<DB> {
     /// # Errors
     /// Those of [`sqlx::Pool::begin_with`].
     pub async fn begin_with(&self, statement: impl SqlSafeStr) -> Result<Transaction<'static, DB>, sqlx::Error> {
-        Transaction::begin_owned(self.acquire().await?, Some(statement.into_sql_str())).await
+        Transaction::begin_owned(self.acquire().await?.0, Some(statement.into_sql_str())).await
     }
 
-    /// Closes all connections. What is cached is no longer given out.
-    pub async fn close(&self) {
-        self.inner.pool.close().await;
+    /// Begins a transaction with a statement of your own if a connection is idle.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::try_begin_with`].
+    pub async fn try_begin_with(
+        &self,
+        statement: impl SqlSafeStr,
+    ) -> Result<Option<Transaction<'static, DB>>, sqlx::Error> {
+        match self.try_acquire() {
+            Some(connection) => Transaction::begin_owned(connection.0, Some(statement.into_sql_str())).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Closes all connections. From the call on, before it is awaited, none is given out, and nothing from the cache.
+    pub fn close(&self) -> impl Future<Output = ()> + '_ {
+        let closing = self.inner.pool.close();
         self.inner.memory.clear();
+        closing
     }
 
     /// Whether [`CachedPool::close`] was called.
@@ -241,7 +260,10 @@ impl<DB: Backend> CachedPool<DB> {
                 // It changes no table, but perhaps the session.
                 inner.counters.bypass(refusal.reason, &refusal.sentence, &plan.statement);
             }
-            return Ok(Answer::Written(write::write(inner, plan, request).await?));
+            let kind = plan.kind;
+            let items = write::write(inner, plan, request).await?;
+            // A read that may write for all that is known of its functions ends with its caller.
+            return Ok(if kind == Kind::Read { Answer::Stream(items) } else { Answer::Written(items) });
         }
         read::read(inner, &self.view, plan, request).await
     }

@@ -103,9 +103,9 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         match self.held.take().expect(OPEN) {
             Held::Owned(mut connection) if connection.wrote() => {
-                let (inner, schema) = (connection.ledger.inner.clone(), connection.may_change_schema());
+                let (inner, schema) = (connection.ledger.inner.clone(), connection.changes_schema());
                 let committing = tokio::spawn(async move {
-                    RollbackOnDrop(Some(&mut connection), 0).commit().await?;
+                    RollbackOnDrop(Some(&mut connection)).commit().await?;
                     if schema {
                         // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
                         let _ = Box::pin(inner.learn_on(connection.parts().0)).await;
@@ -116,7 +116,7 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
             }
             mut held => {
                 // Should this future be dropped, the ledger keeps what was announced until the outcome is known.
-                RollbackOnDrop(Some(&mut *held), self.before).commit().await
+                RollbackOnDrop(Some(&mut *held)).commit().await
             }
         }
     }
@@ -165,8 +165,8 @@ impl<DB: Backend> Drop for Begins<'_, DB> {
     }
 }
 
-/// Rolls back unless it was defused, as sqlx does for a transaction whose commit failed or was dropped.
-struct RollbackOnDrop<'h, DB: Backend>(Option<&'h mut CachedConnection<DB>>, usize);
+/// A commit under way. Rolls back if it fails or is dropped, as sqlx does.
+struct RollbackOnDrop<'h, DB: Backend>(Option<&'h mut CachedConnection<DB>>);
 
 impl<DB: Backend> RollbackOnDrop<'_, DB> {
     async fn commit(mut self) -> Result<(), sqlx::Error> {
@@ -181,7 +181,8 @@ impl<DB: Backend> RollbackOnDrop<'_, DB> {
 impl<DB: Backend> Drop for RollbackOnDrop<'_, DB> {
     fn drop(&mut self) {
         if let Some(connection) = &mut self.0 {
-            connection.start_rollback(self.1);
+            // What was sent may have been done, and SQLite then takes no rollback: nothing that was written is forgotten.
+            connection.start_rollback(usize::MAX);
         }
     }
 }
@@ -193,9 +194,9 @@ impl<DB: Backend> CachedConnection<DB> {
         writes.is_some_and(|writes| !writes.changes.is_empty() || writes.everything.is_some())
     }
 
-    fn may_change_schema(&self) -> bool {
+    fn changes_schema(&self) -> bool {
         let writes = self.ledger.transaction.as_ref();
-        writes.is_some_and(|writes| writes.changes.iter().any(|change| change.schema))
+        writes.is_some_and(|writes| writes.changes.iter().any(|change| change.reason == Reason::SchemaChange))
     }
 
     async fn try_commit(&mut self) -> Result<(), sqlx::Error> {

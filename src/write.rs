@@ -6,8 +6,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use sqlx::pool::PoolConnection;
 use tokio::sync::mpsc;
 
-use crate::analysis::SessionEffect;
-use crate::backend::{Driver, Item, Request};
+use crate::analysis::{Kind, SessionEffect};
+use crate::backend::{Driver, Item, Request, drain};
 use crate::inner::{Inner, Shape};
 use crate::plan::{Change, Known, Plan};
 use crate::reason::Reason;
@@ -29,13 +29,14 @@ impl Armed {
         known: Option<&Arc<Known>>,
         changes: impl IntoIterator<Item = &'p Change>,
         reason: Reason,
+        what: &str,
     ) -> Self {
         let (mut mark, mut schema) = (Mark::default(), false);
         for change in changes {
             schema |= change.schema;
-            inner.counters.invalidation(if reason == Reason::Write { change.reason } else { reason }, "tables");
             mark.extend(change.cells.clone());
         }
+        inner.counters.invalidation(reason, what);
         // Armed before this look: a schema change that begins after it finds the mark and is found by `finish`.
         let known = known.filter(|known| known.holds()).cloned();
         if known.is_none() {
@@ -102,13 +103,22 @@ async fn run<DB: Driver>(
     mut connection: PoolConnection<DB>,
     send: mpsc::Sender<Result<Item<DB>, sqlx::Error>>,
 ) {
-    let armed = Armed::changes(&inner, plan.known.as_ref(), &plan.change, Reason::Write);
+    let change = plan.change.as_ref();
+    let armed =
+        change.map(|change| Armed::changes(&inner, plan.known.as_ref(), [change], change.reason, &plan.statement));
     let mut failure = None;
+    let mut gone = false;
     let mut items = DB::fetch_many(&mut connection, request);
     while let Some(item) = items.next().await {
         match item {
-            // The caller may be gone; the statement is run to its end all the same.
-            Ok(item) => drop(send.send(Ok(item)).await),
+            // The caller may be gone. A write is run to its end all the same; what only reads, as far as its text says,
+            // ends with the caller, as with sqlx.
+            Ok(item) => {
+                gone = send.send(Ok(item)).await.is_err() && plan.kind == Kind::Read;
+                if gone {
+                    break;
+                }
+            }
             Err(error) => {
                 failure = Some(error);
                 break;
@@ -116,11 +126,16 @@ async fn run<DB: Driver>(
         }
     }
     drop(items);
+    if gone {
+        failure = drain::<DB>(&mut connection).await.err();
+    }
     if plan.session == SessionEffect::MayChange {
         inner.verify_session(&mut connection).await;
     }
-    armed.conclude(&inner, failure.as_ref());
-    if failure.is_none() && plan.change.as_ref().is_some_and(|change| change.schema) {
+    if let Some(armed) = armed {
+        armed.conclude(&inner, failure.as_ref());
+    }
+    if failure.is_none() && change.is_some_and(|change| change.reason == Reason::SchemaChange) {
         // Whoever changes the schema waits a moment longer, so that what he asks next can be cached. Not on another
         // connection: he may have to wait long for that one.
         let _ = Box::pin(inner.learn_on(&mut connection)).await;

@@ -139,6 +139,16 @@ pub trait Driver: Database {
     fn settled(pool: &sqlx::Pool<Self>) -> BoxFuture<'_, ()>;
 }
 
+/// Waits until the server has answered everything that was sent to it. What fails in that is not this call's failure.
+pub(crate) async fn drain<DB: Driver>(connection: &mut DB::Connection) -> Result<(), sqlx::Error> {
+    loop {
+        match connection.ping().await {
+            Err(sqlx::Error::Database(_)) => {}
+            answered => return answered,
+        }
+    }
+}
+
 /// Whether `write` gives a text of its own for each of `samples`.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 fn all_differ<A>(samples: &[A], write: impl Fn(&A, &mut String) -> fmt::Result) -> bool {

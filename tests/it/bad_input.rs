@@ -55,7 +55,7 @@ on_both! {
                 let found = tokio::time::timeout(PATIENCE, query().fetch_all(&pool)).await.expect("no hang");
                 assert_eq!(told(found.map(|rows| rows.len())), expected, "{shown}");
                 let mut connection = pool.acquire().await.unwrap();
-                let found = tokio::time::timeout(PATIENCE, query().fetch_all(&mut connection)).await.expect("no hang");
+                let found = tokio::time::timeout(PATIENCE, query().fetch_all(&mut *connection)).await.expect("no hang");
                 assert_eq!(told(found.map(|rows| rows.len())), expected, "on a connection: {shown}");
             }
             let expected = told(query().fetch_optional(pool.inner()).await.map(|row| row.is_some()));

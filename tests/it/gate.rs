@@ -29,6 +29,16 @@ macro_rules! check {
                 rows.iter().map(|row| format!("{row:?}")).collect::<Vec<_>>()
             };
             for write in writes {
+                // After a statement that nothing is known of, the schema is looked at anew before anything is kept.
+                let unseen = || pool.stats().bypasses_by_reason.get(&Reason::SessionUnseen).copied();
+                for _ in 0..1000 {
+                    let before = unseen();
+                    rows(true).await;
+                    if unseen() == before {
+                        break;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                }
                 let before = pool.stats();
                 let first = rows(true).await;
                 assert_eq!(first, rows(true).await, "{name}");

@@ -52,10 +52,10 @@ on_both! {
         kept!(pool, 0, "at first");
 
         let mut connection = pool.acquire().await.unwrap();
-        raise(&mut connection).await;
+        raise(&mut *connection).await;
         assert_eq!(n!(pool), 1);
         assert_eq!(n!(pool), 1);
-        raise(&mut connection).await;
+        raise(&mut *connection).await;
         raise(connection.as_mut()).await;
         assert_eq!(n!(pool), 3, "what was kept while the connection is out must not outlive its next write");
         drop(connection);
@@ -99,7 +99,7 @@ on_both! {
         // A helper that begins a transaction of sqlx's own.
         let mut connection = pool.acquire().await.unwrap();
         {
-            let mut tx = sqlx::Connection::begin(&mut *connection).await.unwrap();
+            let mut tx = sqlx::Connection::begin(&mut **connection).await.unwrap();
             sqlx::query(RAISE).execute(&mut *tx).await.unwrap();
             assert_eq!(n!(pool), 7);
             assert_eq!(n!(pool), 7);
@@ -142,7 +142,7 @@ on_both! {
             ("BEGIN", 0), (RAISE, 0), ("SAVEPOINT s", 0), (RAISE, 0), ("ROLLBACK TO s", 0), ("RELEASE s", 0), ("COMMIT", 1),
             (RAISE, 2), ("BEGIN", 2), (RAISE, 2), ("ROLLBACK", 2), (RAISE, 3),
         ] {
-            sqlx::query(sql).execute(&mut connection).await.unwrap();
+            sqlx::query(sql).execute(&mut *connection).await.unwrap();
             assert_eq!(n!(pool), expected, "after {sql}");
             assert_eq!(n!(pool), expected, "again after {sql}");
         }
@@ -225,7 +225,7 @@ macro_rules! sessions {
             sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
             kept!(pool, 0, sql);
             let mut connection = pool.acquire().await.unwrap();
-            sqlx::raw_sql(sql).execute(&mut *connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            sqlx::raw_sql(sql).execute(&mut **connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
             drop(connection);
             idle!(pool);
             for _ in 0..2 {
@@ -244,7 +244,7 @@ macro_rules! harmless {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
         for sql in [$($sql),+] {
             let mut connection = pool.acquire().await.unwrap();
-            sqlx::raw_sql(sql).execute(&mut *connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            sqlx::raw_sql(sql).execute(&mut **connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
             drop(connection);
             kept!(pool, 0, sql);
         }
@@ -299,7 +299,7 @@ mod postgres {
         kept!(pool, 0, "at first");
         let mut connection = pool.acquire().await.unwrap();
         let helper = async {
-            let raw: &mut sqlx::PgConnection = &mut connection;
+            let raw: &mut sqlx::PgConnection = &mut *connection;
             sqlx::query("SET search_path TO other").execute(&mut *raw).await.unwrap();
             sqlx::query("SELECT n / (n - n) FROM t, pg_sleep(0.2)").execute(&mut *raw).await
         };

@@ -279,14 +279,14 @@ macro_rules! task {
                 9 => {
                     let mut connection = pool.acquire().await?;
                     model.begin(&[b]);
-                    raise(1, 1).execute(&mut connection).await?;
+                    raise(1, 1).execute(&mut *connection).await?;
                     model.end(&[b]);
                 }
                 10 => {
                     // A helper that knows sqlx alone.
                     let mut connection = pool.acquire().await?;
                     model.begin(&[a]);
-                    raise(0, 1).execute(&mut *connection).await?;
+                    raise(0, 1).execute(&mut **connection).await?;
                     model.end(&[a]);
                 }
                 11 => {
@@ -299,14 +299,14 @@ macro_rules! task {
                 12 => {
                     // A transaction by text.
                     let mut connection = pool.acquire().await?;
-                    sqlx::query("BEGIN").execute(&mut connection).await?;
+                    sqlx::query("BEGIN").execute(&mut *connection).await?;
                     let keep = dice.below(2) == 0;
                     if keep {
                         model.begin(&[a]);
                     }
-                    let raised = raise(0, if keep { 1 } else { NEVER }).execute(&mut connection).await;
+                    let raised = raise(0, if keep { 1 } else { NEVER }).execute(&mut *connection).await;
                     let end = if keep && raised.is_ok() { "COMMIT" } else { "ROLLBACK" };
-                    sqlx::query(end).execute(&mut connection).await?;
+                    sqlx::query(end).execute(&mut *connection).await?;
                     raised?;
                     if keep {
                         model.end(&[a]);
@@ -343,7 +343,7 @@ macro_rules! task {
                     let _ = tokio::time::timeout(dice.in_a_while(), tx.commit()).await;
                     // What became of it the same connection can be asked.
                     model.begin(&[b]);
-                    raise(1, 1).execute(&mut connection).await?;
+                    raise(1, 1).execute(&mut *connection).await?;
                     model.end(&[b]);
                 }
                 18 => {
@@ -362,7 +362,7 @@ macro_rules! task {
                 _ => {
                     let mut connection = pool.acquire().await?;
                     model.begin(&[b]);
-                    let _ = tokio::time::timeout(dice.in_a_while(), raise(1, 1).execute(&mut connection)).await;
+                    let _ = tokio::time::timeout(dice.in_a_while(), raise(1, 1).execute(&mut *connection)).await;
                 }
             }
             Ok(())

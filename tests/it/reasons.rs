@@ -69,8 +69,8 @@ macro_rules! a_bit_of_everything {
                 _ => drop(tx.commit().await),
             }
             let mut connection = pool.acquire().await.unwrap();
-            sqlx::query(n).bind(1).fetch_one(&mut connection).await.unwrap();
-            sqlx::query("SELECT 1").execute(&mut *connection).await.unwrap();
+            sqlx::query(n).bind(1).fetch_one(&mut *connection).await.unwrap();
+            sqlx::query("SELECT 1").execute(&mut **connection).await.unwrap();
             drop(connection);
             reads += 4;
             while pool.num_idle() < pool.size() as usize {

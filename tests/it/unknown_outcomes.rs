@@ -184,7 +184,7 @@ async fn cut_off_in_a_transaction_and_on_a_connection() {
             tokio::time::sleep(wait).await;
             proxy.cut();
         };
-        let _ = tokio::join!(sqlx::query(RAISE).execute(&mut connection), cut);
+        let _ = tokio::join!(sqlx::query(RAISE).execute(&mut *connection), cut);
         drop(connection);
         for _ in 0..5 {
             let before: i64 = sqlx::query_scalar(N).fetch_one(pool.inner()).await.unwrap();

@@ -74,12 +74,12 @@ on_both! {
             least = right_until_kept!(pool, format!("fetch, {polls} polls")).max(least);
 
             let mut connection = pool.acquire().await.unwrap();
-            drop_after!(polls, sqlx::query(RAISE).execute(&mut connection));
+            drop_after!(polls, sqlx::query(RAISE).execute(&mut *connection));
             drop(connection);
             least = right_until_kept!(pool, format!("connection, {polls} polls")).max(least);
 
             let mut connection = pool.acquire().await.unwrap();
-            drop_after!(polls, async { sqlx::query(RAISE).execute(&mut *connection).await });
+            drop_after!(polls, async { sqlx::query(RAISE).execute(&mut **connection).await });
             drop(connection);
             least = right_until_kept!(pool, format!("raw connection, {polls} polls")).max(least);
 
@@ -93,7 +93,7 @@ on_both! {
             sqlx::query(RAISE).execute(&mut *tx).await.unwrap();
             drop_after!(polls, tx.commit());
             // The connection goes on as if nothing had happened.
-            sqlx::query(RAISE).execute(&mut connection).await.unwrap();
+            sqlx::query(RAISE).execute(&mut *connection).await.unwrap();
             let n: i64 = sqlx::query_scalar(N).fetch_one(&pool).await.unwrap();
             assert!(n > least, "commit on a connection, {polls} polls: the write after it is not seen");
             drop(connection);
@@ -125,7 +125,7 @@ on_both! {
 
             let mut connection = single.acquire().await.unwrap();
             drop_after!(polls, connection.begin());
-            sqlx::query(RAISE).execute(&mut connection).await.unwrap();
+            sqlx::query(RAISE).execute(&mut *connection).await.unwrap();
             let truth: i64 = sqlx::query_scalar(N).fetch_one(pool.inner()).await.unwrap();
             assert_eq!(truth, before + 2, "{polls} polls on a connection");
         }
@@ -166,7 +166,7 @@ on_both! {
         // The first write of a pool that has seen nothing yet, on the only connection.
         let single = unseen();
         let mut connection = single.acquire().await.unwrap();
-        sqlx::query(RAISE).execute(&mut connection).await.unwrap();
+        sqlx::query(RAISE).execute(&mut *connection).await.unwrap();
         drop(connection);
         right_until_kept!(single, "connection");
         let single = unseen();
@@ -228,4 +228,81 @@ on_both! {
             }
         }
     }
+}
+
+on_both! {
+    /// Interleaving: RELEASE is sent, its caller goes away, the transaction around it commits. What the savepoint wrote
+    /// may be there: SQLite takes no rollback of a savepoint that it has released.
+    async fn a_savepoint_whose_commit_is_dropped_hides_no_write(pool) {
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        for polls in (1..12).chain([1, 2, 3, 1, 2, 3]) {
+            right_until_kept!(pool, "before");
+            let mut tx = pool.begin().await.unwrap();
+            {
+                let mut savepoint = tx.begin().await.unwrap();
+                sqlx::query(RAISE).execute(&mut *savepoint).await.unwrap();
+                drop_after!(polls, savepoint.commit());
+            }
+            let _ = tx.commit().await;
+            right!(pool, format!("after {polls} polls"));
+        }
+        right_until_kept!(pool, "at the end");
+    }
+
+    /// As with sqlx, `&mut *connection` runs statements; they are seen, and cost nobody else his cache.
+    async fn a_connection_from_the_pool_is_watched(pool) {
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        // As with sqlx, too, the future may be carried away from the pool.
+        let mut connection = tokio::spawn(pool.acquire()).await.unwrap().unwrap();
+        for n in 1..4_i64 {
+            sqlx::query(RAISE).execute(&mut *connection).await.unwrap();
+            let read = || sqlx::query_scalar::<_, i64>(N);
+            assert_eq!(was_hit(&pool, read().fetch_one(&pool)).await, (n, false));
+            assert_eq!(read().fetch_one(&mut *connection).await.unwrap(), n);
+            assert_eq!(was_hit(&pool, read().fetch_one(&pool)).await, (n, true));
+        }
+        assert_eq!(pool.stats().invalidations_by_reason.get(&larder::Reason::OpaqueConnection), None);
+    }
+}
+
+/// Interleaving: a statement rolls the transaction back by failing, its caller goes away before he hears of it, and the next
+/// statement of the transaction is on its own.
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_lost_unheard_hides_no_write() {
+    async fn helper(connection: &mut sqlx::SqliteConnection) {
+        let _ = sqlx::query("INSERT OR ROLLBACK INTO t VALUES (1, 0)").execute(connection).await;
+    }
+    for polls in (0..8).chain([0, 1, 2, 0, 1, 2]) {
+        // A pool for each: one that found such a transaction caches nothing any more.
+        let pool = crate::support::sqlite().await;
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        right_until_kept!(pool, "before");
+        let mut tx = pool.begin().await.unwrap();
+        if polls == 0 {
+            // A helper that failed and said nothing.
+            helper(&mut tx).await;
+        } else {
+            drop_after!(polls, sqlx::query("INSERT OR ROLLBACK INTO t VALUES (1, 0)").execute(&mut *tx));
+        }
+        sqlx::query(RAISE).execute(&mut *tx).await.unwrap();
+        right!(pool, format!("within, after {polls} polls"));
+        drop(tx);
+        right!(pool, format!("after {polls} polls"));
+    }
+}
+
+/// What only reads, as far as its text says, ends with its caller, as with sqlx: here it would never end by itself.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_read_without_end_ends_with_its_caller() {
+    let pool = crate::support::sqlite().await;
+    sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+    let endless = "WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) \
+                   SELECT i + (SELECT likely(count(*)) - count(*) FROM t) FROM c";
+    for _ in 0..3 {
+        let first = sqlx::query_scalar::<_, i64>(endless).fetch_one(&pool);
+        assert_eq!(tokio::time::timeout(Duration::from_secs(20), first).await.expect("it ends").unwrap(), 1);
+    }
+    right_until_kept!(pool, "at the end");
 }
