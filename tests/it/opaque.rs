@@ -52,10 +52,10 @@ on_both! {
         kept!(pool, 0, "at first");
 
         let mut connection = pool.acquire().await.unwrap();
-        raise(&mut *connection).await;
+        raise(&mut connection).await;
         assert_eq!(n!(pool), 1);
         assert_eq!(n!(pool), 1);
-        raise(&mut *connection).await;
+        raise(&mut connection).await;
         raise(connection.as_mut()).await;
         assert_eq!(n!(pool), 3, "what was kept while the connection is out must not outlive its next write");
         drop(connection);
@@ -299,7 +299,7 @@ mod postgres {
         kept!(pool, 0, "at first");
         let mut connection = pool.acquire().await.unwrap();
         let helper = async {
-            let raw: &mut sqlx::PgConnection = &mut *connection;
+            let raw: &mut sqlx::PgConnection = &mut connection;
             sqlx::query("SET search_path TO other").execute(&mut *raw).await.unwrap();
             sqlx::query("SELECT n / (n - n) FROM t, pg_sleep(0.2)").execute(&mut *raw).await
         };
