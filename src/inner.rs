@@ -101,7 +101,7 @@ impl<DB: Driver> Inner<DB> {
     pub fn plan(&self, sql: &str) -> Arc<Plan<Shape<DB>>> {
         match self.known() {
             Some(known) => self.plans.get(sql, DB::DIALECT, &known),
-            None => Arc::new(Plan::blind(sql, DB::DIALECT, &self.databases())),
+            None => self.plans.blind(sql, DB::DIALECT, &self.databases()),
         }
     }
 

@@ -69,15 +69,14 @@ pub(crate) struct Plan<S> {
 
 impl<S> Plan<S> {
     /// A plan under what is known of the database.
-    fn new(sql: &str, dialect: Dialect, known: &Arc<Known>) -> Self {
-        let facts = analysis::analyze(sql, dialect);
+    fn new(facts: &Facts, known: &Arc<Known>) -> Self {
         let versions = &known.versions;
         let reads = match facts.refusals.first() {
             Some(refusal) => Err(refusal.clone()),
             None if !facts.cacheable() => Err(Refusal::new(Reason::NotARead, "it is not a plain read")),
-            None => known.gate.reads(&facts).map(|tables| versions.read_cells(tables.iter().map(|t| &*t.0))),
+            None => known.gate.reads(facts).map(|tables| versions.read_cells(tables.iter().map(|t| &*t.0))),
         };
-        let change = match known.gate.writes(&facts) {
+        let change = match known.gate.writes(facts) {
             // A transaction that ends here may publish what was written before, by whomever.
             _ if facts.transaction.is_some() => {
                 Some(Change { cells: versions.everything(), reason: Reason::OpaqueStatement, schema: true })
@@ -88,7 +87,7 @@ impl<S> Plan<S> {
                 Some(Change { cells, reason: Reason::Write, schema: false })
             }
             Some(Widened::Everything(reason)) => {
-                let schema = !keeps_schema(&facts);
+                let schema = !keeps_schema(facts);
                 let cells = if schema { versions.everything() } else { versions.all_tables() };
                 Some(Change { cells, reason, schema })
             }
@@ -97,11 +96,10 @@ impl<S> Plan<S> {
     }
 
     /// A plan under nothing: no read is kept, and every write may change every table of `databases`.
-    pub fn blind(sql: &str, dialect: Dialect, databases: &[Arc<Versions>]) -> Self {
-        let facts = analysis::analyze(sql, dialect);
+    fn blind(facts: &Facts, databases: &[Arc<Versions>]) -> Self {
         let sentence = "the database was not looked at yet, or its schema is being changed";
         let change = (facts.writes != Writes::Nothing || facts.transaction.is_some()).then(|| {
-            let schema = !keeps_schema(&facts);
+            let schema = !keeps_schema(facts);
             let cells = databases.iter().flat_map(|versions| {
                 if schema { versions.everything().to_vec() } else { versions.all_tables().to_vec() }
             });
@@ -111,14 +109,14 @@ impl<S> Plan<S> {
     }
 
     fn with(
-        facts: Facts,
+        facts: &Facts,
         known: Option<Arc<Known>>,
         reads: Result<Arc<[Arc<Cell>]>, Refusal>,
         change: Option<Change>,
     ) -> Self {
         Self {
             known,
-            statement: facts.normal_form.into(),
+            statement: facts.normal_form.as_str().into(),
             kind: facts.kind,
             reads,
             change,
@@ -177,18 +175,16 @@ const UNFAITHFUL_AT_LAST: u8 = 8;
 /// The plans of one pool, by SQL text.
 pub(crate) struct Plans<S> {
     plans: Cache<Arc<str>, Arc<Plan<S>>, foldhash::fast::RandomState>,
+    /// What the texts say, whatever is known of the database: plans go with that, facts stay.
+    facts: Cache<Arc<str>, Arc<Facts>, foldhash::fast::RandomState>,
 }
 
-/// Bytes that plans may take: some thousand statements.
+/// Bytes that plans, and facts, may take: some thousand statements each.
 const MAX_BYTES: u64 = 16 << 20;
 
 impl<S: Send + Sync + 'static> Plans<S> {
     pub fn new() -> Self {
-        let plans = Cache::builder()
-            .max_capacity(MAX_BYTES)
-            .weigher(|sql: &Arc<str>, _| u32::try_from(2 * sql.len() + 1024).unwrap_or(u32::MAX))
-            .build_with_hasher(Default::default());
-        Self { plans }
+        Self { plans: by_text(), facts: by_text() }
     }
 
     /// The plan for a statement, under what is known now.
@@ -198,8 +194,28 @@ impl<S: Send + Sync + 'static> Plans<S> {
         {
             return plan;
         }
-        let plan = Arc::new(Plan::new(sql, dialect, known));
+        let plan = Arc::new(Plan::new(&self.facts(sql, dialect), known));
         self.plans.insert(sql.into(), plan.clone());
         plan
     }
+
+    /// The plan for a statement while nothing is known.
+    pub fn blind(&self, sql: &str, dialect: Dialect, databases: &[Arc<Versions>]) -> Arc<Plan<S>> {
+        Arc::new(Plan::blind(&self.facts(sql, dialect), databases))
+    }
+
+    fn facts(&self, sql: &str, dialect: Dialect) -> Arc<Facts> {
+        self.facts.get(sql).unwrap_or_else(|| {
+            let facts = Arc::new(analysis::analyze(sql, dialect));
+            self.facts.insert(sql.into(), facts.clone());
+            facts
+        })
+    }
+}
+
+fn by_text<V: Clone + Send + Sync + 'static>() -> Cache<Arc<str>, V, foldhash::fast::RandomState> {
+    Cache::builder()
+        .max_capacity(MAX_BYTES)
+        .weigher(|sql: &Arc<str>, _| u32::try_from(2 * sql.len() + 1024).unwrap_or(u32::MAX))
+        .build_with_hasher(Default::default())
 }
