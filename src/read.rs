@@ -225,9 +225,9 @@ impl<DB: Driver> Load<DB> {
         };
         drop(stream);
         if end.is_err() {
-            self.not_stored(Reason::Failed, "the query failed");
+            self.give_up(Reason::Failed, "the query failed");
         } else if results != 1 {
-            self.not_stored(Reason::Unfaithful, "the statement gave several results");
+            self.give_up(Reason::Unfaithful, "the statement gave several results");
         } else {
             Box::pin(self.store(&mut connection, &sql, &rows, begun)).await;
         }
@@ -241,7 +241,7 @@ impl<DB: Driver> Load<DB> {
             Ok(stored) => stored,
             Err(why) => {
                 self.plan.count_unfaithful();
-                return self.not_stored(Reason::Unfaithful, &why.to_string());
+                return self.give_up(Reason::Unfaithful, &why.to_string());
             }
         };
         self.plan.set_shape(&stored.shape);
@@ -251,7 +251,7 @@ impl<DB: Driver> Load<DB> {
             self.inner.counters.stored(&self.plan.statement, entry.weight());
             self.inner.memory.insert(self.key.clone(), entry.clone());
         } else {
-            self.not_stored_because(Reason::WrittenMeanwhile, "a table was written while the query ran");
+            self.not_stored(Reason::WrittenMeanwhile, "a table was written while the query ran");
         }
         // Those who wait joined before that write: they may have the result even if nobody after them may.
         if let Some(pilot) = self.pilot {
@@ -266,7 +266,7 @@ impl<DB: Driver> Load<DB> {
         mut stream: BoxStream<'_, Result<Item<DB>, sqlx::Error>>,
         deliver: Deliver<DB>,
     ) {
-        self.not_stored(Reason::TooLarge, "the result is larger than the largest entry allowed");
+        self.give_up(Reason::TooLarge, "the result is larger than the largest entry allowed");
         let (send, mut receive) = mpsc::channel(64);
         let rest = stream::poll_fn(move |context| receive.poll_recv(context));
         let all = stream::iter(rows.into_iter().map(|row| Ok(Either::Right(row)))).chain(rest).boxed();
@@ -281,11 +281,11 @@ impl<DB: Driver> Load<DB> {
     }
 
     /// Ends the flight without a result.
-    fn not_stored(self, reason: Reason, sentence: &str) {
-        self.not_stored_because(reason, sentence);
+    fn give_up(self, reason: Reason, sentence: &str) {
+        self.not_stored(reason, sentence);
     }
 
-    fn not_stored_because(&self, reason: Reason, sentence: &str) {
+    fn not_stored(&self, reason: Reason, sentence: &str) {
         self.inner.counters.not_stored(reason, sentence, &self.plan.statement);
     }
 }

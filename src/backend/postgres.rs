@@ -20,9 +20,9 @@ impl Backend for Postgres {}
 /// What a server may still receive from a connection that was lost, it has received after this long.
 const IN_THE_PIPE: Duration = Duration::from_secs(2);
 
-/// Of other logins, the server shows neither what they do nor whether they do anything.
-///
 /// Whether a session of this login that was there at a moment is still at work on something begun before it.
+///
+/// Of other logins, the server shows neither what they do nor whether they do anything.
 const AT_WORK: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE datname = \
     pg_catalog.current_database() AND usename = SESSION_USER AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() AND \
     (state IS NULL OR state <> 'idle') AND (xact_start IS NULL OR extract(epoch FROM xact_start) <= $1))";

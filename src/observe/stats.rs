@@ -150,7 +150,8 @@ impl fmt::Debug for Counters {
 
 /// What a pool did since it was built. Counts of requests, not of rows.
 ///
-/// Every read is exactly one of hit, coalesced, miss or bypass. Maps hold the reasons that occurred.
+/// Every read is exactly one of hit, coalesced, miss or bypass; one that may write, for all that is known of the functions
+/// it calls, counts as a write. Maps hold the reasons that occurred.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
