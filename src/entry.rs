@@ -1,7 +1,8 @@
 //! What is kept of a result.
 
+use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::stamp::Stamp;
 
@@ -23,26 +24,46 @@ impl<S> Clone for Stored<S> {
     }
 }
 
-/// A kept result and how long it is good for.
-#[derive(Debug)]
-pub(crate) struct Entry<S, C> {
-    pub stored: Stored<S>,
-    /// Copies of it that were made ahead. They go with the entry.
-    pub spares: C,
+/// When and how a result came to be: what it is judged by.
+#[derive(Debug, Clone)]
+pub(crate) struct Life {
     /// The versions it rests on, taken before its query ran.
     pub stamp: Stamp,
-    /// When its time to live ends; counted from the moment its query was begun. `None`: never.
-    pub expires: Option<Instant>,
+    /// When its query was begun: the answer cannot be older.
+    pub begun: Instant,
+    /// How long the query took.
+    pub cost: Duration,
+    /// Between 0 and 1, thrown once: entries that were loaded together do not expire together.
+    pub dice: f32,
+    /// Whether there were no rows.
+    pub empty: bool,
+}
+
+/// A kept result.
+#[derive(Debug)]
+pub(crate) struct Entry<S, C> {
+    pub held: Held<S, C>,
+    pub life: Life,
+    /// How long after its query was begun it may be of use. `None`: without end.
+    pub of_use: Option<Duration>,
+}
+
+/// In what form a result is kept.
+#[derive(Debug)]
+pub(crate) enum Held<S, C> {
+    /// As bytes, with copies of the rows that were made ahead. They go with the entry.
+    Rows { stored: Stored<S>, spares: C },
+    /// As what the application made of the rows, and about how many bytes that takes.
+    Value { value: Arc<dyn Any + Send + Sync>, bytes: usize },
 }
 
 impl<S, C> Entry<S, C> {
-    /// Whether its time to live is over at `now`.
-    pub fn is_expired(&self, now: Instant) -> bool {
-        self.expires.is_some_and(|end| end <= now)
-    }
-
     /// Bytes of memory that the entry holds alone, without spares: those are counted for the whole pool.
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.stored.bytes.len() + self.stamp.weight()
+        let held = match &self.held {
+            Held::Rows { stored, .. } => stored.bytes.len(),
+            Held::Value { bytes, .. } => *bytes,
+        };
+        size_of::<Self>() + held + self.life.stamp.weight()
     }
 }

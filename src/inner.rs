@@ -13,10 +13,10 @@ use crate::entry::Entry;
 use crate::flight::Flights;
 use crate::observe::Counters;
 use crate::plan::{Known, Plan, Plans};
-use crate::policy::Policy;
 use crate::reason::{Reason, Refusal};
 use crate::replay::Replay;
 use crate::replay::spares::{Room, Spares};
+use crate::rules::Rules;
 use crate::stamp::Cell;
 use crate::tier::Memory;
 use crate::versions::Versions;
@@ -30,7 +30,7 @@ pub(crate) type Kept<DB> = Entry<Shape<DB>, Spares<DB>>;
 /// What one pool and all its clones share.
 pub(crate) struct Inner<DB: Driver> {
     pub pool: sqlx::Pool<DB>,
-    pub policy: Policy,
+    pub rules: Rules,
     pub counters: Counters,
     pub memory: Memory<Shape<DB>, Spares<DB>>,
     pub flights: Flights<Kept<DB>>,
@@ -55,13 +55,13 @@ pub(crate) struct Inner<DB: Driver> {
 const LEARN_AGAIN: Duration = Duration::from_secs(1);
 
 impl<DB: Driver> Inner<DB> {
-    pub fn new(pool: sqlx::Pool<DB>, policy: Policy) -> Arc<Self> {
+    pub fn new(pool: sqlx::Pool<DB>, rules: Rules, max_bytes: u64) -> Arc<Self> {
         let inner = Self {
             pool,
             counters: Counters::new(),
-            memory: Memory::new(&policy),
-            room: Room::beside(policy.max_bytes),
-            policy,
+            memory: Memory::new(max_bytes),
+            room: Room::beside(max_bytes),
+            rules,
             flights: Flights::new(),
             hasher: Default::default(),
             plans: Plans::new(),
@@ -100,7 +100,7 @@ impl<DB: Driver> Inner<DB> {
     /// The plan for a statement, under what is known now.
     pub fn plan(&self, sql: &str) -> Arc<Plan<Shape<DB>>> {
         match self.known() {
-            Some(known) => self.plans.get(sql, DB::DIALECT, &known),
+            Some(known) => self.plans.get(sql, DB::DIALECT, &known, &self.rules),
             None => self.plans.blind(sql, DB::DIALECT, &self.databases()),
         }
     }
@@ -246,7 +246,7 @@ impl<DB: Driver> Inner<DB> {
     }
 
     /// The versions of the database, or of every database that it may be.
-    fn databases(&self) -> Vec<Arc<Versions>> {
+    pub fn databases(&self) -> Vec<Arc<Versions>> {
         let elsewhere = self.off().is_some_and(|off| off.reason == Reason::SessionChanged);
         match self.versions.get() {
             Some(versions) if !elsewhere => vec![versions.clone()],
@@ -285,6 +285,6 @@ fn in_transaction(survey: &Survey) -> bool {
 
 impl<DB: Driver> std::fmt::Debug for Inner<DB> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("pool", &self.pool).field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Inner").field("pool", &self.pool).field("rules", &self.rules).finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::flight::{Flights, Passenger, Seat};
-use crate::key::{Bound, Key};
+use crate::key::{Bound, Key, Lookup};
 use crate::stamp::{Cell, Stamp};
 use crate::versions::{Mark, Versions};
 
@@ -171,7 +171,8 @@ fn poll(passenger: Passenger<u64>) -> Option<Option<Arc<u64>>> {
 /// Runs every schedule of the actors: the first violation, or the number of schedules that ran to their end.
 fn explore(broken: Broken, actors: &[Kind]) -> Result<usize, String> {
     let versions = Versions::of("interleavings");
-    let key = Key::new(&Default::default(), &"".into(), &"SELECT n FROM t".into(), Bound::new(false, true, None));
+    let bound = Bound::new(false, true, None, []).expect("short");
+    let key = Lookup::new(&Default::default(), &"".into(), &"SELECT n FROM t".into(), &bound, None).to_key();
     let mut steps: Vec<usize> = actors
         .iter()
         .map(|kind| match kind {

@@ -1,7 +1,12 @@
-//! What makes two reads the same: statement, bound arguments with their types, scope and session.
+//! What makes two reads the same: statement, bound arguments with their types, scope, tags and session.
 
+use std::any::TypeId;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
+
+use equivalent::Equivalent;
+use smallvec::SmallVec;
 
 /// The key of a result. Two keys are equal only if every part is, so that no collision of hashes can share a row.
 #[derive(Debug, Clone)]
@@ -11,30 +16,21 @@ pub(crate) struct Key {
     session: Arc<str>,
     /// The statement in normal form.
     statement: Arc<str>,
-    /// How the query was sent, the scope and the arguments with their types.
-    bound: Box<str>,
-    /// Where in `bound` the arguments begin.
-    arguments: usize,
+    /// How the query was sent, the scope, the tags and the arguments with their types.
+    bound: Box<[u8]>,
+    /// The part of `bound` in which the arguments stand as text.
+    text: Range<usize>,
+    /// What the rows were decoded by, where a decoded value is kept.
+    mapper: Option<TypeId>,
 }
 
 /// Longest `bound` part; above it, comparing and keeping keys would cost more than a hit saves.
 pub(crate) const MAX_BOUND: usize = 16 << 10;
 
 impl Key {
-    /// Joins the parts. `bound` is made by [`Bound`].
-    pub fn new(hasher: &foldhash::fast::RandomState, session: &Arc<str>, statement: &Arc<str>, bound: Bound) -> Self {
-        Self {
-            hash: hasher.hash_one((session, statement, &bound.text)),
-            session: session.clone(),
-            statement: statement.clone(),
-            bound: bound.text.into_boxed_str(),
-            arguments: bound.arguments,
-        }
-    }
-
-    /// The bound arguments with their types, as they were written.
+    /// The arguments, at least their types, as the backend wrote them.
     pub fn arguments(&self) -> &str {
-        &self.bound[self.arguments..]
+        text(&self.bound[self.text.clone()])
     }
 
     /// Bytes of memory that the key holds alone.
@@ -45,8 +41,8 @@ impl Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        let same = |a: &Arc<str>, b: &Arc<str>| Arc::ptr_eq(a, b) || a == b;
         self.hash == other.hash
+            && self.mapper == other.mapper
             && self.bound == other.bound
             && same(&self.statement, &other.statement)
             && same(&self.session, &other.session)
@@ -61,42 +57,131 @@ impl Hash for Key {
     }
 }
 
+/// Bytes that were written as text.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+fn same(a: &Arc<str>, b: &Arc<str>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}
+
+/// A key to look something up by, made without allocating where it is short.
+#[derive(Debug)]
+pub(crate) struct Lookup<'a> {
+    hash: u64,
+    session: &'a Arc<str>,
+    statement: &'a Arc<str>,
+    bound: &'a Bound,
+    mapper: Option<TypeId>,
+}
+
+impl<'a> Lookup<'a> {
+    /// Joins the parts.
+    pub fn new(
+        hasher: &foldhash::fast::RandomState,
+        session: &'a Arc<str>,
+        statement: &'a Arc<str>,
+        bound: &'a Bound,
+        mapper: Option<TypeId>,
+    ) -> Self {
+        Self { hash: hasher.hash_one((session, statement, &*bound.bytes, mapper)), session, statement, bound, mapper }
+    }
+
+    /// The key to keep something under.
+    pub fn to_key(&self) -> Key {
+        Key {
+            hash: self.hash,
+            session: self.session.clone(),
+            statement: self.statement.clone(),
+            bound: self.bound.bytes.as_slice().into(),
+            text: self.bound.text.clone(),
+            mapper: self.mapper,
+        }
+    }
+}
+
+impl Hash for Lookup<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<Key> for Lookup<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.hash == key.hash
+            && self.mapper == key.mapper
+            && *self.bound.bytes == *key.bound
+            && same(self.statement, &key.statement)
+            && same(self.session, &key.session)
+    }
+}
+
 /// Builds the part of a key that differs from call to call; refuses to grow beyond [`MAX_BOUND`].
 #[derive(Debug)]
-pub(crate) struct Bound {
-    text: String,
-    /// Where the arguments begin.
-    arguments: usize,
+pub struct Bound {
+    bytes: SmallVec<[u8; 256]>,
+    /// Where the arguments stand as text.
+    text: Range<usize>,
 }
+
+/// The arguments are too long for a key.
+#[derive(Debug)]
+pub struct TooLong;
 
 impl Bound {
-    /// Begins with how the query was sent and with the scope, whose length keeps it apart from what follows.
-    pub fn new(prepared_by_user: bool, has_arguments: bool, scope: Option<&str>) -> Self {
-        let mut text = String::with_capacity(256);
-        text.push(if prepared_by_user { 's' } else { 'q' });
-        text.push(if has_arguments { 'a' } else { 'n' });
-        if let Some(scope) = scope {
-            text.push_str(&scope.len().to_string());
-            text.push(':');
-            text.push_str(scope);
+    /// Begins with how the query was sent, the scope and the tags, whose lengths keep them apart from what follows.
+    pub fn new<'t>(
+        prepared_by_user: bool,
+        has_arguments: bool,
+        scope: Option<&str>,
+        tags: impl IntoIterator<Item = &'t Arc<str>>,
+    ) -> Result<Self, TooLong> {
+        let mut bound = Self { bytes: SmallVec::new(), text: 0..0 };
+        let sent = [if prepared_by_user { b's' } else { b'q' }, if has_arguments { b'a' } else { b'n' }];
+        bound.push(&sent)?;
+        let tags = tags.into_iter().map(|tag| (b'#', &**tag));
+        for (kind, name) in scope.map(|scope| (b':', scope)).into_iter().chain(tags) {
+            bound.push(&[kind])?;
+            bound.push(&name.len().to_le_bytes())?;
+            bound.push(name.as_bytes())?;
         }
-        text.push('|');
-        let arguments = text.len();
-        Self { text, arguments }
+        bound.push(b"|")?;
+        bound.text = bound.bytes.len()..bound.bytes.len();
+        Ok(bound)
     }
 
-    /// The arguments, as far as they were written.
+    /// Appends values that are not text. No text may follow.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        if self.bytes.len() + bytes.len() > MAX_BOUND {
+            return Err(TooLong);
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The arguments, as far as they were written as text.
     pub fn arguments(&self) -> &str {
-        &self.text[self.arguments..]
+        text(&self.bytes[self.text.clone()])
+    }
+
+    /// Takes the arguments back.
+    pub fn clear(&mut self) {
+        self.bytes.truncate(self.text.start);
+        self.text.end = self.text.start;
+    }
+
+    /// Everything that was written.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
+/// Appends to the arguments as text.
 impl std::fmt::Write for Bound {
     fn write_str(&mut self, s: &str) -> std::fmt::Result {
-        if self.text.len() + s.len() > MAX_BOUND {
-            return Err(std::fmt::Error);
-        }
-        self.text.push_str(s);
+        self.push(s.as_bytes()).map_err(|TooLong| std::fmt::Error)?;
+        self.text.end = self.bytes.len();
         Ok(())
     }
 }
@@ -104,47 +189,71 @@ impl std::fmt::Write for Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fmt::Write;
 
-    fn key(session: &str, statement: &str, scope: Option<&str>, arguments: &str) -> Key {
-        static HASHER: std::sync::LazyLock<foldhash::fast::RandomState> = std::sync::LazyLock::new(Default::default);
-        let mut bound = Bound::new(false, true, scope);
-        bound.write_str(arguments).unwrap();
-        Key::new(&HASHER, &session.into(), &statement.into(), bound)
+    static HASHER: std::sync::LazyLock<foldhash::fast::RandomState> = std::sync::LazyLock::new(Default::default);
+
+    fn key(session: &str, statement: &str, scope: Option<&str>, tags: &[&str], arguments: &str) -> Key {
+        let tags: Vec<Arc<str>> = tags.iter().map(|tag| (*tag).into()).collect();
+        let mut bound = Bound::new(false, true, scope, &tags).unwrap();
+        bound.push(arguments.as_bytes()).unwrap();
+        Lookup::new(&HASHER, &session.into(), &statement.into(), &bound, None).to_key()
     }
 
     #[test]
     fn every_part_counts() {
-        let base = key("s", "SELECT 1", None, "[1]");
-        assert_eq!(base, key("s", "SELECT 1", None, "[1]"));
+        let base = key("s", "SELECT 1", None, &[], "[1]");
+        assert_eq!(base, key("s", "SELECT 1", None, &[], "[1]"));
         for other in [
-            key("t", "SELECT 1", None, "[1]"),
-            key("s", "SELECT 2", None, "[1]"),
-            key("s", "SELECT 1", Some(""), "[1]"),
-            key("s", "SELECT 1", Some("a"), "[1]"),
-            key("s", "SELECT 1", None, "[2]"),
+            key("t", "SELECT 1", None, &[], "[1]"),
+            key("s", "SELECT 2", None, &[], "[1]"),
+            key("s", "SELECT 1", Some(""), &[], "[1]"),
+            key("s", "SELECT 1", Some("a"), &[], "[1]"),
+            key("s", "SELECT 1", None, &["a"], "[1]"),
+            key("s", "SELECT 1", None, &["a", "b"], "[1]"),
+            key("s", "SELECT 1", None, &[], "[2]"),
+            Key { mapper: Some(TypeId::of::<u8>()), ..base.clone() },
         ] {
             assert_ne!(base, other);
         }
     }
 
     #[test]
-    fn a_scope_cannot_pass_for_arguments() {
-        assert_ne!(key("s", "q", Some("a|"), "b"), key("s", "q", Some("a"), "|b"));
-        assert_ne!(key("s", "q", None, "1:a|"), key("s", "q", Some("a"), ""));
+    fn a_name_cannot_pass_for_what_follows() {
+        let plain = |scope, tags, arguments| key("s", "q", scope, tags, arguments);
+        assert_ne!(plain(Some("a|"), &[], "b"), plain(Some("a"), &[], "|b"));
+        assert_ne!(plain(None, &["a|"], "b"), plain(None, &["a"], "|b"));
+        assert_ne!(plain(Some("a"), &[], ""), plain(None, &["a"], ""));
+        assert_ne!(plain(None, &["ab", "c"], ""), plain(None, &["a", "bc"], ""));
     }
 
     #[test]
     fn equal_hashes_do_not_make_equal_keys() {
-        let a = key("s", "SELECT a", None, "");
-        let mut b = key("s", "SELECT b", None, "");
+        let a = key("s", "SELECT a", None, &[], "");
+        let mut b = key("s", "SELECT b", None, &[], "");
         b.hash = a.hash;
         assert_ne!(a, b);
     }
 
     #[test]
+    fn a_lookup_finds_its_own_key_only() {
+        let (session, statement): (Arc<str>, Arc<str>) = ("s".into(), "SELECT a".into());
+        let bound = |arguments: &[u8]| {
+            let mut bound = Bound::new(false, true, None, []).unwrap();
+            bound.push(arguments).unwrap();
+            bound
+        };
+        let (one, other) = (bound(b"1"), bound(b"2"));
+        let lookup = |bound, mapper| Lookup::new(&HASHER, &session, &statement, bound, mapper);
+        let key = lookup(&one, None).to_key();
+        assert!(lookup(&one, None).equivalent(&key));
+        assert!(!lookup(&one, Some(TypeId::of::<u8>())).equivalent(&key));
+        assert!(!Lookup { hash: key.hash, ..lookup(&other, None) }.equivalent(&key));
+    }
+
+    #[test]
     fn arguments_beyond_the_limit_are_refused() {
-        let mut bound = Bound::new(false, true, None);
-        assert!(bound.write_str(&"x".repeat(MAX_BOUND + 1)).is_err());
+        let mut bound = Bound::new(false, true, None, []).unwrap();
+        assert!(bound.push(&[b'x'; MAX_BOUND + 1]).is_err());
+        assert!(Bound::new(false, true, Some(&"x".repeat(MAX_BOUND)), []).is_err());
     }
 }

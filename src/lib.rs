@@ -58,6 +58,7 @@ mod flight;
 mod observe;
 mod plan;
 mod replay;
+mod rules;
 mod tier;
 mod versions;
 
@@ -72,6 +73,7 @@ mod interleavings;
 // The public face.
 mod connection;
 mod pool;
+mod query_ext;
 mod transaction;
 
 // The visitors.
@@ -82,7 +84,9 @@ pub mod cli;
 pub use backend::Backend;
 pub use connection::{CachedConnection, PoolConnection};
 pub use observe::Stats;
+pub use policy::Policy;
 pub use pool::{Builder, CachedPool, Sessions};
+pub use query_ext::{Cached, QueryExt, Typed};
 pub use reason::{Reason, Refusal};
 pub use transaction::Transaction;
 

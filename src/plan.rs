@@ -8,7 +8,9 @@ use moka::sync::Cache;
 
 use crate::analysis::{self, Dialect, Facts, Kind, SessionEffect, TransactionControl, Writes};
 use crate::catalog::{Gate, Survey, Widened};
+use crate::policy::{Policy, Terms};
 use crate::reason::{Reason, Refusal};
+use crate::rules::Rules;
 use crate::stamp::{Cell, Stamp};
 use crate::versions::Versions;
 
@@ -45,6 +47,16 @@ pub(crate) struct Change {
     pub schema: bool,
 }
 
+/// What the result of a statement rests on, and how it is kept.
+#[derive(Debug)]
+pub(crate) struct Reads {
+    pub cells: Arc<[Arc<Cell>]>,
+    /// As the rules have it; a query may lay its own over it.
+    pub policy: Policy,
+    /// What that comes to.
+    pub terms: Terms,
+}
+
 /// What to do with a statement.
 #[derive(Debug)]
 pub(crate) struct Plan<S> {
@@ -53,8 +65,8 @@ pub(crate) struct Plan<S> {
     /// The statement in normal form: equal only for statements whose results are equal, names of columns included.
     pub statement: Arc<str>,
     pub kind: Kind,
-    /// The cells its result rests on, or why the result is not kept.
-    pub reads: Result<Arc<[Arc<Cell>]>, Refusal>,
+    /// What its result rests on, or why the result is not kept.
+    pub reads: Result<Reads, Refusal>,
     /// What it changes, if it may change anything.
     pub change: Option<Change>,
     pub session: SessionEffect,
@@ -69,12 +81,16 @@ pub(crate) struct Plan<S> {
 
 impl<S> Plan<S> {
     /// A plan under what is known of the database.
-    fn new(facts: &Facts, known: &Arc<Known>) -> Self {
+    fn new(facts: &Facts, known: &Arc<Known>, rules: &Rules) -> Self {
         let versions = &known.versions;
         let reads = match facts.refusals.first() {
             Some(refusal) => Err(refusal.clone()),
             None if !facts.cacheable() => Err(Refusal::new(Reason::NotARead, "it is not a plain read")),
-            None => known.gate.reads(facts).map(|tables| versions.read_cells(tables.iter().map(|t| &*t.0))),
+            None => known.gate.reads(facts).and_then(|tables| {
+                let policy = rules.policy(facts, &tables)?;
+                let cells = versions.read_cells(tables.iter().map(|t| &*t.0));
+                Ok(Reads { cells, terms: Terms::of(&policy), policy })
+            }),
         };
         let change = match known.gate.writes(facts) {
             // A transaction that ends here may publish what was written before, by whomever.
@@ -108,12 +124,7 @@ impl<S> Plan<S> {
         Self::with(facts, None, Err(Refusal::new(Reason::SessionUnseen, sentence)), change)
     }
 
-    fn with(
-        facts: &Facts,
-        known: Option<Arc<Known>>,
-        reads: Result<Arc<[Arc<Cell>]>, Refusal>,
-        change: Option<Change>,
-    ) -> Self {
+    fn with(facts: &Facts, known: Option<Arc<Known>>, reads: Result<Reads, Refusal>, change: Option<Change>) -> Self {
         Self {
             known,
             statement: facts.normal_form.as_str().into(),
@@ -188,13 +199,13 @@ impl<S: Send + Sync + 'static> Plans<S> {
     }
 
     /// The plan for a statement, under what is known now.
-    pub fn get(&self, sql: &str, dialect: Dialect, known: &Arc<Known>) -> Arc<Plan<S>> {
+    pub fn get(&self, sql: &str, dialect: Dialect, known: &Arc<Known>, rules: &Rules) -> Arc<Plan<S>> {
         if let Some(plan) = self.plans.get(sql)
             && plan.known.as_ref().is_some_and(|under| Arc::ptr_eq(under, known))
         {
             return plan;
         }
-        let plan = Arc::new(Plan::new(&self.facts(sql, dialect), known));
+        let plan = Arc::new(Plan::new(&self.facts(sql, dialect), known, rules));
         self.plans.insert(sql.into(), plan.clone());
         plan
     }

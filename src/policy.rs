@@ -1,49 +1,329 @@
-//! How results are kept: the settings of a pool.
+//! How results are kept: what a user asks for, and the terms that follow for one query.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How results are kept.
-#[derive(Debug, Clone)]
-pub(crate) struct Policy {
-    /// Time to live of an entry, counted from the moment its query was begun. `None`: until it is invalidated.
-    pub ttl: Option<Duration>,
-    /// Most bytes that all entries together may take.
-    pub max_bytes: u64,
-    /// Most bytes of one result; a larger one is streamed through and not kept.
-    pub max_entry_bytes: usize,
+use crate::entry::Life;
+
+/// How the results of some queries are kept. What it leaves open, the next wider policy decides: that of a query is laid
+/// over that of its fingerprint, over those of its tables, over that of the pool.
+///
+/// ```
+/// use std::time::Duration;
+/// use larder::Policy;
+///
+/// let home = Policy::ttl(Duration::from_secs(30)).soft_ttl(Duration::from_secs(20)).tag("home");
+/// assert_eq!(home, Policy::default().tag("home").with_ttl(Duration::from_secs(30)).soft_ttl(Duration::from_secs(20)));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Policy {
+    pub(crate) never: bool,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) soft_ttl: Option<Duration>,
+    pub(crate) negative_ttl: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
+    pub(crate) early_refresh: Option<f64>,
+    pub(crate) max_entry_bytes: Option<usize>,
+    pub(crate) tags: BTreeSet<Arc<str>>,
 }
 
 impl Policy {
-    /// Long enough to take the load of a busy page off the database, short enough that a person who changed a row by
-    /// hand sees it at the next glance.
-    pub const DEFAULT_TTL: Duration = Duration::from_secs(10);
-    /// Part of the time to live by which entries differ, so that those loaded together do not expire together.
-    const JITTER: f64 = 0.1;
+    /// Results may be given out for that long after their query was begun, if nothing they rest on is written before.
+    /// [`Duration::MAX`]: without end.
+    pub fn ttl(ttl: Duration) -> Self {
+        Self::default().with_ttl(ttl)
+    }
 
-    /// When an entry whose query was begun at `begun` expires. `dice` is between 0 and 1; jitter only ever shortens.
-    pub fn expires(&self, begun: Instant, dice: f64) -> Option<Instant> {
-        let ttl = self.ttl?;
-        // A time to live beyond what the clock can count never ends.
-        begun.checked_add(ttl.mul_f64(1.0 - Self::JITTER * dice.clamp(0.0, 1.0)))
+    /// Results are neither kept nor taken from the cache. Stands against every narrower policy.
+    pub fn never() -> Self {
+        Self { never: true, ..Self::default() }
+    }
+
+    /// The same with another time to live: see [`Policy::ttl`].
+    pub fn with_ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// A result older than this is still given out until its time to live ends, but the first to ask for it sets off one
+    /// query in the background that replaces it, so that nobody waits.
+    pub fn soft_ttl(mut self, ttl: Duration) -> Self {
+        self.soft_ttl = Some(ttl);
+        self
+    }
+
+    /// Time to live of a result without rows, if that is shorter than the one of others.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.negative_ttl = Some(ttl);
+        self
+    }
+
+    /// While the database cannot be reached, a result may be given out until it is that old, **even if it is known to be
+    /// wrong by now**: its time to live is over, or tables behind it were written. After a change of the schema or of
+    /// rights it is not. Zero, the default: never.
+    pub fn stale_if_error(mut self, age: Duration) -> Self {
+        self.stale_if_error = Some(age);
+        self
+    }
+
+    /// Replaces results in the background a random time before they grow too old, on average `beta` times as long as their
+    /// query takes, so that those who ask at the same time do not all find them gone. 1 is a good value; 0, the default,
+    /// turns it off.
+    ///
+    /// The rule is XFetch, from Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention",
+    /// VLDB 2015.
+    ///
+    /// # Panics
+    /// If `beta` is negative or not a number.
+    pub fn early_refresh(mut self, beta: f64) -> Self {
+        assert!(beta >= 0.0, "early refresh takes a number of 0 or more, not {beta}");
+        self.early_refresh = Some(beta);
+        self
+    }
+
+    /// Most bytes of one result; a larger one is streamed through and not kept.
+    pub fn max_entry_bytes(mut self, bytes: usize) -> Self {
+        self.max_entry_bytes = Some(bytes);
+        self
+    }
+
+    /// A name under which results can be dropped: [`CachedPool::invalidate_tags`](crate::CachedPool::invalidate_tags).
+    /// Results of the same query under other tags are kept apart.
+    pub fn tag(mut self, tag: impl Into<Arc<str>>) -> Self {
+        self.tags.insert(tag.into());
+        self
+    }
+
+    /// Lays this policy over a wider one.
+    pub(crate) fn over(&self, wider: &Self) -> Self {
+        Self {
+            never: self.never || wider.never,
+            ttl: self.ttl.or(wider.ttl),
+            soft_ttl: self.soft_ttl.or(wider.soft_ttl),
+            negative_ttl: self.negative_ttl.or(wider.negative_ttl),
+            stale_if_error: self.stale_if_error.or(wider.stale_if_error),
+            early_refresh: self.early_refresh.or(wider.early_refresh),
+            max_entry_bytes: self.max_entry_bytes.or(wider.max_entry_bytes),
+            tags: self.tags.union(&wider.tags).cloned().collect(),
+        }
+    }
+
+    /// What is allowed by both: for a query of several tables, each of which has a policy.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        fn least<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        }
+        Self {
+            never: self.never || other.never,
+            ttl: least(self.ttl, other.ttl),
+            soft_ttl: least(self.soft_ttl, other.soft_ttl),
+            negative_ttl: least(self.negative_ttl, other.negative_ttl),
+            stale_if_error: least(self.stale_if_error, other.stale_if_error),
+            early_refresh: match (self.early_refresh, other.early_refresh) {
+                (Some(a), Some(b)) => Some(a.max(b)),
+                (a, b) => a.or(b),
+            },
+            max_entry_bytes: least(self.max_entry_bytes, other.max_entry_bytes),
+            tags: self.tags.union(&other.tags).cloned().collect(),
+        }
     }
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self { ttl: Some(Self::DEFAULT_TTL), max_bytes: 64 << 20, max_entry_bytes: 1 << 20 }
+/// The terms under which the results of one query are kept: a policy with nothing left open.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Terms {
+    pub never: bool,
+    /// `None`: without end.
+    pub ttl: Option<Duration>,
+    pub soft_ttl: Option<Duration>,
+    pub negative_ttl: Option<Duration>,
+    pub stale_if_error: Duration,
+    pub early_refresh: f64,
+    pub max_entry_bytes: usize,
+    pub tags: BTreeSet<Arc<str>>,
+}
+
+/// How old a result is, by the terms of who asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// Young enough.
+    Good,
+    /// Young enough, but due to be replaced.
+    Due,
+    /// Too old.
+    Over,
+}
+
+impl Terms {
+    /// Long enough to take the load of a busy page off the database, short enough that a person who changed a row by
+    /// hand sees it at the next glance.
+    pub const DEFAULT_TTL: Duration = Duration::from_secs(10);
+    /// Room for a page of a listing with its texts.
+    pub const DEFAULT_MAX_ENTRY_BYTES: usize = 1 << 20;
+    /// Part of the time to live by which entries differ, so that those loaded together do not expire together.
+    const JITTER: f64 = 0.1;
+
+    /// What a policy means where it leaves something open.
+    pub fn of(policy: &Policy) -> Self {
+        Self {
+            never: policy.never,
+            ttl: Some(policy.ttl.unwrap_or(Self::DEFAULT_TTL)).filter(|ttl| *ttl != Duration::MAX),
+            soft_ttl: policy.soft_ttl,
+            negative_ttl: policy.negative_ttl,
+            stale_if_error: policy.stale_if_error.unwrap_or_default(),
+            early_refresh: policy.early_refresh.unwrap_or_default(),
+            max_entry_bytes: policy.max_entry_bytes.unwrap_or(Self::DEFAULT_MAX_ENTRY_BYTES),
+            tags: policy.tags.clone(),
+        }
     }
+
+    /// How old a result is at `now`. `dice` is thrown between 0 and 1, and only where it can matter.
+    pub fn age(&self, life: &Life, now: Instant, dice: impl FnOnce() -> f64) -> Age {
+        let age = now.saturating_duration_since(life.begun);
+        let end = self.end(life);
+        if end.is_some_and(|end| age >= end) {
+            return Age::Over;
+        }
+        let soft = self.soft_ttl.map(|soft| shortened(soft, life));
+        let Some(due) = [soft, end].into_iter().flatten().min() else { return Age::Good };
+        let due = due.as_secs_f64() - age.as_secs_f64();
+        let lead = life.cost.as_secs_f64() * self.early_refresh;
+        // The lead is multiplied by less than 40: the logarithm of the smallest number that dice can show.
+        if due <= 0.0 || due < lead * 40.0 && due <= lead * -dice().max(f64::MIN_POSITIVE).ln() {
+            return Age::Due;
+        }
+        Age::Good
+    }
+
+    /// Whether a result that is no longer good may be given out at `now` because the database is out of reach.
+    pub fn may_be_stale(&self, life: &Life, now: Instant) -> bool {
+        now.saturating_duration_since(life.begun) < self.stale_if_error
+    }
+
+    /// For how long after its query was begun a result may be of use. `None`: without end.
+    pub fn of_use(&self, life: &Life) -> Option<Duration> {
+        Some(self.end(life)?.max(self.stale_if_error))
+    }
+
+    /// Age at which the result is too old.
+    fn end(&self, life: &Life) -> Option<Duration> {
+        let negative = self.negative_ttl.filter(|_| life.empty);
+        let end = [self.ttl, negative].into_iter().flatten().min()?;
+        Some(shortened(end, life))
+    }
+}
+
+/// Jitter only ever shortens.
+fn shortened(ttl: Duration, life: &Life) -> Duration {
+    let factor = 1.0 - Terms::JITTER * f64::from(life.dice.clamp(0.0, 1.0));
+    Duration::try_from_secs_f64(ttl.as_secs_f64() * factor).unwrap_or(ttl)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::Stamp;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn life(begun: Instant) -> Life {
+        Life { stamp: Stamp::take(&Vec::new().into()).unwrap(), begun, cost: S / 10, dice: 0.0, empty: false }
+    }
+
+    fn age(policy: &Policy, life: &Life, after: Duration) -> Age {
+        Terms::of(policy).age(life, life.begun + after, || 1.0)
+    }
+
+    #[test]
+    fn a_result_ends_with_its_time() {
+        let life = life(Instant::now());
+        assert_eq!(age(&Policy::default(), &life, 9 * S), Age::Good);
+        assert_eq!(age(&Policy::default(), &life, 10 * S), Age::Over);
+        assert_eq!(age(&Policy::ttl(100 * S), &life, 99 * S), Age::Good);
+        assert_eq!(age(&Policy::ttl(Duration::ZERO), &life, Duration::ZERO), Age::Over);
+        assert_eq!(age(&Policy::ttl(Duration::MAX), &life, 1_000_000_000 * S), Age::Good);
+    }
 
     #[test]
     fn jitter_never_lengthens_a_life() {
-        let policy = Policy { ttl: Some(Duration::from_secs(100)), ..Policy::default() };
-        let begun = Instant::now();
-        assert_eq!(policy.expires(begun, 0.0), Some(begun + Duration::from_secs(100)));
-        assert_eq!(policy.expires(begun, 1.0), Some(begun + Duration::from_secs(90)));
-        assert_eq!(Policy { ttl: None, ..policy }.expires(begun, 0.5), None);
+        let (early, late) = (Life { dice: 1.0, ..life(Instant::now()) }, Life { dice: 0.0, ..life(Instant::now()) });
+        let policy = Policy::ttl(100 * S);
+        assert_eq!(age(&policy, &early, 89 * S), Age::Good);
+        assert_eq!(age(&policy, &early, 91 * S), Age::Over);
+        assert_eq!(age(&policy, &late, 99 * S), Age::Good);
+        assert_eq!(age(&policy, &late, 100 * S), Age::Over);
+        // Beyond what a duration can count.
+        assert_eq!(shortened(Duration::MAX - S, &early) > 1_000_000 * S, true);
+    }
+
+    #[test]
+    fn softly_ended_is_due_and_hard_ended_is_over() {
+        let life = life(Instant::now());
+        let policy = Policy::ttl(10 * S).soft_ttl(5 * S);
+        assert_eq!(age(&policy, &life, 4 * S), Age::Good);
+        assert_eq!(age(&policy, &life, 5 * S), Age::Due);
+        assert_eq!(age(&policy, &life, 10 * S), Age::Over);
+        assert_eq!(age(&Policy::ttl(Duration::MAX).soft_ttl(5 * S), &life, 6 * S), Age::Due);
+        assert_eq!(age(&Policy::ttl(5 * S).soft_ttl(10 * S), &life, 5 * S), Age::Over);
+    }
+
+    #[test]
+    fn nothing_found_has_a_life_of_its_own() {
+        let policy = Policy::ttl(10 * S).negative_ttl(2 * S);
+        let some = life(Instant::now());
+        let none = Life { empty: true, ..life(some.begun) };
+        assert_eq!(age(&policy, &some, 3 * S), Age::Good);
+        assert_eq!(age(&policy, &none, 3 * S), Age::Over);
+        assert_eq!(age(&Policy::ttl(S).negative_ttl(5 * S), &none, 2 * S), Age::Over);
+    }
+
+    #[test]
+    fn early_refresh_is_likelier_the_nearer_the_end_and_the_dearer_the_query() {
+        let policy = Policy::ttl(10 * S).early_refresh(1.0);
+        let life = life(Instant::now());
+        let share = |life: &Life, after: Duration| {
+            let dice = (1..1000).map(|n| f64::from(n) / 1000.0);
+            let due = dice.filter(|dice| Terms::of(&policy).age(life, life.begun + after, || *dice) == Age::Due);
+            due.count()
+        };
+        assert_eq!(share(&life, 5 * S), 0, "far from the end it is never thrown");
+        // One load's time before the end: the chance is that a logarithm exceeds 1, which is 1/e.
+        assert!((350..=385).contains(&share(&life, 10 * S - life.cost)));
+        assert!(share(&life, 10 * S - life.cost / 10) > 900);
+        let dearer = Life { cost: S, ..life.clone() };
+        assert!(share(&dearer, 9 * S) > share(&life, 9 * S));
+        assert_eq!(age(&Policy::ttl(10 * S), &dearer, 10 * S - life.cost / 100), Age::Good, "off by default");
+    }
+
+    #[test]
+    fn narrower_policies_go_over_wider_ones() {
+        let wide = Policy::ttl(10 * S).soft_ttl(5 * S).tag("all");
+        let narrow = Policy::ttl(20 * S).negative_ttl(S).tag("one");
+        let both = narrow.over(&wide);
+        assert_eq!(both, Policy::ttl(20 * S).soft_ttl(5 * S).negative_ttl(S).tag("all").tag("one"));
+        assert!(Policy::ttl(S).over(&Policy::never()).never, "never is never taken back");
+    }
+
+    #[test]
+    fn of_two_tables_the_stricter_counts() {
+        let a = Policy::ttl(10 * S).stale_if_error(S).early_refresh(1.0);
+        let b = Policy::ttl(5 * S).stale_if_error(2 * S).early_refresh(2.0).max_entry_bytes(10);
+        assert_eq!(a.and(&b), Policy::ttl(5 * S).stale_if_error(S).early_refresh(2.0).max_entry_bytes(10));
+        assert!(a.and(&Policy::never()).never);
+    }
+
+    #[test]
+    fn what_may_be_stale_stays_as_long() {
+        let life = life(Instant::now());
+        let terms = Terms::of(&Policy::ttl(S).stale_if_error(60 * S));
+        assert!(terms.may_be_stale(&life, life.begun + 59 * S));
+        assert!(!terms.may_be_stale(&life, life.begun + 60 * S));
+        assert_eq!(terms.of_use(&life), Some(60 * S));
+        assert_eq!(Terms::of(&Policy::ttl(S)).of_use(&life), Some(S));
+        assert!(!Terms::of(&Policy::ttl(S)).may_be_stale(&life, life.begun));
     }
 }

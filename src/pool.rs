@@ -1,5 +1,6 @@
 //! The pool.
 
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,13 @@ use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
 use crate::analysis::Kind;
 use crate::backend::{Backend, Item, Options, Request};
 use crate::connection::{CachedConnection, PoolConnection};
-use crate::inner::Inner;
+use crate::inner::{Inner, Kept};
+use crate::key::Key;
 use crate::observe::Stats;
 use crate::policy::Policy;
 use crate::read::{self, Answer, View, first_row};
 use crate::reason::Reason;
+use crate::rules::Rules;
 use crate::transaction::Transaction;
 use crate::versions::Mark;
 use crate::write;
@@ -92,7 +95,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// Begins to build a pool over one that is there already.
     pub fn builder(pool: sqlx::Pool<DB>, sessions: Sessions) -> Builder<DB> {
         let Sessions::Uniform = sessions;
-        Builder { pool, policy: Policy::default(), sole_writer: false, ttl: None }
+        Builder { pool, rules: Rules::default(), max_bytes: DEFAULT_MAX_BYTES, sole_writer: false }
     }
 
     /// The sqlx pool. What is written through it is not seen: use it for what the cache must not know of, or call
@@ -111,6 +114,29 @@ impl<DB: Backend> CachedPool<DB> {
         Self { inner: self.inner.clone(), view: View { scope: Some(scope.into()), ..self.view.clone() } }
     }
 
+    /// The same pool, keeping results by another policy: what it leaves open stays as it is.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let pool = larder::SqlitePool::connect("sqlite::memory:").await?;
+    /// # sqlx::query("CREATE TABLE news (title TEXT)").execute(&pool).await?;
+    /// use std::time::Duration;
+    /// use larder::Policy;
+    ///
+    /// let home = pool.with(Policy::ttl(Duration::from_secs(30)).tag("home"));
+    /// let news = sqlx::query("SELECT title FROM news").fetch_all(&home).await?;
+    /// pool.invalidate_tags(["home"]); // whatever tables it rests on
+    /// # Ok::<_, sqlx::Error>(()) }).unwrap(); }
+    /// ```
+    pub fn with(&self, policy: Policy) -> Self {
+        let policy = match &self.view.policy {
+            Some(wider) => policy.over(wider),
+            None => policy,
+        };
+        Self { inner: self.inner.clone(), view: View { policy: Some(policy.into()), ..self.view.clone() } }
+    }
+
     /// Drops what rests on these tables: what was written to them in a way that this process did not see is seen from now
     /// on. Names are as in SQL: `users`, `shop.users`, `"Users"`. A name that does not stand for a plain table drops
     /// everything.
@@ -124,6 +150,16 @@ impl<DB: Backend> CachedPool<DB> {
                 None => self.inner.everything(),
             };
             self.inner.counters.invalidation(Reason::Manual, name);
+            Mark::arm(cells).finish();
+        }
+    }
+
+    /// Drops what was kept under any of these tags: see [`Policy::tag`].
+    pub fn invalidate_tags<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>) {
+        for tag in tags {
+            let tag = tag.as_ref();
+            self.inner.counters.invalidation(Reason::Manual, tag);
+            let cells = self.inner.databases().iter().map(|versions| versions.tag(tag)).collect();
             Mark::arm(cells).finish();
         }
     }
@@ -248,6 +284,69 @@ impl<DB: Backend> CachedPool<DB> {
         self.clear();
     }
 
+    /// What the pool and all its clones share.
+    pub(crate) fn rooms(&self) -> &Inner<DB> {
+        &self.inner
+    }
+
+    /// See [`read::find_value`].
+    pub(crate) fn find_value(
+        &self,
+        request: &mut Request<DB>,
+        mapper: TypeId,
+    ) -> Option<Result<Arc<dyn Any + Send + Sync>, Key>> {
+        if self.inner.pool.is_closed() {
+            return None;
+        }
+        let plan = self.inner.plan(request.sql.as_str());
+        read::find_value(&self.inner, &self.view, &plan, request, mapper)
+    }
+
+    /// Runs a request. `kept` gets what is kept of its result before the first row is given out.
+    pub(crate) fn run<'e>(
+        &self,
+        request: Result<Request<DB>, sqlx::Error>,
+        kept: impl FnOnce(Arc<Kept<DB>>) + Send + 'e,
+    ) -> BoxStream<'e, Result<Item<DB>, sqlx::Error>> {
+        let pool = self.clone();
+        stream::once(async move {
+            Ok::<_, sqlx::Error>(match pool.answer(request?).await? {
+                Answer::Rows(mut rows) => {
+                    rows.kept.take().map(kept);
+                    rows.into_stream()
+                }
+                Answer::Stream(items) | Answer::Written(items) => items,
+                Answer::Direct(request) => DB::through_pool(&pool.inner.pool, request),
+            })
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    /// The same for the first row alone.
+    pub(crate) fn run_optional<'e>(
+        &self,
+        request: Result<Request<DB>, sqlx::Error>,
+        kept: impl FnOnce(Arc<Kept<DB>>) + Send + 'e,
+    ) -> BoxFuture<'e, Result<Option<DB::Row>, sqlx::Error>> {
+        let pool = self.clone();
+        Box::pin(async move {
+            match pool.answer(request?).await? {
+                Answer::Rows(mut rows) => {
+                    rows.kept.take().map(kept);
+                    let first = (!rows.rows.is_empty()).then(|| rows.rows.swap_remove(0));
+                    match rows.end {
+                        Err(error) if DB::OPTIONAL_READS_ALL || first.is_none() => Err(error),
+                        _ => Ok(first),
+                    }
+                }
+                Answer::Stream(items) => first_row::<DB>(items, DB::OPTIONAL_READS_ALL).await,
+                Answer::Written(items) => first_row::<DB>(items, true).await,
+                Answer::Direct(request) => DB::fetch_optional(&mut *pool.inner.pool.acquire().await?, request).await,
+            }
+        })
+    }
+
     /// Sends a request on its way.
     async fn answer(&self, request: Request<DB>) -> Result<Answer<DB>, sqlx::Error> {
         let inner = &self.inner;
@@ -274,17 +373,24 @@ impl<DB: Backend> CachedPool<DB> {
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder<DB: Backend> {
     pool: sqlx::Pool<DB>,
-    policy: Policy,
+    rules: Rules,
+    max_bytes: u64,
     sole_writer: bool,
-    ttl: Option<Duration>,
 }
 
+const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+
 impl<DB: Backend> Builder<DB> {
+    /// How results are kept where nothing narrower is said. Laid over what was said before.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.rules.pool = policy.over(&self.rules.pool);
+        self
+    }
+
     /// How long a result may be given out after its query was begun; 10 seconds by default, and without end for a
     /// [`Builder::sole_writer`]. Writes through a pool of this process are seen at once; those of others after this time.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
-        self
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.policy(Policy::ttl(ttl))
     }
 
     /// Says that nobody but the pools of this process ever writes to the database, so that results are good until one of
@@ -299,14 +405,13 @@ impl<DB: Backend> Builder<DB> {
     /// Rows of small results that are asked for all the time are made ahead, and take an eighth of that besides, but never
     /// more than 16 MiB.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.policy.max_bytes = bytes;
+        self.max_bytes = bytes;
         self
     }
 
     /// Most bytes of one result; 1 MiB by default. A larger one is streamed through and not kept.
-    pub fn max_entry_bytes(mut self, bytes: usize) -> Self {
-        self.policy.max_entry_bytes = bytes;
-        self
+    pub fn max_entry_bytes(self, bytes: usize) -> Self {
+        self.policy(Policy::default().max_entry_bytes(bytes))
     }
 
     /// Looks at the database, and builds the pool.
@@ -323,14 +428,11 @@ impl<DB: Backend> Builder<DB> {
     }
 
     /// Builds the pool without connecting. See [`CachedPool::connect_lazy`].
-    pub fn build_lazy(self) -> CachedPool<DB> {
-        let ttl = match (self.ttl, self.sole_writer) {
-            (Some(ttl), _) => Some(ttl),
-            (None, true) => None,
-            (None, false) => Some(Policy::DEFAULT_TTL),
-        };
-        let inner = Inner::new(self.pool, Policy { ttl, ..self.policy });
-        CachedPool { inner, view: View::default() }
+    pub fn build_lazy(mut self) -> CachedPool<DB> {
+        if self.sole_writer {
+            self.rules.pool = self.rules.pool.over(&Policy::ttl(Duration::MAX));
+        }
+        CachedPool { inner: Inner::new(self.pool, self.rules, self.max_bytes), view: View::default() }
     }
 }
 
@@ -357,17 +459,7 @@ impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
     where
         E: 'q + Execute<'q, DB>,
     {
-        let pool = self.clone();
-        let request = Request::take(query);
-        stream::once(async move {
-            Ok::<_, sqlx::Error>(match pool.answer(request?).await? {
-                Answer::Rows(rows) => rows.into_stream(),
-                Answer::Stream(items) | Answer::Written(items) => items,
-                Answer::Direct(request) => DB::through_pool(&pool.inner.pool, request),
-            })
-        })
-        .try_flatten()
-        .boxed()
+        self.run(Request::take(query), drop)
     }
 
     fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Vec<DB::Row>, sqlx::Error>>
@@ -390,22 +482,7 @@ impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
     where
         E: 'q + Execute<'q, DB>,
     {
-        let pool = self.clone();
-        let request = Request::take(query);
-        Box::pin(async move {
-            match pool.answer(request?).await? {
-                Answer::Rows(mut rows) => {
-                    let first = (!rows.rows.is_empty()).then(|| rows.rows.swap_remove(0));
-                    match rows.end {
-                        Err(error) if DB::OPTIONAL_READS_ALL || first.is_none() => Err(error),
-                        _ => Ok(first),
-                    }
-                }
-                Answer::Stream(items) => first_row::<DB>(items, DB::OPTIONAL_READS_ALL).await,
-                Answer::Written(items) => first_row::<DB>(items, true).await,
-                Answer::Direct(request) => DB::fetch_optional(&mut *pool.inner.pool.acquire().await?, request).await,
-            }
-        })
+        self.run_optional(Request::take(query), drop)
     }
 
     fn prepare_with<'e>(

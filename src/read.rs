@@ -1,32 +1,38 @@
 //! The journey of a read: plan, key, memory, flight, database, store.
 
+use std::any::{Any, TypeId};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use sqlx::{Database, Either};
+use sqlx::Either;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::{Driver, Item, Request};
-use crate::entry::Entry;
+use crate::entry::{Entry, Held, Life};
 use crate::flight::{Pilot, Seat};
 use crate::inner::{Inner, Kept, Shape};
-use crate::key::{Bound, Key};
-use crate::plan::Plan;
+use crate::key::{Bound, Key, Lookup, TooLong};
+use crate::plan::{Known, Plan, Reads};
+use crate::policy::{Age, Policy, Terms};
 use crate::reason::{Reason, Refusal};
 use crate::replay::Replay;
 use crate::replay::spares::Spares;
 use crate::stamp::Stamp;
+use crate::tier::Found;
 
 /// How a pool is looked at: the part that differs between its clones.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
     pub scope: Option<Arc<str>>,
     pub fresh: bool,
+    /// Laid over what the rules say of a query.
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// What became of a read.
-pub(crate) enum Answer<DB: Database> {
+pub(crate) enum Answer<DB: Driver> {
     /// All rows, from wherever.
     Rows(Rows<DB>),
     /// The first rows of a result too large to keep, and the rest as the database sends it.
@@ -38,12 +44,14 @@ pub(crate) enum Answer<DB: Database> {
 }
 
 /// A whole result, and how it ended.
-pub(crate) struct Rows<DB: Database> {
+pub(crate) struct Rows<DB: Driver> {
     pub rows: Vec<DB::Row>,
     pub end: Result<Option<DB::QueryResult>, sqlx::Error>,
+    /// What is kept of it, if it may be kept.
+    pub kept: Option<Arc<Kept<DB>>>,
 }
 
-impl<DB: Database> Rows<DB> {
+impl<DB: Driver> Rows<DB> {
     /// As `fetch_many` yields it.
     pub fn into_stream(self) -> BoxStream<'static, Result<Item<DB>, sqlx::Error>> {
         let end = self.end.map(|result| result.map(Either::Left)).transpose();
@@ -73,109 +81,234 @@ pub(crate) async fn read<DB: Driver>(
     inner: &Arc<Inner<DB>>,
     view: &View,
     plan: Arc<Plan<Shape<DB>>>,
-    request: Request<DB>,
+    mut request: Request<DB>,
 ) -> Result<Answer<DB>, sqlx::Error> {
     if plan.known.is_none() {
         inner.learn_soon();
     }
-    let (replay, key) = match key(inner, view, &plan, &request) {
-        Ok(found) => found,
+    let asked = match Asked::new(inner, view, &plan, &mut request) {
+        Ok(asked) => asked,
         Err(refusal) => {
             inner.counters.bypass(refusal.reason, &refusal.sentence, &plan.statement);
             return Ok(Answer::Direct(request));
         }
     };
-    let missed = if view.fresh {
-        Reason::Fresh
-    } else {
-        match inner.memory.find(&key, Instant::now()) {
-            Err(reason) => reason,
-            Ok(entry) => match give_back(inner, replay, &entry).await {
-                Some(rows) => {
-                    inner.counters.hit(&plan.statement);
-                    return Ok(Answer::Rows(rows));
+    let found = match view.fresh {
+        true => Found::Nothing(Reason::Fresh, None),
+        false => inner.memory.find(&asked.lookup(None), &asked.terms, Instant::now(), dice),
+    };
+    if let Found::Good(entry) | Found::Due(entry) = &found {
+        match give_back(inner, asked.replay, entry).await {
+            Some(rows) => {
+                inner.counters.hit(&plan.statement);
+                if let Found::Due(entry) = found {
+                    refresh(asked.load(inner), &entry, request);
                 }
-                None => {
-                    inner.memory.remove(&key);
-                    Reason::Unreplayable
-                }
-            },
+                return Ok(Answer::Rows(rows));
+            }
+            None => inner.memory.remove(&asked.lookup(None)),
         }
+    }
+    let (missed, stale) = match found {
+        Found::Nothing(reason, stale) => (reason, stale.filter(|_| !asked.terms.stale_if_error.is_zero())),
+        _ => (Reason::Unreplayable, None),
     };
 
-    // The stamp first: if the plan still holds after it, what the plan says held when it was taken.
-    let stamp = plan.reads.as_ref().ok().and_then(Stamp::take).filter(|_| plan.holds());
-    let Some(stamp) = stamp else {
-        inner.counters.miss(Reason::WriteInFlight, &plan.statement);
-        return Ok(Answer::Direct(request));
-    };
-    let pilot = if view.fresh {
-        None
-    } else {
-        match inner.flights.join(&key, &stamp) {
-            Seat::Pilot(pilot) => Some(pilot),
+    let mut load = asked.load(inner);
+    match &load.stamp {
+        None => {
+            inner.counters.miss(Reason::WriteInFlight, &plan.statement);
+            if stale.is_none() {
+                return Ok(Answer::Direct(request));
+            }
+        }
+        Some(stamp) if !view.fresh => match inner.flights.join(&load.key, stamp) {
+            Seat::Pilot(pilot) => {
+                inner.counters.miss(missed, &plan.statement);
+                load.pilot = Some(pilot);
+            }
             Seat::Passenger(passenger) => {
                 // A query that took longer than its result may live is of use to nobody but its caller.
-                if let Some(entry) = passenger.wait().await.filter(|entry| !entry.is_expired(Instant::now()))
-                    && let Some(rows) = give_back(inner, replay, &entry).await
+                if let Some(entry) = passenger.wait().await
+                    && asked.terms.age(&entry.life, Instant::now(), || 1.0) != Age::Over
+                    && let Some(rows) = give_back(inner, asked.replay, &entry).await
                 {
                     inner.counters.coalesced(&plan.statement);
                     return Ok(Answer::Rows(rows));
                 }
                 inner.counters.miss(missed, &plan.statement);
-                return Ok(Answer::Direct(request));
+                if stale.is_none() {
+                    return Ok(Answer::Direct(request));
+                }
+            }
+        },
+        Some(_) => inner.counters.miss(missed, &plan.statement),
+    }
+    let (deliver, delivered) = oneshot::channel();
+    tokio::spawn(load.run(request, deliver));
+    let answer = delivered.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+    match stale {
+        Some(entry) if is_outage(&answer) && may_be_stale(&entry, &asked.terms) => {
+            match give_back(inner, asked.replay, &entry).await {
+                Some(rows) => {
+                    inner.counters.stale(&plan.statement);
+                    Ok(Answer::Rows(Rows { kept: None, ..rows }))
+                }
+                None => answer,
             }
         }
-    };
-    inner.counters.miss(missed, &plan.statement);
-    let (deliver, delivered) = oneshot::channel();
-    let load = Load { inner: inner.clone(), plan, key, stamp, pilot };
-    tokio::spawn(load.run(request, deliver));
-    delivered.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        _ => answer,
+    }
 }
 
-/// The key of a request, and the machinery to give its result back; or why it is not cached.
-fn key<'i, DB: Driver>(
-    inner: &'i Inner<DB>,
+fn is_outage<DB: Driver>(answer: &Result<Answer<DB>, sqlx::Error>) -> bool {
+    match answer {
+        Err(error) | Ok(Answer::Rows(Rows { end: Err(error), .. })) => DB::is_outage(error),
+        _ => false,
+    }
+}
+
+/// A change of the schema or of somebody's rights ends a result for good.
+fn may_be_stale<S, C>(entry: &Entry<S, C>, terms: &Terms) -> bool {
+    entry.life.stamp.first_holds() && terms.may_be_stale(&entry.life, Instant::now())
+}
+
+/// Replaces an entry in the background, unless somebody is at it or it was done just now.
+fn refresh<DB: Driver>(mut load: Load<DB>, due: &Arc<Kept<DB>>, request: Request<DB>) {
+    let Some(stamp) = &load.stamp else { return };
+    let Seat::Pilot(pilot) = load.inner.flights.join(&load.key, stamp) else { return };
+    if load.inner.memory.holds(&load.key, due) {
+        load.inner.counters.refresh(&load.plan.statement);
+        load.pilot = Some(pilot);
+        tokio::spawn(load.run(request, oneshot::channel().0));
+    }
+}
+
+/// A value that was made of the rows of this request before, or the key to keep one under. `None`: not cacheable.
+pub(crate) fn find_value<DB: Driver>(
+    inner: &Inner<DB>,
     view: &View,
-    plan: &Plan<Shape<DB>>,
-    request: &Request<DB>,
-) -> Result<(&'i DB::Replay, Key), Refusal> {
-    let refuse = |reason: Reason, sentence: &str| Err(Refusal::new(reason, sentence));
-    if let Some(refusal) = inner.off().or(plan.reads.as_ref().err()) {
-        return Err(refusal.clone());
+    plan: &Arc<Plan<Shape<DB>>>,
+    request: &mut Request<DB>,
+    mapper: TypeId,
+) -> Option<Result<Arc<dyn Any + Send + Sync>, Key>> {
+    let asked = Asked::new(inner, view, plan, request).ok()?;
+    let key = asked.lookup(Some(mapper));
+    if !view.fresh
+        && let Found::Good(entry) = inner.memory.find(&key, &asked.terms, Instant::now(), dice)
+        && let Held::Value { value, .. } = &entry.held
+    {
+        inner.counters.hit(&plan.statement);
+        return Some(Ok(value.clone()));
     }
-    let Some(known) = &plan.known else {
-        return refuse(Reason::SessionUnseen, "the database was not looked at yet");
-    };
-    if let Some(refusal) = &known.refusal {
-        return Err(refusal.clone());
+    Some(Err(key.to_key()))
+}
+
+/// Keeps a value that was made of the rows of `kept`, and about how many bytes it takes besides those of the rows.
+pub(crate) fn keep_value<DB: Driver>(
+    inner: &Inner<DB>,
+    key: Key,
+    kept: &Kept<DB>,
+    value: Arc<dyn Any + Send + Sync>,
+    bytes: usize,
+) {
+    let Held::Rows { stored, .. } = &kept.held else { return };
+    let held = Held::Value { value, bytes: bytes + stored.bytes.len() };
+    let entry = Entry { held, life: kept.life.clone(), of_use: kept.of_use };
+    if entry.life.stamp.holds() {
+        inner.memory.insert(key, Arc::new(entry));
     }
-    let Some(replay) = inner.replay() else { return refuse(Reason::ReplayOff, "cached rows cannot be given back") };
-    if plan.is_unfaithful() {
-        return refuse(Reason::Unfaithful, "results of this statement cannot be given back faithfully");
-    }
-    if let Some(reason) = DB::refuses(request) {
-        return refuse(reason, "it is not sent as a prepared statement that is kept");
-    }
-    let mut bound = Bound::new(request.statement.is_some(), request.arguments.is_some(), view.scope.as_deref());
-    if let Some(arguments) = &request.arguments {
-        if DB::write_arguments(arguments, &mut bound).is_err() {
-            return refuse(Reason::KeyTooLarge, "the bound arguments are too long for a key");
+}
+
+/// A request that may be kept, and all it takes to look it up.
+struct Asked<'a, DB: Driver> {
+    plan: &'a Arc<Plan<Shape<DB>>>,
+    reads: &'a Reads,
+    known: &'a Known,
+    replay: &'a DB::Replay,
+    terms: Cow<'a, Terms>,
+    bound: Bound,
+    hasher: &'a foldhash::fast::RandomState,
+}
+
+impl<'a, DB: Driver> Asked<'a, DB> {
+    /// Or why it is not cached.
+    fn new(
+        inner: &'a Inner<DB>,
+        view: &View,
+        plan: &'a Arc<Plan<Shape<DB>>>,
+        request: &mut Request<DB>,
+    ) -> Result<Self, Refusal> {
+        let refuse = |reason: Reason, sentence: &str| Err(Refusal::new(reason, sentence));
+        if let Some(refusal) = inner.off() {
+            return Err(refusal.clone());
         }
-        if plan.clock_by_argument && DB::may_be_the_clock(bound.arguments()) {
-            return refuse(Reason::SpecialDate, "a bound text is cast to a date and may stand for the current time");
+        let reads = plan.reads.as_ref().map_err(Refusal::clone)?;
+        let Some(known) = &plan.known else {
+            return refuse(Reason::SessionUnseen, "the database was not looked at yet");
+        };
+        if let Some(refusal) = &known.refusal {
+            return Err(refusal.clone());
+        }
+        let Some(replay) = inner.replay() else { return refuse(Reason::ReplayOff, "cached rows cannot be given back") };
+        if plan.is_unfaithful() {
+            return refuse(Reason::Unfaithful, "results of this statement cannot be given back faithfully");
+        }
+        if let Some(reason) = DB::refuses(request) {
+            return refuse(reason, "it is not sent as a prepared statement that is kept");
+        }
+        let terms = match &view.policy {
+            Some(policy) => Cow::Owned(Terms::of(&policy.over(&reads.policy))),
+            None => Cow::Borrowed(&reads.terms),
+        };
+        if terms.never {
+            return refuse(Reason::NeverCache, "a policy says that it is never to be cached");
+        }
+        let too_long = |TooLong| Refusal::new(Reason::KeyTooLarge, "the bound arguments are too long for a key");
+        let (prepared, has_arguments) = (request.statement.is_some(), request.arguments.is_some());
+        let mut bound = Bound::new(prepared, has_arguments, view.scope.as_deref(), &terms.tags).map_err(too_long)?;
+        if let Some(arguments) = &mut request.arguments {
+            DB::write_arguments(arguments, &mut bound).map_err(too_long)?;
+            if plan.clock_by_argument && DB::may_be_the_clock(bound.arguments()) {
+                return refuse(
+                    Reason::SpecialDate,
+                    "a bound text is cast to a date and may stand for the current time",
+                );
+            }
+        }
+        Ok(Self { plan, reads, known, replay, terms, bound, hasher: &inner.hasher })
+    }
+
+    fn lookup(&self, mapper: Option<TypeId>) -> Lookup<'_> {
+        Lookup::new(self.hasher, &self.known.session, &self.plan.statement, &self.bound, mapper)
+    }
+
+    /// A load of it, under the versions as they are now.
+    fn load(&self, inner: &Arc<Inner<DB>>) -> Load<DB> {
+        // The stamp first: if the plan still holds after it, what the plan says held when it was taken.
+        let cells = &self.reads.cells;
+        let stamp = match self.terms.tags.is_empty() {
+            true => Stamp::take(cells),
+            false => Stamp::take(&self.known.versions.tagged(cells, &self.terms.tags)),
+        };
+        Load {
+            inner: inner.clone(),
+            plan: self.plan.clone(),
+            key: self.lookup(None).to_key(),
+            terms: self.terms.clone().into_owned(),
+            stamp: stamp.filter(|_| self.plan.holds()),
+            pilot: None,
         }
     }
-    Ok((replay, Key::new(&inner.hasher, &known.session, &plan.statement, bound)))
 }
 
 /// Rows of an entry that was just found good.
-async fn give_back<DB: Driver>(inner: &Inner<DB>, replay: &DB::Replay, entry: &Kept<DB>) -> Option<Rows<DB>> {
+async fn give_back<DB: Driver>(inner: &Inner<DB>, replay: &DB::Replay, entry: &Arc<Kept<DB>>) -> Option<Rows<DB>> {
     // A hit never waits, so that a loop of hits would never let other tasks run.
     tokio::task::coop::consume_budget().await;
-    match entry.spares.take(replay, &entry.stored, &inner.room).await {
-        Ok(replayed) => Some(Rows { rows: replayed.rows, end: Ok(Some(replayed.result)) }),
+    let Held::Rows { stored, spares } = &entry.held else { return None };
+    match spares.take(replay, stored, &inner.room).await {
+        Ok(replayed) => Some(Rows { rows: replayed.rows, end: Ok(Some(replayed.result)), kept: Some(entry.clone()) }),
         Err(why) => {
             tracing::warn!(target: "larder::replay", %why, "a cached result could not be given back");
             None
@@ -188,7 +321,9 @@ struct Load<DB: Driver> {
     inner: Arc<Inner<DB>>,
     plan: Arc<Plan<Shape<DB>>>,
     key: Key,
-    stamp: Stamp,
+    terms: Terms,
+    /// What its result rests on. `None`: something that nothing may be kept on.
+    stamp: Option<Stamp>,
     pilot: Option<Pilot<Kept<DB>>>,
 }
 
@@ -205,13 +340,14 @@ impl<DB: Driver> Load<DB> {
         };
         let sql = request.sql.clone();
         let (mut rows, mut bytes, mut result, mut results) = (Vec::new(), 0, None, 0);
+        let sent = Instant::now();
         let mut stream = DB::fetch_many(&mut connection, request);
         let end = loop {
             match stream.next().await {
                 Some(Ok(Either::Right(row))) => {
                     bytes += DB::Replay::row_bytes(&row);
                     rows.push(row);
-                    if bytes > self.inner.policy.max_entry_bytes {
+                    if bytes > self.terms.max_entry_bytes {
                         return self.overflow(rows, stream, deliver).await;
                     }
                 }
@@ -224,19 +360,35 @@ impl<DB: Driver> Load<DB> {
             }
         };
         drop(stream);
-        if end.is_err() {
-            self.give_up(Reason::Failed, "the query failed");
+        let kept = if end.is_err() {
+            self.give_up(Reason::Failed, "the query failed")
         } else if results != 1 {
-            self.give_up(Reason::Unfaithful, "the statement gave several results");
+            self.give_up(Reason::Unfaithful, "the statement gave several results")
         } else {
-            Box::pin(self.store(&mut connection, &sql, &rows, begun)).await;
-        }
+            let life = self.stamp.clone().map(|stamp| Life {
+                stamp,
+                begun,
+                cost: sent.elapsed(),
+                dice: dice() as f32,
+                empty: rows.is_empty(),
+            });
+            match life {
+                Some(life) => Box::pin(self.store(&mut connection, &sql, &rows, life)).await,
+                None => None,
+            }
+        };
         drop(connection);
-        let _ = deliver.send(Ok(Answer::Rows(Rows { rows, end })));
+        let _ = deliver.send(Ok(Answer::Rows(Rows { rows, end, kept })));
     }
 
-    async fn store(self, connection: &mut DB::Connection, sql: &sqlx::SqlStr, rows: &[DB::Row], begun: Instant) {
-        let Some(replay) = self.inner.replay() else { return };
+    async fn store(
+        self,
+        connection: &mut DB::Connection,
+        sql: &sqlx::SqlStr,
+        rows: &[DB::Row],
+        life: Life,
+    ) -> Option<Arc<Kept<DB>>> {
+        let replay = self.inner.replay()?;
         let stored = match replay.store(connection, sql, self.key.arguments(), rows, self.plan.shape().as_ref()).await {
             Ok(stored) => stored,
             Err(why) => {
@@ -245,9 +397,9 @@ impl<DB: Driver> Load<DB> {
             }
         };
         self.plan.set_shape(&stored.shape);
-        let expires = self.inner.policy.expires(begun, dice());
-        let entry = Arc::new(Entry { stored, spares: Spares::none(), stamp: self.stamp.clone(), expires });
-        if entry.stamp.holds() {
+        let of_use = self.terms.of_use(&life);
+        let entry = Arc::new(Entry { held: Held::Rows { stored, spares: Spares::none() }, life, of_use });
+        if entry.life.stamp.holds() {
             self.inner.counters.stored(&self.plan.statement, entry.weight());
             self.inner.memory.insert(self.key.clone(), entry.clone());
         } else {
@@ -255,8 +407,9 @@ impl<DB: Driver> Load<DB> {
         }
         // Those who wait joined before that write: they may have the result even if nobody after them may.
         if let Some(pilot) = self.pilot {
-            pilot.land(entry);
+            pilot.land(entry.clone());
         }
+        Some(entry)
     }
 
     /// A result too large to keep: the caller gets it at his own pace, the others load for themselves.
@@ -280,9 +433,10 @@ impl<DB: Driver> Load<DB> {
         }
     }
 
-    /// Ends the flight without a result.
-    fn give_up(self, reason: Reason, sentence: &str) {
+    /// Ends the flight without a result that could be kept.
+    fn give_up(self, reason: Reason, sentence: &str) -> Option<Arc<Kept<DB>>> {
         self.not_stored(reason, sentence);
+        None
     }
 
     fn not_stored(&self, reason: Reason, sentence: &str) {

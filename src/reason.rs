@@ -90,6 +90,8 @@ reasons! {
     ReplayOff = "replay_off",
     /// The bound arguments cannot be read faithfully.
     ArgumentsUnreadable = "arguments_unreadable",
+    /// A policy says that it is never to be cached.
+    NeverCache = "never_cache",
     /// Statement and arguments together are too long for a key.
     KeyTooLarge = "key_too_large",
 

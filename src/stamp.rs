@@ -57,6 +57,12 @@ impl Stamp {
         self.cells.iter().zip(&self.versions).all(|(cell, version)| cell.version() == Some(*version))
     }
 
+    /// Whether the first of the cells is as it was. In a stamp on what a read rests on, that is the cell that stands for
+    /// everything: if it is, then what has changed since is a table, not the schema or somebody's rights.
+    pub fn first_holds(&self) -> bool {
+        self.cells.iter().zip(&self.versions).take(1).all(|(cell, version)| cell.version() == Some(*version))
+    }
+
     /// Whether both stand for the same versions of the same cells.
     pub fn same(&self, other: &Self) -> bool {
         self.versions == other.versions

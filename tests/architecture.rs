@@ -22,14 +22,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("backend", &["analysis", "catalog", "replay"]),
     ("observe", &[]),
     ("stats", &[]),
+    // Which policy goes for which query.
+    ("rules", &["analysis", "catalog"]),
     // What to do with a statement: what the text says joined with what the database says.
-    ("plan", &["analysis", "catalog", "versions"]),
+    ("plan", &["analysis", "catalog", "rules", "versions"]),
     // Tests of these rooms together.
     ("interleavings", &["flight", "versions"]),
     // Where one pool keeps its rooms; nothing but the corridors and the face may know it.
     (
         "inner",
-        &["analysis", "backend", "catalog", "flight", "guard", "key", "observe", "plan", "replay", "tier", "versions"],
+        &[
+            "analysis", "backend", "catalog", "flight", "guard", "key", "observe", "plan", "replay", "rules", "tier",
+            "versions",
+        ],
     ),
 ];
 /// They use every room and the words, but not each other.

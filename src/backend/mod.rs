@@ -3,7 +3,7 @@
 //! In: connections, requests, arguments. Out: rows, and what the database says of itself.
 //! It never decides what is cached.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -12,6 +12,7 @@ use sqlx::{Connection, Database, Either, Execute, SqlStr};
 
 use crate::analysis::Dialect;
 use crate::catalog::Survey;
+use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::Replay;
 
@@ -76,6 +77,9 @@ pub trait Driver: Database {
     /// Whether `fetch_optional` reads to the end, so that an error after the first row is reported.
     const OPTIONAL_READS_ALL: bool;
 
+    /// Whether several threads may decode one row at the same time.
+    const ROWS_CAN_BE_SHARED: bool;
+
     fn fetch_many<'c>(
         connection: &'c mut Self::Connection,
         request: Request<Self>,
@@ -118,11 +122,12 @@ pub trait Driver: Database {
     /// Why a request of this kind is not cached, seen by how it is sent.
     fn refuses(request: &Request<Self>) -> Option<Reason>;
 
-    /// Writes every bound argument with its type. The text is equal only for equal arguments.
-    fn write_arguments(arguments: &Self::Arguments, out: &mut impl Write) -> fmt::Result;
+    /// Writes every bound argument with its type: at least the types as text. What is written is equal only for equal
+    /// arguments. They are as before when it returns.
+    fn write_arguments(arguments: &mut Self::Arguments, out: &mut Bound) -> Result<(), TooLong>;
 
-    /// Whether [`Driver::write_arguments`] still tells arguments apart: they can be read through `Debug` only, which a
-    /// release of sqlx may change.
+    /// Whether [`Driver::write_arguments`] still tells arguments apart: sqlx shows them in ways that a release of it may
+    /// change.
     fn arguments_are_readable() -> bool;
 
     /// Whether one of the arguments, as written, may be a text that stands for the current time.
@@ -130,6 +135,9 @@ pub trait Driver: Database {
 
     /// Whether the server is done with what failed with this error. Otherwise it may still be at it.
     fn is_definite(error: &sqlx::Error) -> bool;
+
+    /// Whether this error says that the database is out of reach, and nothing about the request.
+    fn is_outage(error: &sqlx::Error) -> bool;
 
     /// Whether the transaction that sqlx believes open was rolled back by the database itself when a statement in it failed,
     /// so that each statement is on its own from now on.
@@ -149,15 +157,20 @@ pub(crate) async fn drain<DB: Driver>(connection: &mut DB::Connection) -> Result
     }
 }
 
-/// Whether `write` gives a text of its own for each of `samples`.
+/// Whether [`Driver::write_arguments`] writes something of its own for each of `samples`, and leaves them as they were.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-fn all_differ<A>(samples: &[A], write: impl Fn(&A, &mut String) -> fmt::Result) -> bool {
-    let texts: Option<std::collections::HashSet<String>> = samples
-        .iter()
+fn all_differ<DB: Driver>(mut samples: Vec<DB::Arguments>) -> bool
+where
+    DB::Arguments: fmt::Debug,
+{
+    let written: Option<std::collections::HashSet<Vec<u8>>> = samples
+        .iter_mut()
         .map(|sample| {
-            let mut text = String::new();
-            write(sample, &mut text).ok().map(|()| text)
+            let before = format!("{sample:?}");
+            let mut bound = Bound::new(false, true, None, []).ok()?;
+            DB::write_arguments(sample, &mut bound).ok()?;
+            (format!("{sample:?}") == before).then(|| bound.bytes().to_vec())
         })
         .collect();
-    texts.is_some_and(|texts| texts.len() == samples.len())
+    written.is_some_and(|written| written.len() == samples.len())
 }

@@ -1,6 +1,5 @@
 //! PostgreSQL.
 
-use std::fmt::{self, Write};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -12,8 +11,11 @@ use sqlx::{Arguments, Executor, Postgres, SqlStr};
 use super::{Backend, Driver, Item, Request};
 use crate::analysis::Dialect;
 use crate::catalog::{self, Survey};
+use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::postgres::PostgresReplay;
+
+mod arguments;
 
 impl Backend for Postgres {}
 
@@ -31,6 +33,7 @@ impl Driver for Postgres {
     const DIALECT: Dialect = Dialect::Postgres;
     type Replay = PostgresReplay;
     const OPTIONAL_READS_ALL: bool = true;
+    const ROWS_CAN_BE_SHARED: bool = true;
 
     fn fetch_many<'c>(
         connection: &'c mut PgConnection,
@@ -97,8 +100,8 @@ impl Driver for Postgres {
         }
     }
 
-    fn write_arguments(arguments: &PgArguments, out: &mut impl Write) -> fmt::Result {
-        write!(out, "{arguments:?}")
+    fn write_arguments(arguments: &mut PgArguments, out: &mut Bound) -> Result<(), TooLong> {
+        arguments::write(arguments, out)
     }
 
     fn arguments_are_readable() -> bool {
@@ -124,10 +127,13 @@ impl Driver for Postgres {
             with(|a| a.add("abc").and_then(|()| a.add(""))),
             with(|a| a.add(vec![1_i32, 2])),
             with(|a| a.add(vec![12_i32])),
+            with(|a| a.add(sqlx::postgres::types::Oid(1))),
+            with(|a| a.add(None::<&str>).and_then(|()| a.add(1_i32))),
+            with(|a| a.add(1_i32).and_then(|()| a.add(None::<&str>))),
         ]
         .into_iter()
         .collect();
-        samples.is_some_and(|samples| super::all_differ(&samples, Self::write_arguments))
+        samples.is_some_and(super::all_differ::<Self>)
     }
 
     fn may_be_the_clock(arguments: &str) -> bool {
@@ -143,6 +149,18 @@ impl Driver for Postgres {
         match error {
             // The server answered, or nothing was ever sent to it.
             Database(_) | Encode(_) | PoolTimedOut | PoolClosed | TypeNotFound { .. } | InvalidArgument(_) => true,
+            _ => false,
+        }
+    }
+
+    fn is_outage(error: &sqlx::Error) -> bool {
+        use sqlx::Error::*;
+        match error {
+            // Connection exceptions, too many of them, a shutdown, an operator or a disk that ended it.
+            Database(error) => {
+                error.code().is_some_and(|code| ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)))
+            }
+            Io(_) | Tls(_) | PoolTimedOut | WorkerCrashed => true,
             _ => false,
         }
     }

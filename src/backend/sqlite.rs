@@ -1,6 +1,6 @@
 //! SQLite.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -13,6 +13,7 @@ use sqlx::{Arguments, Executor, SqlStr, Sqlite};
 use super::{Backend, Driver, Item, Request};
 use crate::analysis::Dialect;
 use crate::catalog::{self, Survey};
+use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::sqlite::SqliteReplay;
 
@@ -22,6 +23,8 @@ impl Driver for Sqlite {
     const DIALECT: Dialect = Dialect::Sqlite;
     type Replay = SqliteReplay;
     const OPTIONAL_READS_ALL: bool = false;
+    // Decoding changes a value, behind a `Sync` that sqlx declares for the row but not for its values.
+    const ROWS_CAN_BE_SHARED: bool = false;
 
     fn fetch_many<'c>(
         connection: &'c mut SqliteConnection,
@@ -79,8 +82,8 @@ impl Driver for Sqlite {
         (!request.persistent).then_some(Reason::NotPersistent)
     }
 
-    fn write_arguments(arguments: &SqliteArguments, out: &mut impl Write) -> fmt::Result {
-        write!(out, "{arguments:?}")
+    fn write_arguments(arguments: &mut SqliteArguments, out: &mut Bound) -> Result<(), TooLong> {
+        write!(out, "{arguments:?}").map_err(|_| TooLong)
     }
 
     fn arguments_are_readable() -> bool {
@@ -110,7 +113,7 @@ impl Driver for Sqlite {
         ]
         .into_iter()
         .collect();
-        samples.is_some_and(|samples| super::all_differ(&samples, Self::write_arguments))
+        samples.is_some_and(super::all_differ::<Self>)
     }
 
     fn may_be_the_clock(arguments: &str) -> bool {
@@ -121,6 +124,18 @@ impl Driver for Sqlite {
     fn is_definite(_error: &sqlx::Error) -> bool {
         // The database runs in this process: when the call is over, so is the statement.
         true
+    }
+
+    fn is_outage(error: &sqlx::Error) -> bool {
+        match error {
+            // Busy for longer than was to be waited, a file that cannot be read or opened.
+            sqlx::Error::Database(error) => error
+                .code()
+                .and_then(|code| code.parse::<u32>().ok())
+                .is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 14)),
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
+            _ => false,
+        }
     }
 
     fn has_lost_transaction(connection: &mut SqliteConnection) -> BoxFuture<'_, bool> {

@@ -56,6 +56,8 @@ impl ByReason {
 pub(crate) struct Counters {
     hits: Count,
     coalesced: Count,
+    stale: Count,
+    refreshes: Count,
     stored: Count,
     misses: ByReason,
     bypasses: ByReason,
@@ -75,6 +77,8 @@ impl Counters {
         Self {
             hits: Count::new(requests("hit", "", "memory")),
             coalesced: Count::new(requests("coalesced", "", "memory")),
+            stale: Count::new(requests("stale", "", "memory")),
+            refreshes: Count::new(metrics::counter!(catalogue::REFRESHES)),
             stored: Count::new(metrics::counter!(catalogue::STORES, "reason" => "")),
             misses: ByReason::new(|reason| requests("miss", reason, "")),
             bypasses: ByReason::new(|reason| requests("bypass", reason, "")),
@@ -93,6 +97,16 @@ impl Counters {
     pub fn coalesced(&self, statement: &str) {
         self.coalesced.one();
         tracing::trace!(target: "larder::read", outcome = "coalesced", statement);
+    }
+
+    pub fn stale(&self, statement: &str) {
+        self.stale.one();
+        tracing::warn!(target: "larder::read", outcome = "stale", statement);
+    }
+
+    pub fn refresh(&self, statement: &str) {
+        self.refreshes.one();
+        tracing::debug!(target: "larder::read", outcome = "refresh", statement);
     }
 
     pub fn miss(&self, reason: Reason, statement: &str) {
@@ -128,6 +142,8 @@ impl Counters {
         Stats {
             hits: self.hits.get(),
             coalesced: self.coalesced.get(),
+            stale: self.stale.get(),
+            refreshes: self.refreshes.get(),
             misses: misses_by_reason.values().sum(),
             bypasses: bypasses_by_reason.values().sum(),
             stored: self.stored.get(),
@@ -159,6 +175,11 @@ pub struct Stats {
     pub hits: u64,
     /// Answered by the load of another request that was under way.
     pub coalesced: u64,
+    /// Answered from the cache though the answer may be wrong by now, since the database was out of reach and the policy
+    /// allows it; each was counted as a miss first, for its load that failed.
+    pub stale: u64,
+    /// Results replaced in the background before their time was over.
+    pub refreshes: u64,
     /// Cacheable, but answered by the database.
     pub misses: u64,
     /// Not cacheable, and answered by the database; writes and other statements through the pool are not counted.

@@ -1,13 +1,16 @@
 //! The memory of the process, on moka.
 
+use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use equivalent::Equivalent;
+use moka::Expiry;
 use moka::sync::Cache;
 
 use crate::entry::Entry;
 use crate::key::Key;
-use crate::policy::Policy;
+use crate::policy::{Age, Terms};
 use crate::reason::Reason;
 
 /// Entries in memory, weighed in bytes. Entries are shared, never copied.
@@ -15,43 +18,57 @@ pub(crate) struct Memory<S, C> {
     entries: Cache<Key, Arc<Entry<S, C>>, foldhash::fast::RandomState>,
 }
 
+/// What was found.
+pub(crate) enum Found<E> {
+    Good(Arc<E>),
+    /// Good, but due to be replaced.
+    Due(Arc<E>),
+    /// Nothing good, and why; an entry that is good no more.
+    Nothing(Reason, Option<Arc<E>>),
+}
+
 /// What an entry takes besides: moka's slot, queue nodes and bookkeeping, and the empty shelf for copies.
 const OVERHEAD: usize = 360;
 
 impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
-    /// Room for `policy.max_bytes`.
-    pub fn new(policy: &Policy) -> Self {
-        let mut builder = Cache::builder().name("larder").max_capacity(policy.max_bytes).weigher(
-            |key: &Key, entry: &Arc<Entry<S, C>>| {
+    /// Room for that many bytes.
+    pub fn new(max_bytes: u64) -> Self {
+        let builder = Cache::builder()
+            .name("larder")
+            .max_capacity(max_bytes)
+            .weigher(|key: &Key, entry: &Arc<Entry<S, C>>| {
                 u32::try_from(key.weight() + entry.weight() + OVERHEAD).unwrap_or(u32::MAX)
-            },
-        );
-        if let Some(ttl) = policy.ttl {
-            // Only to give memory back: `find` compares the exact time itself. A second later, so that an entry whose time is
-            // over is still there to be the reason. moka refuses 1,000 years and more.
-            let gone = ttl.saturating_add(std::time::Duration::from_secs(1));
-            builder = builder.time_to_live(gone.min(std::time::Duration::from_secs(86_400 * 365)));
-        }
+            })
+            .expire_after(WhenOfNoUse);
         Self { entries: builder.build_with_hasher(foldhash::fast::RandomState::default()) }
     }
 
-    /// The entry under `key` if it is good at `now`, else why not.
-    pub fn find(&self, key: &Key, now: Instant) -> Result<Arc<Entry<S, C>>, Reason> {
-        let entry = self.entries.get(key).ok_or(Reason::Absent)?;
-        if !entry.stamp.holds() {
-            Err(Reason::Invalidated)
-        } else if entry.is_expired(now) {
-            Err(Reason::Expired)
-        } else {
-            Ok(entry)
+    /// The entry under `key`, judged at `now` by the terms of who asks. `dice`: see [`Terms::age`].
+    pub fn find<K>(&self, key: &K, terms: &Terms, now: Instant, dice: impl FnOnce() -> f64) -> Found<Entry<S, C>>
+    where
+        K: Hash + Equivalent<Key>,
+    {
+        let Some(entry) = self.entries.get(key) else { return Found::Nothing(Reason::Absent, None) };
+        if !entry.life.stamp.holds() {
+            return Found::Nothing(Reason::Invalidated, Some(entry));
         }
+        match terms.age(&entry.life, now, dice) {
+            Age::Good => Found::Good(entry),
+            Age::Due => Found::Due(entry),
+            Age::Over => Found::Nothing(Reason::Expired, Some(entry)),
+        }
+    }
+
+    /// Whether `entry` is still the one under `key`.
+    pub fn holds(&self, key: &Key, entry: &Arc<Entry<S, C>>) -> bool {
+        self.entries.get(key).is_some_and(|now| Arc::ptr_eq(&now, entry))
     }
 
     pub fn insert(&self, key: Key, entry: Arc<Entry<S, C>>) {
         self.entries.insert(key, entry);
     }
 
-    pub fn remove(&self, key: &Key) {
+    pub fn remove<K: Hash + Equivalent<Key>>(&self, key: &K) {
         self.entries.invalidate(key);
     }
 
@@ -68,5 +85,30 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
     /// Brings [`Memory::size`] up to date.
     pub fn settle(&self) {
         self.entries.run_pending_tasks();
+    }
+}
+
+/// Only to give memory back: [`Memory::find`] judges by the exact time itself.
+struct WhenOfNoUse;
+
+/// An entry whose time is over stays a moment longer, to be the reason why it was not given out.
+const LINGERS: Duration = Duration::from_secs(1);
+
+/// moka counts in nanoseconds, and not further than some centuries.
+const LONGEST: Duration = Duration::from_secs(86_400 * 365);
+
+impl<S, C> Expiry<Key, Arc<Entry<S, C>>> for WhenOfNoUse {
+    fn expire_after_create(&self, _key: &Key, entry: &Arc<Entry<S, C>>, _now: Instant) -> Option<Duration> {
+        entry.of_use.map(|of_use| of_use.saturating_add(LINGERS).min(LONGEST))
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &Key,
+        entry: &Arc<Entry<S, C>>,
+        now: Instant,
+        _before: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(key, entry, now)
     }
 }

@@ -13,7 +13,21 @@ use crate::stamp::{Cell, Stamp};
 pub(crate) struct Versions {
     everything: Arc<Cell>,
     catalog: Arc<[Arc<Cell>]>,
-    tables: RwLock<HashMap<Arc<str>, Arc<Cell>>>,
+    tables: Cells,
+    tags: Cells,
+}
+
+/// Cells by name.
+#[derive(Debug, Default)]
+struct Cells(RwLock<HashMap<Arc<str>, Arc<Cell>>>);
+
+impl Cells {
+    fn get(&self, name: &str) -> Arc<Cell> {
+        if let Some(cell) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return cell.clone();
+        }
+        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(name.into()).or_default().clone()
+    }
 }
 
 /// Two pools on one database must see each other's writes, however they were made. Only the process can know of both.
@@ -29,7 +43,8 @@ impl Versions {
             let versions = Arc::new(Self {
                 everything: Arc::default(),
                 catalog: [Arc::default()].into(),
-                tables: RwLock::default(),
+                tables: Cells::default(),
+                tags: Cells::default(),
             });
             databases.push((database.to_owned(), Arc::downgrade(&versions)));
             versions
@@ -44,16 +59,22 @@ impl Versions {
 
     /// The cell of a table, by its full name.
     pub fn table(&self, name: &str) -> Arc<Cell> {
-        if let Some(cell) = self.tables.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return cell.clone();
-        }
-        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        tables.entry(name.into()).or_default().clone()
+        self.tables.get(name)
     }
 
     /// The cells that a read of `tables` rests on: theirs, and the one that stands for all.
     pub fn read_cells<'n>(&self, tables: impl IntoIterator<Item = &'n str>) -> Arc<[Arc<Cell>]> {
         std::iter::once(self.everything.clone()).chain(tables.into_iter().map(|name| self.table(name))).collect()
+    }
+
+    /// What a read rests on that rests on `cells` and goes by these tags as well.
+    pub fn tagged<'t>(&self, cells: &[Arc<Cell>], tags: impl IntoIterator<Item = &'t Arc<str>>) -> Arc<[Arc<Cell>]> {
+        cells.iter().cloned().chain(tags.into_iter().map(|tag| self.tag(tag))).collect()
+    }
+
+    /// What is dropped with a tag.
+    pub fn tag(&self, name: &str) -> Arc<Cell> {
+        self.tags.get(name)
     }
 
     /// What a write of `tables` changes.
