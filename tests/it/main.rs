@@ -23,5 +23,6 @@ mod reasons;
 #[cfg(feature = "postgres")]
 mod servers_come_and_go;
 #[cfg(feature = "postgres")]
+mod typed_hits;
 mod unknown_outcomes;
 mod writes_run_on;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
-use larder::{CachedPool, Sessions};
+use larder::{CachedPool, Policy, QueryExt, Sessions};
 use sqlx::Row;
 
 /// Rows in each of two tables.
@@ -136,15 +136,37 @@ macro_rules! task {
             dice: &mut Dice,
         ) -> Result<(), sqlx::Error> {
             let pool = &pools[dice.below(2) as usize];
-            let pool = match dice.below(12) {
+            let moment = Duration::from_millis(2);
+            let pool = match dice.below(16) {
                 0 => pool.fresh(),
                 1 => pool.scoped("somebody"),
+                2 => pool.with(Policy::default().tag("some")),
+                3 => pool.with(Policy::default().soft_ttl(moment)),
+                4 => pool.with(Policy::ttl(moment).early_refresh(10.0).negative_ttl(moment)),
                 _ => pool.clone(),
             };
             let row = dice.below(ROWS as u64) as usize;
             let id = row as i64;
             let before = model.done();
-            match dice.below(9) {
+            match dice.below(12) {
+                9 => {
+                    let query = sqlx::query_scalar::<_, i64>("SELECT n FROM a WHERE id = $1").bind(id);
+                    let n = query.cached(&pool).fetch_one().await?;
+                    memory.check(model, "shared point", &before, &[(row, *n)]);
+                }
+                10 => {
+                    let range = "SELECT id, n FROM a WHERE id >= $1 AND id < $2 ORDER BY id";
+                    let query = sqlx::query_as::<_, (i64, i64)>(range).bind(id).bind(id + 3);
+                    let found: Vec<_> =
+                        query.cached(&pool).fetch_all().await?.iter().map(|(id, n)| (*id as usize, *n)).collect();
+                    assert_eq!(found.len(), 3.min(ROWS - row), "rows come and go: {found:?}");
+                    memory.check(model, "shared range", &before, &found);
+                }
+                11 => {
+                    let query = sqlx::query_as::<_, (i64,)>("SELECT n FROM b WHERE id = $1").bind(id);
+                    let found = query.cached(&pool).fetch_optional().await?;
+                    memory.check(model, "shared optional", &before, &[(ROWS + row, found.unwrap().0)]);
+                }
                 0 | 1 => {
                     let n = sqlx::query_scalar("SELECT n FROM a WHERE id = $1").bind(id).fetch_one(&pool).await?;
                     memory.check(model, "point", &before, &[(row, n)]);
@@ -312,7 +334,10 @@ macro_rules! task {
                         model.end(&[a]);
                     }
                 }
-                13 => pool.invalidate([["a", "b", "nothing"][dice.below(3) as usize]]),
+                13 => match dice.below(4) {
+                    0 => pool.invalidate_tags(["some"]),
+                    _ => pool.invalidate([["a", "b", "nothing"][dice.below(3) as usize]]),
+                },
                 14 if dice.below(4) == 0 => {
                     let ddl = ["CREATE INDEX IF NOT EXISTS extra ON a (n)", "DROP INDEX IF EXISTS extra"];
                     sqlx::query(ddl[dice.below(2) as usize]).execute(pool).await?;
