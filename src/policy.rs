@@ -60,8 +60,8 @@ impl Policy {
     }
 
     /// While the database cannot be reached, a result may be given out until it is that old, **even if it is known to be
-    /// wrong by now**: its time to live is over, or tables behind it were written. After a change of the schema or of
-    /// rights it is not. Zero, the default: never.
+    /// wrong by now**: its time to live is over, tables behind it were written, or somebody dropped them or its tags by
+    /// hand. After a change of the schema or of rights it is not. Zero, the default: never.
     pub fn stale_if_error(mut self, age: Duration) -> Self {
         self.stale_if_error = Some(age);
         self

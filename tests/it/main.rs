@@ -14,6 +14,7 @@ mod demo_shows_what_it_promises;
 mod drop_in;
 mod gate;
 mod known_mistakes;
+mod lives;
 mod macros;
 mod one_load_per_key;
 mod opaque;
