@@ -94,10 +94,10 @@ impl Bare {
 }
 
 /// Runs all three in turn, in blocks of which each is timed as a whole.
-async fn against_bare<B, C>(what: &str, bare: impl Fn(), typed: B, query: C)
+async fn against_bare<B, F>(what: &str, bare: impl Fn(), typed: B, query: impl Fn())
 where
-    B: AsyncFn(),
-    C: AsyncFn(),
+    B: Fn() -> F,
+    F: Future<Output = ()>,
 {
     const BLOCK: u32 = 200;
     let mut samples = [const { Vec::new() }; 3];
@@ -112,9 +112,7 @@ where
         }
         take(1, start);
         let start = Instant::now();
-        for _ in 0..BLOCK {
-            query().await;
-        }
+        (0..BLOCK).for_each(|_| query());
         take(2, start);
     }
     let [bare, typed, query] = samples.map(|mut sample| {
@@ -167,7 +165,7 @@ macro_rules! measure {
                 || bare.get(1, n),
                 async || drop(black_box(read().cached(cached).fetch_all().await.unwrap())),
                 // What anybody pays who uses sqlx at all.
-                async || drop(black_box(read())),
+                || drop(black_box(read())),
             )
             .await;
             assert!(cached.stats().hits > before, "{name} was not answered from memory:\n{}", cached.stats());

@@ -12,7 +12,7 @@ use crate::catalog::Survey;
 use crate::entry::Entry;
 use crate::flight::Flights;
 use crate::observe::Counters;
-use crate::plan::{Known, Plan, Plans};
+use crate::plan::{Known, Plan, Plans, Site};
 use crate::reason::{Reason, Refusal};
 use crate::replay::Replay;
 use crate::replay::spares::{Room, Spares};
@@ -99,9 +99,12 @@ impl<DB: Driver> Inner<DB> {
 
     /// The plan for a statement, under what is known now.
     pub fn plan(&self, sql: &str) -> Arc<Plan<Shape<DB>>> {
-        match self.known() {
-            Some(known) => self.plans.get(sql, DB::DIALECT, &known, &self.rules),
-            None => self.plans.blind(sql, DB::DIALECT, &self.databases()),
+        match &*self.known.load() {
+            Some(known) if known.holds() => {
+                let site = Site { dialect: DB::DIALECT, rules: &self.rules, hasher: &self.hasher };
+                self.plans.get(sql, known, site)
+            }
+            _ => self.plans.blind(sql, DB::DIALECT, &self.databases()),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::flight::{Flights, Passenger, Seat};
-use crate::key::{Bound, Key, Lookup};
+use crate::key::{Bound, Key, Lookup, Stem};
 use crate::stamp::{Cell, Stamp};
 use crate::versions::{Mark, Versions};
 
@@ -172,7 +172,8 @@ fn poll(passenger: Passenger<u64>) -> Option<Option<Arc<u64>>> {
 fn explore(broken: Broken, actors: &[Kind]) -> Result<usize, String> {
     let versions = Versions::of("interleavings");
     let bound = Bound::new(false, true, None, []).expect("short");
-    let key = Lookup::new(&Default::default(), &"".into(), &"SELECT n FROM t".into(), &bound, None).to_key();
+    let hasher = Default::default();
+    let key = Lookup::new(&hasher, &Stem::new(&hasher, &"".into(), &"SELECT n FROM t".into()), &bound, None).to_key();
     let mut steps: Vec<usize> = actors
         .iter()
         .map(|kind| match kind {

@@ -2,11 +2,9 @@
 
 use std::any::TypeId;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::ops::Range;
 use std::sync::Arc;
 
 use equivalent::Equivalent;
-use smallvec::SmallVec;
 
 /// The key of a result. Two keys are equal only if every part is, so that no collision of hashes can share a row.
 #[derive(Debug, Clone)]
@@ -18,8 +16,6 @@ pub(crate) struct Key {
     statement: Arc<str>,
     /// How the query was sent, the scope, the tags and the arguments with their types.
     bound: Box<[u8]>,
-    /// The part of `bound` in which the arguments stand as text.
-    text: Range<usize>,
     /// What the rows were decoded by, where a decoded value is kept.
     mapper: Option<TypeId>,
 }
@@ -28,11 +24,6 @@ pub(crate) struct Key {
 pub(crate) const MAX_BOUND: usize = 16 << 10;
 
 impl Key {
-    /// The arguments, at least their types, as the backend wrote them.
-    pub fn arguments(&self) -> &str {
-        text(&self.bound[self.text.clone()])
-    }
-
     /// Bytes of memory that the key holds alone.
     pub fn weight(&self) -> usize {
         size_of::<Self>() + self.bound.len()
@@ -57,45 +48,46 @@ impl Hash for Key {
     }
 }
 
-/// Bytes that were written as text.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
-}
-
 fn same(a: &Arc<str>, b: &Arc<str>) -> bool {
     Arc::ptr_eq(a, b) || a == b
 }
 
-/// A key to look something up by, made without allocating where it is short.
+/// The part of a key that is the same for all calls of a statement on one pool, hashed once.
+#[derive(Debug, Clone)]
+pub(crate) struct Stem {
+    session: Arc<str>,
+    statement: Arc<str>,
+    hash: u64,
+}
+
+impl Stem {
+    pub fn new(hasher: &foldhash::fast::RandomState, session: &Arc<str>, statement: &Arc<str>) -> Self {
+        Self { hash: hasher.hash_one((session, statement)), session: session.clone(), statement: statement.clone() }
+    }
+}
+
+/// A key to look something up by.
 #[derive(Debug)]
 pub(crate) struct Lookup<'a> {
     hash: u64,
-    session: &'a Arc<str>,
-    statement: &'a Arc<str>,
+    stem: &'a Stem,
     bound: &'a Bound,
     mapper: Option<TypeId>,
 }
 
 impl<'a> Lookup<'a> {
-    /// Joins the parts.
-    pub fn new(
-        hasher: &foldhash::fast::RandomState,
-        session: &'a Arc<str>,
-        statement: &'a Arc<str>,
-        bound: &'a Bound,
-        mapper: Option<TypeId>,
-    ) -> Self {
-        Self { hash: hasher.hash_one((session, statement, &*bound.bytes, mapper)), session, statement, bound, mapper }
+    /// Joins the parts. The hasher is that of the stem.
+    pub fn new(hasher: &foldhash::fast::RandomState, stem: &'a Stem, bound: &'a Bound, mapper: Option<TypeId>) -> Self {
+        Self { hash: hasher.hash_one((stem.hash, &*bound.bytes, mapper)), stem, bound, mapper }
     }
 
     /// The key to keep something under.
     pub fn to_key(&self) -> Key {
         Key {
             hash: self.hash,
-            session: self.session.clone(),
-            statement: self.statement.clone(),
+            session: self.stem.session.clone(),
+            statement: self.stem.statement.clone(),
             bound: self.bound.bytes.as_slice().into(),
-            text: self.bound.text.clone(),
             mapper: self.mapper,
         }
     }
@@ -112,17 +104,15 @@ impl Equivalent<Key> for Lookup<'_> {
         self.hash == key.hash
             && self.mapper == key.mapper
             && *self.bound.bytes == *key.bound
-            && same(self.statement, &key.statement)
-            && same(self.session, &key.session)
+            && same(&self.stem.statement, &key.statement)
+            && same(&self.stem.session, &key.session)
     }
 }
 
 /// Builds the part of a key that differs from call to call; refuses to grow beyond [`MAX_BOUND`].
 #[derive(Debug)]
 pub struct Bound {
-    bytes: SmallVec<[u8; 256]>,
-    /// Where the arguments stand as text.
-    text: Range<usize>,
+    bytes: Vec<u8>,
 }
 
 /// The arguments are too long for a key.
@@ -137,7 +127,7 @@ impl Bound {
         scope: Option<&str>,
         tags: impl IntoIterator<Item = &'t Arc<str>>,
     ) -> Result<Self, TooLong> {
-        let mut bound = Self { bytes: SmallVec::new(), text: 0..0 };
+        let mut bound = Self { bytes: Vec::with_capacity(128) };
         let sent = [if prepared_by_user { b's' } else { b'q' }, if has_arguments { b'a' } else { b'n' }];
         bound.push(&sent)?;
         let tags = tags.into_iter().map(|tag| (b'#', &**tag));
@@ -147,11 +137,10 @@ impl Bound {
             bound.push(name.as_bytes())?;
         }
         bound.push(b"|")?;
-        bound.text = bound.bytes.len()..bound.bytes.len();
         Ok(bound)
     }
 
-    /// Appends values that are not text. No text may follow.
+    /// Appends to the arguments.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         if self.bytes.len() + bytes.len() > MAX_BOUND {
             return Err(TooLong);
@@ -160,15 +149,9 @@ impl Bound {
         Ok(())
     }
 
-    /// The arguments, as far as they were written as text.
-    pub fn arguments(&self) -> &str {
-        text(&self.bytes[self.text.clone()])
-    }
-
-    /// Takes the arguments back.
-    pub fn clear(&mut self) {
-        self.bytes.truncate(self.text.start);
-        self.text.end = self.text.start;
+    /// Takes back what was appended since there were `length` bytes.
+    pub fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
     }
 
     /// Everything that was written.
@@ -177,12 +160,10 @@ impl Bound {
     }
 }
 
-/// Appends to the arguments as text.
+/// Appends to the arguments.
 impl std::fmt::Write for Bound {
     fn write_str(&mut self, s: &str) -> std::fmt::Result {
-        self.push(s.as_bytes()).map_err(|TooLong| std::fmt::Error)?;
-        self.text.end = self.bytes.len();
-        Ok(())
+        self.push(s.as_bytes()).map_err(|TooLong| std::fmt::Error)
     }
 }
 
@@ -196,7 +177,7 @@ mod tests {
         let tags: Vec<Arc<str>> = tags.iter().map(|tag| (*tag).into()).collect();
         let mut bound = Bound::new(false, true, scope, &tags).unwrap();
         bound.push(arguments.as_bytes()).unwrap();
-        Lookup::new(&HASHER, &session.into(), &statement.into(), &bound, None).to_key()
+        Lookup::new(&HASHER, &Stem::new(&HASHER, &session.into(), &statement.into()), &bound, None).to_key()
     }
 
     #[test]
@@ -236,14 +217,14 @@ mod tests {
 
     #[test]
     fn a_lookup_finds_its_own_key_only() {
-        let (session, statement): (Arc<str>, Arc<str>) = ("s".into(), "SELECT a".into());
+        let stem = Stem::new(&HASHER, &"s".into(), &"SELECT a".into());
         let bound = |arguments: &[u8]| {
             let mut bound = Bound::new(false, true, None, []).unwrap();
             bound.push(arguments).unwrap();
             bound
         };
         let (one, other) = (bound(b"1"), bound(b"2"));
-        let lookup = |bound, mapper| Lookup::new(&HASHER, &session, &statement, bound, mapper);
+        let lookup = |bound, mapper| Lookup::new(&HASHER, &stem, bound, mapper);
         let key = lookup(&one, None).to_key();
         assert!(lookup(&one, None).equivalent(&key));
         assert!(!lookup(&one, Some(TypeId::of::<u8>())).equivalent(&key));

@@ -181,19 +181,20 @@ impl Terms {
         }
     }
 
-    /// How old a result is at `now`. `dice` is thrown between 0 and 1, and only where it can matter.
-    pub fn age(&self, life: &Life, now: Instant, dice: impl FnOnce() -> f64) -> Age {
-        let age = now.saturating_duration_since(life.begun);
+    /// How old a result is `now`. The clock is read, and `dice` thrown between 0 and 1, only where it can matter.
+    pub fn age(&self, life: &Life, now: impl FnOnce() -> Instant, dice: impl FnOnce() -> f64) -> Age {
         let end = self.end(life);
-        if end.is_some_and(|end| age >= end) {
+        let due = self.soft_ttl.map_or(end, |soft| end.min(shortened(soft, life)));
+        if due.is_infinite() {
+            return Age::Good;
+        }
+        let age = now().saturating_duration_since(life.begun).as_secs_f64();
+        if age >= end {
             return Age::Over;
         }
-        let soft = self.soft_ttl.map(|soft| shortened(soft, life));
-        let Some(due) = [soft, end].into_iter().flatten().min() else { return Age::Good };
-        let due = due.as_secs_f64() - age.as_secs_f64();
-        let lead = life.cost.as_secs_f64() * self.early_refresh;
-        // The lead is multiplied by less than 40: the logarithm of the smallest number that dice can show.
-        if due <= 0.0 || due < lead * 40.0 && due <= lead * -dice().max(f64::MIN_POSITIVE).ln() {
+        let (left, lead) = (due - age, life.cost.as_secs_f64() * self.early_refresh);
+        // The lead is multiplied by less than 40, if dice show multiples of 2^-53.
+        if left <= 0.0 || left < lead * 40.0 && left <= lead * -dice().max(f64::EPSILON / 2.0).ln() {
             return Age::Due;
         }
         Age::Good
@@ -206,21 +207,21 @@ impl Terms {
 
     /// For how long after its query was begun a result may be of use. `None`: without end.
     pub fn of_use(&self, life: &Life) -> Option<Duration> {
-        Some(self.end(life)?.max(self.stale_if_error))
+        let end = Duration::try_from_secs_f64(self.end(life)).ok()?;
+        Some(end.max(self.stale_if_error))
     }
 
-    /// Age at which the result is too old.
-    fn end(&self, life: &Life) -> Option<Duration> {
+    /// Age in seconds at which the result is too old.
+    fn end(&self, life: &Life) -> f64 {
         let negative = self.negative_ttl.filter(|_| life.empty);
-        let end = [self.ttl, negative].into_iter().flatten().min()?;
-        Some(shortened(end, life))
+        let end = |ttl: Option<Duration>| ttl.map_or(f64::INFINITY, |ttl| shortened(ttl, life));
+        end(self.ttl).min(end(negative))
     }
 }
 
-/// Jitter only ever shortens.
-fn shortened(ttl: Duration, life: &Life) -> Duration {
-    let factor = 1.0 - Terms::JITTER * f64::from(life.dice.clamp(0.0, 1.0));
-    Duration::try_from_secs_f64(ttl.as_secs_f64() * factor).unwrap_or(ttl)
+/// In seconds. Jitter only ever shortens.
+fn shortened(ttl: Duration, life: &Life) -> f64 {
+    ttl.as_secs_f64() * (1.0 - Terms::JITTER * f64::from(life.dice.clamp(0.0, 1.0)))
 }
 
 #[cfg(test)]
@@ -235,7 +236,7 @@ mod tests {
     }
 
     fn age(policy: &Policy, life: &Life, after: Duration) -> Age {
-        Terms::of(policy).age(life, life.begun + after, || 1.0)
+        Terms::of(policy).age(life, || life.begun + after, || 1.0)
     }
 
     #[test]
@@ -256,8 +257,8 @@ mod tests {
         assert_eq!(age(&policy, &early, 91 * S), Age::Over);
         assert_eq!(age(&policy, &late, 99 * S), Age::Good);
         assert_eq!(age(&policy, &late, 100 * S), Age::Over);
-        // Beyond what a duration can count.
-        assert_eq!(shortened(Duration::MAX - S, &early) > 1_000_000 * S, true);
+        // As long as can be counted.
+        assert_eq!(age(&Policy::ttl(Duration::MAX - S), &early, 1_000_000_000 * S), Age::Good);
     }
 
     #[test]
@@ -287,7 +288,7 @@ mod tests {
         let life = life(Instant::now());
         let share = |life: &Life, after: Duration| {
             let dice = (1..1000).map(|n| f64::from(n) / 1000.0);
-            let due = dice.filter(|dice| Terms::of(&policy).age(life, life.begun + after, || *dice) == Age::Due);
+            let due = dice.filter(|dice| Terms::of(&policy).age(life, || life.begun + after, || *dice) == Age::Due);
             due.count()
         };
         assert_eq!(share(&life, 5 * S), 0, "far from the end it is never thrown");

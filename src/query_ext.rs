@@ -1,23 +1,23 @@
 //! Shared decoded results: `.cached(&pool)` on sqlx's queries.
 //!
 //! A hit on a pool makes rows, and sqlx decodes them. Where many requests want the same value, one of them can do that for
-//! all. The query is executed on an executor of our own: it finds the value and gives no rows, or it finds none and lets
-//! the rows through, so that sqlx makes a value of them, which is then kept beside the rows.
+//! all. The value is then kept beside the rows, for as long as they are good.
 //!
 //! Two queries must never share a value unless the same code made it. So a value is found by the key of its rows and the
 //! type of what decodes them. The type of a closure says which closure it is, but not what it captured: a mapper that
 //! captures anything is refused when the program is compiled.
 
 use std::any::{Any, TypeId};
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::query::{Map, Query, QueryAs, QueryScalar};
-use sqlx::{Database, Execute, Executor, FromRow, IntoArguments, SqlStr};
+use sqlx::{Database, Either, Execute, Executor, FromRow, IntoArguments, SqlStr};
 
 use crate::backend::{Backend, Driver, Item, Request};
 use crate::inner::Kept;
@@ -86,14 +86,18 @@ impl<Q: Typed> Cached<'_, Q> {
     /// Those of [`QueryAs::fetch_all`].
     pub async fn fetch_all(self) -> Result<Arc<Vec<Q::Output>>, sqlx::Error> {
         let watch = Watch::new(self.pool, identity::<All<Q::Mapper>, Q>());
-        let rows = self.query.fetch_all(&watch).await?;
-        if let Some(value) = watch.found().await.and_then(|value| value.downcast().ok()) {
-            return Ok(value);
+        match self.query.all(&watch).await? {
+            Made::Before(value) => {
+                breathe().await;
+                value.downcast().map_err(|_| sqlx::Error::Protocol(OTHER_TYPE.into()))
+            }
+            Made::Now(rows) => {
+                let bytes = rows.capacity() * size_of::<Q::Output>();
+                let value = Arc::new(rows);
+                watch.keep(value.clone(), bytes);
+                Ok(value)
+            }
         }
-        let bytes = rows.capacity() * size_of::<Q::Output>();
-        let value = Arc::new(rows);
-        watch.keep(value.clone(), bytes);
-        Ok(value)
     }
 
     /// The first result, if there is any.
@@ -102,16 +106,20 @@ impl<Q: Typed> Cached<'_, Q> {
     /// Those of [`QueryAs::fetch_optional`].
     pub async fn fetch_optional(self) -> Result<Option<Arc<Q::Output>>, sqlx::Error> {
         let watch = Watch::new(self.pool, identity::<First<Q::Mapper>, Q>());
-        let row = self.query.fetch_optional(&watch).await?;
-        if let Some(value) = watch.found().await {
-            return Ok(value.downcast().ok());
+        match self.query.first(&watch).await? {
+            Made::Before(value) => {
+                breathe().await;
+                Ok(value.downcast().ok())
+            }
+            Made::Now(row) => {
+                let value = row.map(Arc::new);
+                match value.clone() {
+                    Some(value) => watch.keep(value, size_of::<Q::Output>()),
+                    None => watch.keep(Arc::new(Nothing), 0),
+                }
+                Ok(value)
+            }
         }
-        let value = row.map(Arc::new);
-        match value.clone() {
-            Some(value) => watch.keep(value, size_of::<Q::Output>()),
-            None => watch.keep(Arc::new(Nothing), 0),
-        }
-        Ok(value)
     }
 
     /// The first result.
@@ -120,6 +128,17 @@ impl<Q: Typed> Cached<'_, Q> {
     /// Those of [`QueryAs::fetch_one`]: [`sqlx::Error::RowNotFound`] if there is none.
     pub async fn fetch_one(self) -> Result<Arc<Q::Output>, sqlx::Error> {
         self.fetch_optional().await?.ok_or(sqlx::Error::RowNotFound)
+    }
+}
+
+/// A hit never waits, so that a loop of hits would never let other tasks run. A part of them is enough: a thousand take
+/// less than a millisecond.
+async fn breathe() {
+    thread_local!(static HITS: Cell<u8> = const { Cell::new(0) });
+    let hits = HITS.get().wrapping_add(1);
+    HITS.set(hits);
+    if hits.is_multiple_of(8) {
+        tokio::task::coop::consume_budget().await;
     }
 }
 
@@ -140,21 +159,29 @@ pub trait Typed: Sized + Send {
     type Mapper: 'static;
 
     #[doc(hidden)]
-    fn fetch_all(
+    fn all(
         self,
         watch: &Watch<'_, Self::Database>,
-    ) -> impl Future<Output = Result<Vec<Self::Output>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Made<Vec<Self::Output>>, sqlx::Error>> + Send;
 
     #[doc(hidden)]
-    fn fetch_optional(
+    fn first(
         self,
         watch: &Watch<'_, Self::Database>,
-    ) -> impl Future<Output = Result<Option<Self::Output>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Made<Option<Self::Output>>, sqlx::Error>> + Send;
 }
 
+/// A value that was there, or one that was made.
+#[doc(hidden)]
+pub enum Made<T> {
+    Before(Arc<dyn Any + Send + Sync>),
+    Now(T),
+}
+
+/// Queries whose way to decode can be called.
 macro_rules! typed {
-    ([$($generics:tt)*] $query:ty, $output:ty, $mapper:ty $(, $check:block)? where $($bounds:tt)*) => {
-        impl<'q, DB, A, $($generics)*> Typed for $query
+    ([$($o:ident)?] $query:ty, $output:ty, $mapper:ty, $decode:expr, where $($bounds:tt)*) => {
+        impl<'q, DB, A, $($o)?> Typed for $query
         where
             DB: Backend,
             A: 'q + Send + IntoArguments<DB>,
@@ -164,31 +191,65 @@ macro_rules! typed {
             type Output = $output;
             type Mapper = $mapper;
 
-            async fn fetch_all(self, watch: &Watch<'_, DB>) -> Result<Vec<$output>, sqlx::Error> {
-                $($check)?
-                <$query>::fetch_all(self, watch).await
+            async fn all(self, watch: &Watch<'_, DB>) -> Result<Made<Vec<$output>>, sqlx::Error> {
+                let mut request = Request::take(self)?;
+                if let Some(value) = watch.find(&mut request) {
+                    return Ok(Made::Before(value));
+                }
+                let rows: Vec<DB::Row> = watch.rows(Ok(request)).try_collect().await?;
+                rows.into_iter().map($decode).collect::<Result<_, _>>().map(Made::Now)
             }
 
-            async fn fetch_optional(self, watch: &Watch<'_, DB>) -> Result<Option<$output>, sqlx::Error> {
-                $($check)?
-                <$query>::fetch_optional(self, watch).await
+            async fn first(self, watch: &Watch<'_, DB>) -> Result<Made<Option<$output>>, sqlx::Error> {
+                let mut request = Request::take(self)?;
+                if let Some(value) = watch.find(&mut request) {
+                    return Ok(Made::Before(value));
+                }
+                watch.row(Ok(request)).await?.map($decode).transpose().map(Made::Now)
             }
         }
     };
 }
 
-typed!([] Query<'q, DB, A>, DB::Row, AsItIs where DB::Row: Sync);
+typed!([] Query<'q, DB, A>, DB::Row, AsItIs, Ok, where DB::Row: Sync);
 
-typed!([O] QueryAs<'q, DB, O, A>, O, ByType<O>
+typed!([O] QueryAs<'q, DB, O, A>, O, ByType<O>, |row| O::from_row(&row),
     where O: Send + Sync + Unpin + 'static + for<'r> FromRow<'r, DB::Row>);
 
-typed!([O] QueryScalar<'q, DB, O, A>, O, Scalar<O>
+typed!([O] QueryScalar<'q, DB, O, A>, O, Scalar<O>, |row| <(O,)>::from_row(&row).map(|(value,)| value),
     where O: Send + Sync + Unpin + 'static, (O,): Send + Unpin + for<'r> FromRow<'r, DB::Row>);
 
-typed!([O, F] Map<'q, DB, F, A>, O, ByFunction<F>, {
-        const { assert!(size_of::<F>() == 0, "a mapper of a cached query must capture nothing: whoever finds its value would get what another one captured") }
+/// The mapper cannot be called by others: sqlx does, on what an executor of ours gives it.
+impl<'q, DB, F, O, A> Typed for Map<'q, DB, F, A>
+where
+    DB: Backend,
+    F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send + 'static,
+    O: Send + Sync + Unpin + 'static,
+    A: 'q + Send + IntoArguments<DB>,
+{
+    type Database = DB;
+    type Output = O;
+    type Mapper = ByFunction<F>;
+
+    async fn all(self, watch: &Watch<'_, DB>) -> Result<Made<Vec<O>>, sqlx::Error> {
+        const { captures_nothing::<F>() }
+        let rows = self.fetch_all(watch).await?;
+        Ok(watch.found.get().cloned().map_or(Made::Now(rows), Made::Before))
     }
-    where F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send + 'static, O: Send + Sync + Unpin + 'static);
+
+    async fn first(self, watch: &Watch<'_, DB>) -> Result<Made<Option<O>>, sqlx::Error> {
+        const { captures_nothing::<F>() }
+        let row = self.fetch_optional(watch).await?;
+        Ok(watch.found.get().cloned().map_or(Made::Now(row), Made::Before))
+    }
+}
+
+const fn captures_nothing<F>() {
+    assert!(
+        size_of::<F>() == 0,
+        "the mapper of a cached query must capture nothing, or one caller would get what another one captured; decode without `cached`"
+    );
+}
 
 // Names of what decodes, and of what is made of all rows.
 #[doc(hidden)]
@@ -202,6 +263,9 @@ pub struct ByFunction<F>(PhantomData<F>);
 struct All<M>(PhantomData<M>);
 struct First<M>(PhantomData<M>);
 
+/// Cannot happen: the type of a value is part of what it is found by.
+const OTHER_TYPE: &str = "a cached value is of another type";
+
 /// What is kept where there was no row.
 struct Nothing;
 
@@ -212,12 +276,12 @@ fn identity<Whole: 'static, Q: Typed>() -> Option<TypeId> {
     shared.then(TypeId::of::<Whole>)
 }
 
-/// An executor that knows what value is made of the rows it gives.
+/// Knows what value is made of the rows it gives.
 #[doc(hidden)]
 pub struct Watch<'p, DB: Backend> {
     pool: &'p CachedPool<DB>,
     identity: Option<TypeId>,
-    /// The value that was made before: there are no rows then.
+    /// The value that was made before, where sqlx was given no rows for that reason.
     found: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Where to keep the value.
     key: OnceLock<Key>,
@@ -230,29 +294,31 @@ impl<'p, DB: Backend> Watch<'p, DB> {
         Self { pool, identity, found: OnceLock::new(), key: OnceLock::new(), kept: OnceLock::new() }
     }
 
-    async fn found(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        let found = self.found.get()?.clone();
-        // A hit never waits, so that a loop of hits would never let other tasks run.
-        tokio::task::coop::consume_budget().await;
-        Some(found)
+    /// The value, if it was made before.
+    fn find(&self, request: &mut Request<DB>) -> Option<Arc<dyn Any + Send + Sync>> {
+        match self.pool.find_value(request, self.identity?)? {
+            Ok(value) => Some(value),
+            Err(key) => {
+                let _ = self.key.set(key);
+                None
+            }
+        }
+    }
+
+    fn rows<'e>(&'e self, request: Result<Request<DB>, sqlx::Error>) -> BoxStream<'e, Result<DB::Row, sqlx::Error>> {
+        self.pool.run(request, |kept| drop(self.kept.set(kept))).try_filter_map(async |item| Ok(item.right())).boxed()
+    }
+
+    fn row<'e>(
+        &'e self,
+        request: Result<Request<DB>, sqlx::Error>,
+    ) -> BoxFuture<'e, Result<Option<DB::Row>, sqlx::Error>> {
+        self.pool.run_optional(request, |kept| drop(self.kept.set(kept)))
     }
 
     fn keep(self, value: Arc<dyn Any + Send + Sync>, bytes: usize) {
         if let (Some(key), Some(kept)) = (self.key.into_inner(), self.kept.get()) {
             read::keep_value(self.pool.rooms(), key, kept, value, bytes);
-        }
-    }
-
-    /// Looks for the value. With it, the query need not be executed.
-    fn find(&self, request: &mut Request<DB>) -> bool {
-        let Some(identity) = self.identity else { return false };
-        match self.pool.find_value(request, identity) {
-            Some(Ok(value)) => self.found.set(value).is_ok(),
-            Some(Err(key)) => {
-                let _ = self.key.set(key);
-                false
-            }
-            None => false,
         }
     }
 }
@@ -263,6 +329,7 @@ impl<DB: Backend> fmt::Debug for Watch<'_, DB> {
     }
 }
 
+/// Gives no rows where the value is there.
 impl<'w, DB: Backend> Executor<'w> for &'w Watch<'_, DB> {
     type Database = DB;
 
@@ -272,10 +339,11 @@ impl<'w, DB: Backend> Executor<'w> for &'w Watch<'_, DB> {
         E: 'q + Execute<'q, DB>,
     {
         let mut request = Request::take(query);
-        if request.as_mut().is_ok_and(|request| self.find(request)) {
+        if let Some(value) = request.as_mut().ok().and_then(|request| self.find(request)) {
+            let _ = self.found.set(value);
             return stream::empty().boxed();
         }
-        self.pool.run(request, |kept| drop(self.kept.set(kept)))
+        self.rows(request).map_ok(Either::Right).boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<DB::Row>, sqlx::Error>>
@@ -284,10 +352,11 @@ impl<'w, DB: Backend> Executor<'w> for &'w Watch<'_, DB> {
         E: 'q + Execute<'q, DB>,
     {
         let mut request = Request::take(query);
-        if request.as_mut().is_ok_and(|request| self.find(request)) {
+        if let Some(value) = request.as_mut().ok().and_then(|request| self.find(request)) {
+            let _ = self.found.set(value);
             return Box::pin(std::future::ready(Ok(None)));
         }
-        self.pool.run_optional(request, |kept| drop(self.kept.set(kept)))
+        self.row(request)
     }
 
     fn prepare_with<'e>(

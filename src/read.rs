@@ -95,7 +95,7 @@ pub(crate) async fn read<DB: Driver>(
     };
     let found = match view.fresh {
         true => Found::Nothing(Reason::Fresh, None),
-        false => inner.memory.find(&asked.lookup(None), &asked.terms, Instant::now(), dice),
+        false => inner.memory.find(&asked.lookup(None), &asked.terms, dice),
     };
     if let Found::Good(entry) | Found::Due(entry) = &found {
         match give_back(inner, asked.replay, entry).await {
@@ -130,7 +130,7 @@ pub(crate) async fn read<DB: Driver>(
             Seat::Passenger(passenger) => {
                 // A query that took longer than its result may live is of use to nobody but its caller.
                 if let Some(entry) = passenger.wait().await
-                    && asked.terms.age(&entry.life, Instant::now(), || 1.0) != Age::Over
+                    && asked.terms.age(&entry.life, Instant::now, || 1.0) != Age::Over
                     && let Some(rows) = give_back(inner, asked.replay, &entry).await
                 {
                     inner.counters.coalesced(&plan.statement);
@@ -195,7 +195,7 @@ pub(crate) fn find_value<DB: Driver>(
     let asked = Asked::new(inner, view, plan, request).ok()?;
     let key = asked.lookup(Some(mapper));
     if !view.fresh
-        && let Found::Good(entry) = inner.memory.find(&key, &asked.terms, Instant::now(), dice)
+        && let Found::Good(entry) = inner.memory.find(&key, &asked.terms, dice)
         && let Held::Value { value, .. } = &entry.held
     {
         inner.counters.hit(&plan.statement);
@@ -269,7 +269,7 @@ impl<'a, DB: Driver> Asked<'a, DB> {
         let mut bound = Bound::new(prepared, has_arguments, view.scope.as_deref(), &terms.tags).map_err(too_long)?;
         if let Some(arguments) = &mut request.arguments {
             DB::write_arguments(arguments, &mut bound).map_err(too_long)?;
-            if plan.clock_by_argument && DB::may_be_the_clock(bound.arguments()) {
+            if plan.clock_by_argument && DB::may_be_the_clock(arguments) {
                 return refuse(
                     Reason::SpecialDate,
                     "a bound text is cast to a date and may stand for the current time",
@@ -280,7 +280,7 @@ impl<'a, DB: Driver> Asked<'a, DB> {
     }
 
     fn lookup(&self, mapper: Option<TypeId>) -> Lookup<'_> {
-        Lookup::new(self.hasher, &self.known.session, &self.plan.statement, &self.bound, mapper)
+        Lookup::new(self.hasher, &self.reads.stem, &self.bound, mapper)
     }
 
     /// A load of it, under the versions as they are now.
@@ -339,6 +339,7 @@ impl<DB: Driver> Load<DB> {
             Err(error) => return drop(deliver.send(Err(error))),
         };
         let sql = request.sql.clone();
+        let types = request.arguments.as_ref().map(DB::argument_types).unwrap_or_default();
         let (mut rows, mut bytes, mut result, mut results) = (Vec::new(), 0, None, 0);
         let sent = Instant::now();
         let mut stream = DB::fetch_many(&mut connection, request);
@@ -373,7 +374,7 @@ impl<DB: Driver> Load<DB> {
                 empty: rows.is_empty(),
             });
             match life {
-                Some(life) => Box::pin(self.store(&mut connection, &sql, &rows, life)).await,
+                Some(life) => Box::pin(self.store(&mut connection, &sql, &types, &rows, life)).await,
                 None => None,
             }
         };
@@ -385,11 +386,12 @@ impl<DB: Driver> Load<DB> {
         self,
         connection: &mut DB::Connection,
         sql: &sqlx::SqlStr,
+        types: &str,
         rows: &[DB::Row],
         life: Life,
     ) -> Option<Arc<Kept<DB>>> {
         let replay = self.inner.replay()?;
-        let stored = match replay.store(connection, sql, self.key.arguments(), rows, self.plan.shape().as_ref()).await {
+        let stored = match replay.store(connection, sql, types, rows, self.plan.shape().as_ref()).await {
             Ok(stored) => stored,
             Err(why) => {
                 self.plan.count_unfaithful();

@@ -122,16 +122,19 @@ pub trait Driver: Database {
     /// Why a request of this kind is not cached, seen by how it is sent.
     fn refuses(request: &Request<Self>) -> Option<Reason>;
 
-    /// Writes every bound argument with its type: at least the types as text. What is written is equal only for equal
-    /// arguments. They are as before when it returns.
+    /// Writes every bound argument with its type. What is written is equal only for equal arguments. They are as before
+    /// when it returns.
     fn write_arguments(arguments: &mut Self::Arguments, out: &mut Bound) -> Result<(), TooLong>;
 
     /// Whether [`Driver::write_arguments`] still tells arguments apart: sqlx shows them in ways that a release of it may
     /// change.
     fn arguments_are_readable() -> bool;
 
-    /// Whether one of the arguments, as written, may be a text that stands for the current time.
-    fn may_be_the_clock(arguments: &str) -> bool;
+    /// Text that begins with the types of the arguments, as far as they have any.
+    fn argument_types(arguments: &Self::Arguments) -> String;
+
+    /// Whether one of the arguments may be a text that stands for the current time.
+    fn may_be_the_clock(arguments: &Self::Arguments) -> bool;
 
     /// Whether the server is done with what failed with this error. Otherwise it may still be at it.
     fn is_definite(error: &sqlx::Error) -> bool;

@@ -136,9 +136,13 @@ impl Driver for Postgres {
         samples.is_some_and(super::all_differ::<Self>)
     }
 
-    fn may_be_the_clock(arguments: &str) -> bool {
-        // A text sent as text, under its own type or in an array. Values are bytes here; the types are words.
-        let types = arguments.split("buffer:").next().unwrap_or(arguments);
+    fn argument_types(arguments: &PgArguments) -> String {
+        arguments::types(arguments)
+    }
+
+    fn may_be_the_clock(arguments: &PgArguments) -> bool {
+        // A text sent as text, under its own type or in an array.
+        let types = arguments::types(arguments);
         ["Text", "Varchar", "Bpchar", "Name", "Unknown", "Char", "Declare", "Custom", "Json"]
             .iter()
             .any(|name| types.contains(name))

@@ -52,7 +52,8 @@ pub trait Replay<DB: Database>: Send + Sync + Sized + 'static {
 
     /// Makes bytes of a result that was just loaded for `sql` on `connection`.
     ///
-    /// `arguments` is the `Debug` text of the arguments it was loaded with. `previous` is the shape of the last result of
+    /// `arguments` begins as the `Debug` text of the arguments it was loaded with, at least to the end of their types.
+    /// `previous` is the shape of the last result of
     /// the same statement, to be shared if it still fits. Call it before anyone decodes the rows: it leaves no trace on
     /// them, but a borrowing decode by others may.
     fn store(

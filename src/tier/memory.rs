@@ -43,8 +43,8 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
         Self { entries: builder.build_with_hasher(foldhash::fast::RandomState::default()) }
     }
 
-    /// The entry under `key`, judged at `now` by the terms of who asks. `dice`: see [`Terms::age`].
-    pub fn find<K>(&self, key: &K, terms: &Terms, now: Instant, dice: impl FnOnce() -> f64) -> Found<Entry<S, C>>
+    /// The entry under `key`, judged by the terms of who asks. `dice`: see [`Terms::age`].
+    pub fn find<K>(&self, key: &K, terms: &Terms, dice: impl FnOnce() -> f64) -> Found<Entry<S, C>>
     where
         K: Hash + Equivalent<Key>,
     {
@@ -52,7 +52,7 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
         if !entry.life.stamp.holds() {
             return Found::Nothing(Reason::Invalidated, Some(entry));
         }
-        match terms.age(&entry.life, now, dice) {
+        match terms.age(&entry.life, Instant::now, dice) {
             Age::Good => Found::Good(entry),
             Age::Due => Found::Due(entry),
             Age::Over => Found::Nothing(Reason::Expired, Some(entry)),

@@ -18,51 +18,99 @@ use sqlx::{Arguments, Encode, Postgres, Type};
 
 use crate::key::{Bound, TooLong};
 
+/// Writes arguments to a key.
 pub(super) fn write(arguments: &mut PgArguments, out: &mut Bound) -> Result<(), TooLong> {
-    let mut types = Types { out, ended: false };
-    let written = write!(types, "{arguments:?}");
-    match (written, types.ended) {
-        (Err(_), false) => return Err(TooLong),
-        (Err(_), true) if are_plain(out.arguments()) => {
-            let mut seen = None;
-            let _ = arguments.add(Values { out, seen: &mut seen });
-            // The canary at the start of a pool sees to it that there is something to see.
-            return seen.unwrap_or(Err(TooLong));
-        }
-        _ => {}
+    let before = out.bytes().len();
+    out.push(b"p")?;
+    let mut types = PlainTypes { out, next: Piece::Begin(0) };
+    // Always an error, since it is stopped.
+    let _ = write!(types, "{arguments:?}");
+    if types.next == Piece::Done {
+        out.push(&[END_OF_TYPES])?;
+        let mut seen = None;
+        let _ = arguments.add(Values { out, seen: &mut seen });
+        // Should it ever not be asked to encode itself, the canary at the start of a pool finds that all are alike.
+        return seen.unwrap_or(Ok(()));
     }
-    out.clear();
-    write!(out, "{arguments:?}").map_err(|_| TooLong)
+    out.truncate(before);
+    write!(out, "d{arguments:?}").map_err(|_| TooLong)
 }
 
-const BEGIN: &str = "PgArguments { types: [";
-const END: &str = "], buffer: ";
-
-/// Takes the text as far as the types.
-struct Types<'b> {
-    out: &'b mut Bound,
-    ended: bool,
+/// What `Debug` shows of arguments, up to where the values begin.
+pub(super) fn types(arguments: &PgArguments) -> String {
+    let mut types = String::new();
+    let _ = write!(UpToValues(&mut types), "{arguments:?}");
+    types
 }
 
-impl Write for Types<'_> {
+struct UpToValues<'t>(&'t mut String);
+
+impl Write for UpToValues<'_> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
-        self.out.write_str(s)?;
-        self.ended = s == ": " && self.out.arguments().ends_with(END);
-        if self.ended { Err(fmt::Error) } else { Ok(()) }
+        self.0.push_str(s);
+        // The name of a type that looks like it ends the text early: then it cannot be read, and nothing is kept.
+        if s == ": " && self.0.ends_with("], buffer: ") { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
-/// Whether these are types of which the server is sent a value's bytes as they stand in the buffer.
-fn are_plain(types: &str) -> bool {
-    let Some(types) = types.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END)) else { return false };
-    types.is_empty()
-        || types.split(", ").all(|one| {
-            let name = one.strip_prefix("PgTypeInfo(").and_then(|rest| rest.strip_suffix(')'));
-            name.is_some_and(|name| PLAIN.contains(&name.strip_suffix("Array").unwrap_or(name)))
-        })
+/// Follows the text of `Debug` piece by piece, and writes a byte for each type. It stops at the first piece it does not
+/// expect, and where the types end.
+struct PlainTypes<'b> {
+    out: &'b mut Bound,
+    next: Piece,
 }
 
-const PLAIN: &[&str] = &[
+/// What is expected next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Piece {
+    Begin(usize),
+    TypeOrEnd,
+    Type,
+    Open,
+    Name,
+    Close,
+    CommaOrEnd,
+    End(usize),
+    Done,
+}
+
+const BEGIN: [&str; 5] = ["PgArguments", " { ", "types", ": ", "["];
+const END: [&str; 3] = [", ", "buffer", ": "];
+
+impl Write for PlainTypes<'_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        self.next = match self.next {
+            Piece::Begin(at) if s == BEGIN[at] && at + 1 < BEGIN.len() => Piece::Begin(at + 1),
+            Piece::Begin(at) if s == BEGIN[at] => Piece::TypeOrEnd,
+            Piece::TypeOrEnd | Piece::Type if s == "PgTypeInfo" => Piece::Open,
+            Piece::Open if s == "(" => Piece::Name,
+            Piece::Name => {
+                self.out.push(&[plain(s).ok_or(fmt::Error)?]).map_err(|TooLong| fmt::Error)?;
+                Piece::Close
+            }
+            Piece::Close if s == ")" => Piece::CommaOrEnd,
+            Piece::CommaOrEnd if s == ", " => Piece::Type,
+            Piece::TypeOrEnd | Piece::CommaOrEnd if s == "]" => Piece::End(0),
+            Piece::End(at) if s == END[at] && at + 1 < END.len() => Piece::End(at + 1),
+            Piece::End(at) if s == END[at] => Piece::Done,
+            _ => return Err(fmt::Error),
+        };
+        if self.next == Piece::Done { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// The byte for a type of which the server is sent a value's bytes as they stand in the buffer, or for an array of it.
+fn plain(name: &str) -> Option<u8> {
+    let (name, array) = name.strip_suffix("Array").map_or((name, 0), |name| (name, ARRAY));
+    let at = PLAIN.iter().position(|plain| *plain == name)?;
+    Some(u8::try_from(at).ok()? | array)
+}
+
+const ARRAY: u8 = 0x40;
+const END_OF_TYPES: u8 = 0xff;
+
+/// The order is of no importance but for speed.
+const PLAIN: [&str; 27] = [
     "Int8",
     "Text",
     "Int4",
@@ -141,7 +189,7 @@ mod tests {
         arguments.add("ab").unwrap();
         let written = written(&mut arguments);
         let values = b"\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff\0\0\0\x02ab";
-        assert!(written.ends_with(&[END.as_bytes(), values].concat()));
+        assert_eq!(written, [b"qa|p\x02\x00\x01\xff", &values[..]].concat(), "Rust writes Debug in other pieces now");
     }
 
     #[test]
