@@ -141,6 +141,7 @@ impl Bound {
     }
 
     /// Appends to the arguments.
+    #[inline]
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         if self.bytes.len() + bytes.len() > MAX_BOUND {
             return Err(TooLong);

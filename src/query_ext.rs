@@ -10,7 +10,6 @@
 use std::any::{Any, TypeId};
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
@@ -86,7 +85,7 @@ impl<Q: Typed> Cached<'_, Q> {
     /// Those of [`QueryAs::fetch_all`].
     pub async fn fetch_all(self) -> Result<Arc<Vec<Q::Output>>, sqlx::Error> {
         let watch = Watch::new(self.pool, identity::<All<Q::Mapper>, Q>());
-        match self.query.all(&watch).await? {
+        match self.query.all(&watch).made().await? {
             Made::Before(value) => {
                 breathe().await;
                 value.downcast().map_err(|_| sqlx::Error::Protocol(OTHER_TYPE.into()))
@@ -106,7 +105,7 @@ impl<Q: Typed> Cached<'_, Q> {
     /// Those of [`QueryAs::fetch_optional`].
     pub async fn fetch_optional(self) -> Result<Option<Arc<Q::Output>>, sqlx::Error> {
         let watch = Watch::new(self.pool, identity::<First<Q::Mapper>, Q>());
-        match self.query.first(&watch).await? {
+        match self.query.first(&watch).made().await? {
             Made::Before(value) => {
                 breathe().await;
                 Ok(value.downcast().ok())
@@ -159,16 +158,14 @@ pub trait Typed: Sized + Send {
     type Mapper: 'static;
 
     #[doc(hidden)]
-    fn all(
-        self,
-        watch: &Watch<'_, Self::Database>,
-    ) -> impl Future<Output = Result<Made<Vec<Self::Output>>, sqlx::Error>> + Send;
+    fn all<'w>(self, watch: &'w Watch<'_, Self::Database>) -> Answer<'w, Vec<Self::Output>>
+    where
+        Self: 'w;
 
     #[doc(hidden)]
-    fn first(
-        self,
-        watch: &Watch<'_, Self::Database>,
-    ) -> impl Future<Output = Result<Made<Option<Self::Output>>, sqlx::Error>> + Send;
+    fn first<'w>(self, watch: &'w Watch<'_, Self::Database>) -> Answer<'w, Option<Self::Output>>
+    where
+        Self: 'w;
 }
 
 /// A value that was there, or one that was made.
@@ -176,6 +173,22 @@ pub trait Typed: Sized + Send {
 pub enum Made<T> {
     Before(Arc<dyn Any + Send + Sync>),
     Now(T),
+}
+
+/// A value, if there was nothing to wait for. Small, so that a hit does not move about what only a miss needs.
+#[doc(hidden)]
+pub enum Answer<'w, T> {
+    Found(Arc<dyn Any + Send + Sync>),
+    Asked(BoxFuture<'w, Result<Made<T>, sqlx::Error>>),
+}
+
+impl<T> Answer<'_, T> {
+    async fn made(self) -> Result<Made<T>, sqlx::Error> {
+        match self {
+            Answer::Found(value) => Ok(Made::Before(value)),
+            Answer::Asked(made) => made.await,
+        }
+    }
 }
 
 /// Queries whose way to decode can be called.
@@ -191,21 +204,31 @@ macro_rules! typed {
             type Output = $output;
             type Mapper = $mapper;
 
-            async fn all(self, watch: &Watch<'_, DB>) -> Result<Made<Vec<$output>>, sqlx::Error> {
-                let mut request = Request::take(self)?;
+            fn all<'w>(self, watch: &'w Watch<'_, DB>) -> Answer<'w, Vec<$output>>
+            where
+                Self: 'w,
+            {
+                let mut request = Request::take(self);
                 if let Some(value) = watch.find(&mut request) {
-                    return Ok(Made::Before(value));
+                    return Answer::Found(value);
                 }
-                let rows: Vec<DB::Row> = watch.rows(Ok(request)).try_collect().await?;
-                rows.into_iter().map($decode).collect::<Result<_, _>>().map(Made::Now)
+                let rows = watch.rows(request);
+                Answer::Asked(Box::pin(async move {
+                    let rows: Vec<DB::Row> = rows.try_collect().await?;
+                    rows.into_iter().map($decode).collect::<Result<_, _>>().map(Made::Now)
+                }))
             }
 
-            async fn first(self, watch: &Watch<'_, DB>) -> Result<Made<Option<$output>>, sqlx::Error> {
-                let mut request = Request::take(self)?;
+            fn first<'w>(self, watch: &'w Watch<'_, DB>) -> Answer<'w, Option<$output>>
+            where
+                Self: 'w,
+            {
+                let mut request = Request::take(self);
                 if let Some(value) = watch.find(&mut request) {
-                    return Ok(Made::Before(value));
+                    return Answer::Found(value);
                 }
-                watch.row(Ok(request)).await?.map($decode).transpose().map(Made::Now)
+                let row = watch.row(request);
+                Answer::Asked(Box::pin(async move { row.await?.map($decode).transpose().map(Made::Now) }))
             }
         }
     };
@@ -231,16 +254,26 @@ where
     type Output = O;
     type Mapper = ByFunction<F>;
 
-    async fn all(self, watch: &Watch<'_, DB>) -> Result<Made<Vec<O>>, sqlx::Error> {
+    fn all<'w>(self, watch: &'w Watch<'_, DB>) -> Answer<'w, Vec<O>>
+    where
+        Self: 'w,
+    {
         const { captures_nothing::<F>() }
-        let rows = self.fetch_all(watch).await?;
-        Ok(watch.found.get().cloned().map_or(Made::Now(rows), Made::Before))
+        Answer::Asked(Box::pin(async move {
+            let rows = self.fetch_all(watch).await?;
+            Ok(watch.found.get().cloned().map_or(Made::Now(rows), Made::Before))
+        }))
     }
 
-    async fn first(self, watch: &Watch<'_, DB>) -> Result<Made<Option<O>>, sqlx::Error> {
+    fn first<'w>(self, watch: &'w Watch<'_, DB>) -> Answer<'w, Option<O>>
+    where
+        Self: 'w,
+    {
         const { captures_nothing::<F>() }
-        let row = self.fetch_optional(watch).await?;
-        Ok(watch.found.get().cloned().map_or(Made::Now(row), Made::Before))
+        Answer::Asked(Box::pin(async move {
+            let row = self.fetch_optional(watch).await?;
+            Ok(watch.found.get().cloned().map_or(Made::Now(row), Made::Before))
+        }))
     }
 }
 
@@ -295,8 +328,8 @@ impl<'p, DB: Backend> Watch<'p, DB> {
     }
 
     /// The value, if it was made before.
-    fn find(&self, request: &mut Request<DB>) -> Option<Arc<dyn Any + Send + Sync>> {
-        match self.pool.find_value(request, self.identity?)? {
+    fn find(&self, request: &mut Result<Request<DB>, sqlx::Error>) -> Option<Arc<dyn Any + Send + Sync>> {
+        match self.pool.find_value(request.as_mut().ok()?, self.identity?)? {
             Ok(value) => Some(value),
             Err(key) => {
                 let _ = self.key.set(key);
@@ -339,7 +372,7 @@ impl<'w, DB: Backend> Executor<'w> for &'w Watch<'_, DB> {
         E: 'q + Execute<'q, DB>,
     {
         let mut request = Request::take(query);
-        if let Some(value) = request.as_mut().ok().and_then(|request| self.find(request)) {
+        if let Some(value) = self.find(&mut request) {
             let _ = self.found.set(value);
             return stream::empty().boxed();
         }
@@ -352,7 +385,7 @@ impl<'w, DB: Backend> Executor<'w> for &'w Watch<'_, DB> {
         E: 'q + Execute<'q, DB>,
     {
         let mut request = Request::take(query);
-        if let Some(value) = request.as_mut().ok().and_then(|request| self.find(request)) {
+        if let Some(value) = self.find(&mut request) {
             let _ = self.found.set(value);
             return Box::pin(std::future::ready(Ok(None)));
         }

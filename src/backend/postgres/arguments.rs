@@ -22,7 +22,7 @@ use crate::key::{Bound, TooLong};
 pub(super) fn write(arguments: &mut PgArguments, out: &mut Bound) -> Result<(), TooLong> {
     let before = out.bytes().len();
     out.push(b"p")?;
-    let mut types = PlainTypes { out, next: Piece::Begin(0) };
+    let mut types = PlainTypes { out, next: Piece::List };
     // Always an error, since it is stopped.
     let _ = write!(types, "{arguments:?}");
     if types.next == Piece::Done {
@@ -53,8 +53,8 @@ impl Write for UpToValues<'_> {
     }
 }
 
-/// Follows the text of `Debug` piece by piece, and writes a byte for each type. It stops at the first piece it does not
-/// expect, and where the types end.
+/// Follows the pieces in which `Debug` is written (`PgTypeInfo`, `(`, `Int8`, `)`, ..), and writes a byte for each type. It
+/// stops where the list ends, or at a type that is not plain.
 struct PlainTypes<'b> {
     out: &'b mut Bound,
     next: Piece,
@@ -63,36 +63,29 @@ struct PlainTypes<'b> {
 /// What is expected next.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Piece {
-    Begin(usize),
+    List,
     TypeOrEnd,
-    Type,
     Open,
     Name,
     Close,
     CommaOrEnd,
-    End(usize),
     Done,
 }
-
-const BEGIN: [&str; 5] = ["PgArguments", " { ", "types", ": ", "["];
-const END: [&str; 3] = [", ", "buffer", ": "];
 
 impl Write for PlainTypes<'_> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         self.next = match self.next {
-            Piece::Begin(at) if s == BEGIN[at] && at + 1 < BEGIN.len() => Piece::Begin(at + 1),
-            Piece::Begin(at) if s == BEGIN[at] => Piece::TypeOrEnd,
-            Piece::TypeOrEnd | Piece::Type if s == "PgTypeInfo" => Piece::Open,
+            Piece::List if s == "[" => Piece::TypeOrEnd,
+            Piece::List => Piece::List,
+            Piece::TypeOrEnd | Piece::CommaOrEnd if s == "]" => Piece::Done,
+            Piece::TypeOrEnd => Piece::Open,
             Piece::Open if s == "(" => Piece::Name,
             Piece::Name => {
                 self.out.push(&[plain(s).ok_or(fmt::Error)?]).map_err(|TooLong| fmt::Error)?;
                 Piece::Close
             }
             Piece::Close if s == ")" => Piece::CommaOrEnd,
-            Piece::CommaOrEnd if s == ", " => Piece::Type,
-            Piece::TypeOrEnd | Piece::CommaOrEnd if s == "]" => Piece::End(0),
-            Piece::End(at) if s == END[at] && at + 1 < END.len() => Piece::End(at + 1),
-            Piece::End(at) if s == END[at] => Piece::Done,
+            Piece::CommaOrEnd if s == ", " => Piece::TypeOrEnd,
             _ => return Err(fmt::Error),
         };
         if self.next == Piece::Done { Err(fmt::Error) } else { Ok(()) }
