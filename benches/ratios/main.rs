@@ -5,14 +5,17 @@
 
 use std::future::Future;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use larder::{CachedPool, PgPool, QueryExt, Sessions, SqlitePool};
 use sqlx::AssertSqlSafe;
 
-#[path = "../tests/it/servers.rs"]
+mod memory;
+mod mixed;
+#[path = "../../tests/it/servers.rs"]
 mod servers;
+mod threads;
+mod typed;
 
 #[derive(sqlx::FromRow)]
 #[allow(dead_code)]
@@ -72,60 +75,6 @@ where
     );
 }
 
-/// The least that a cache of values can do: hash the statement and the arguments, and look into moka.
-struct Bare {
-    statement: Arc<str>,
-    entries: moka::sync::Cache<(Arc<str>, [i64; 2]), Arc<Vec<Row>>, foldhash::fast::RandomState>,
-}
-
-impl Bare {
-    fn with(value: Arc<Vec<Row>>) -> Self {
-        let entries = moka::sync::Cache::builder().max_capacity(1 << 20).build_with_hasher(Default::default());
-        let statement: Arc<str> = ROWS.into();
-        for n in [1, 10, 100] {
-            entries.insert((statement.clone(), [1, n]), value.clone());
-        }
-        Self { statement, entries }
-    }
-
-    fn get(&self, a: i64, b: i64) {
-        drop(black_box(self.entries.get(&(black_box(self.statement.clone()), black_box([a, b]))).unwrap()));
-    }
-}
-
-/// Runs all three in turn, in blocks of which each is timed as a whole.
-async fn against_bare<B, F>(what: &str, bare: impl Fn(), typed: B, query: impl Fn())
-where
-    B: Fn() -> F,
-    F: Future<Output = ()>,
-{
-    const BLOCK: u32 = 200;
-    let mut samples = [const { Vec::new() }; 3];
-    let mut take = |n: usize, start: Instant| samples[n].push(start.elapsed().as_nanos() as f64 / f64::from(BLOCK));
-    for _ in 0..500 {
-        let start = Instant::now();
-        (0..BLOCK).for_each(|_| bare());
-        take(0, start);
-        let start = Instant::now();
-        for _ in 0..BLOCK {
-            typed().await;
-        }
-        take(1, start);
-        let start = Instant::now();
-        (0..BLOCK).for_each(|_| query());
-        take(2, start);
-    }
-    let [bare, typed, query] = samples.map(|mut sample| {
-        sample.sort_by(f64::total_cmp);
-        sample[sample.len() / 2]
-    });
-    println!(
-        "{what:<44} moka {bare:>6.0} ns   larder {typed:>6.0} ns, {query:.0} ns of which to make the query   ratio {:>6.2}, {:.2} without",
-        typed / bare,
-        (typed - query) / bare
-    );
-}
-
 fn wanted(name: &str) -> bool {
     let filters: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     filters.is_empty() || filters.iter().any(|f| name.contains(f.as_str()))
@@ -158,9 +107,9 @@ macro_rules! measure {
             }
             let read = || sqlx::query_as::<_, Row>(ROWS).bind(1_i64).bind(n);
             let value = read().cached(cached).fetch_all().await.unwrap();
-            let bare = Bare::with(value);
+            let bare = typed::Bare::with(value);
             let before = cached.stats().hits;
-            against_bare(
+            typed::against_bare(
                 &name,
                 || bare.get(1, n),
                 async || drop(black_box(read().cached(cached).fetch_all().await.unwrap())),
@@ -200,6 +149,10 @@ macro_rules! measure {
                 misses / direct,
                 hits / direct
             );
+        }
+        let name = concat!($database, " mixed, 8 tasks");
+        if wanted(name) {
+            mixed::measure!(name, straight, cached);
         }
         let name = concat!($database, " write, 1 row");
         if wanted(name) {
@@ -306,6 +259,7 @@ async fn run() {
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
     let cached: PgPool = CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await.unwrap();
     measure!("postgres", &straight, &cached);
+    threads::measure(&url);
 
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}?mode=rwc", folder.path().join("bench.db").display());
@@ -327,5 +281,6 @@ async fn run() {
     let cached: SqlitePool =
         CachedPool::builder(pool().await.unwrap(), Sessions::Uniform).sole_writer().build().await.unwrap();
     measure!("sqlite", &straight, &cached);
+    memory::measure(&url).await;
     invalidation(&url).await;
 }
