@@ -64,6 +64,6 @@ impl<S, C> Entry<S, C> {
             Held::Rows { stored, .. } => stored.bytes.len(),
             Held::Value { bytes, .. } => *bytes,
         };
-        size_of::<Self>() + held + self.life.stamp.weight()
+        size_of::<Self>() + held
     }
 }

@@ -10,10 +10,7 @@ use equivalent::Equivalent;
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     hash: u64,
-    /// The settings of the sessions of the pool.
-    session: Arc<str>,
-    /// The statement in normal form.
-    statement: Arc<str>,
+    stem: Arc<Stem>,
     /// How the query was sent, the scope, the tags and the arguments with their types.
     bound: Box<[u8]>,
     /// What the rows were decoded by, where a decoded value is kept.
@@ -32,11 +29,7 @@ impl Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash
-            && self.mapper == other.mapper
-            && self.bound == other.bound
-            && same(&self.statement, &other.statement)
-            && same(&self.session, &other.session)
+        self.hash == other.hash && self.mapper == other.mapper && self.bound == other.bound && self.stem == other.stem
     }
 }
 
@@ -48,16 +41,14 @@ impl Hash for Key {
     }
 }
 
-fn same(a: &Arc<str>, b: &Arc<str>) -> bool {
-    Arc::ptr_eq(a, b) || a == b
-}
-
 /// The part of a key that is the same for all calls of a statement on one pool, hashed once.
-#[derive(Debug, Clone)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stem {
-    session: Arc<str>,
-    statement: Arc<str>,
     hash: u64,
+    /// The settings of the sessions of the pool.
+    session: Arc<str>,
+    /// The statement in normal form.
+    statement: Arc<str>,
 }
 
 impl Stem {
@@ -70,26 +61,25 @@ impl Stem {
 #[derive(Debug)]
 pub(crate) struct Lookup<'a> {
     hash: u64,
-    stem: &'a Stem,
+    stem: &'a Arc<Stem>,
     bound: &'a Bound,
     mapper: Option<TypeId>,
 }
 
 impl<'a> Lookup<'a> {
     /// Joins the parts. The hasher is that of the stem.
-    pub fn new(hasher: &foldhash::fast::RandomState, stem: &'a Stem, bound: &'a Bound, mapper: Option<TypeId>) -> Self {
+    pub fn new(
+        hasher: &foldhash::fast::RandomState,
+        stem: &'a Arc<Stem>,
+        bound: &'a Bound,
+        mapper: Option<TypeId>,
+    ) -> Self {
         Self { hash: hasher.hash_one((stem.hash, &*bound.bytes, mapper)), stem, bound, mapper }
     }
 
     /// The key to keep something under.
     pub fn to_key(&self) -> Key {
-        Key {
-            hash: self.hash,
-            session: self.stem.session.clone(),
-            statement: self.stem.statement.clone(),
-            bound: self.bound.bytes.as_slice().into(),
-            mapper: self.mapper,
-        }
+        Key { hash: self.hash, stem: self.stem.clone(), bound: self.bound.bytes.as_slice().into(), mapper: self.mapper }
     }
 }
 
@@ -101,11 +91,7 @@ impl Hash for Lookup<'_> {
 
 impl Equivalent<Key> for Lookup<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        self.hash == key.hash
-            && self.mapper == key.mapper
-            && *self.bound.bytes == *key.bound
-            && same(&self.stem.statement, &key.statement)
-            && same(&self.stem.session, &key.session)
+        self.hash == key.hash && self.mapper == key.mapper && *self.bound.bytes == *key.bound && *self.stem == key.stem
     }
 }
 
@@ -178,7 +164,7 @@ mod tests {
         let tags: Vec<Arc<str>> = tags.iter().map(|tag| (*tag).into()).collect();
         let mut bound = Bound::new(false, true, scope, &tags).unwrap();
         bound.push(arguments.as_bytes()).unwrap();
-        Lookup::new(&HASHER, &Stem::new(&HASHER, &session.into(), &statement.into()), &bound, None).to_key()
+        Lookup::new(&HASHER, &Stem::new(&HASHER, &session.into(), &statement.into()).into(), &bound, None).to_key()
     }
 
     #[test]
@@ -218,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_lookup_finds_its_own_key_only() {
-        let stem = Stem::new(&HASHER, &"s".into(), &"SELECT a".into());
+        let stem = Stem::new(&HASHER, &"s".into(), &"SELECT a".into()).into();
         let bound = |arguments: &[u8]| {
             let mut bound = Bound::new(false, true, None, []).unwrap();
             bound.push(arguments).unwrap();

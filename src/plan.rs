@@ -14,7 +14,7 @@ use crate::key::Stem;
 use crate::policy::{Policy, Terms};
 use crate::reason::{Reason, Refusal};
 use crate::rules::Rules;
-use crate::stamp::{Cell, Stamp};
+use crate::stamp::{Cell, LastStamp, Stamp};
 use crate::versions::Versions;
 
 /// What is known of the database and of the sessions of a pool, until the schema changes.
@@ -54,12 +54,20 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(crate) struct Reads {
     /// What the keys of all its results have in common.
-    pub stem: Stem,
+    pub stem: Arc<Stem>,
     pub cells: Arc<[Arc<Cell>]>,
+    last_stamp: LastStamp,
     /// As the rules have it; a query may lay its own over it.
     pub policy: Policy,
     /// What that comes to.
     pub terms: Terms,
+}
+
+impl Reads {
+    /// A stamp on the cells as they are now.
+    pub fn stamp(&self) -> Option<Stamp> {
+        self.last_stamp.take(&self.cells)
+    }
 }
 
 /// What to do with a statement.
@@ -97,8 +105,8 @@ impl<S> Plan<S> {
             None => known.gate.reads(facts).and_then(|tables| {
                 let policy = site.rules.policy(facts, &tables)?;
                 let cells = versions.read_cells(tables.iter().map(|t| &*t.0));
-                let stem = Stem::new(site.hasher, &known.session, &statement);
-                Ok(Reads { stem, cells, terms: Terms::of(&policy), policy })
+                let stem = Stem::new(site.hasher, &known.session, &statement).into();
+                Ok(Reads { stem, cells, last_stamp: LastStamp::default(), terms: Terms::of(&policy), policy })
             }),
         };
         let change = match known.gate.writes(facts) {

@@ -286,10 +286,9 @@ impl<'a, DB: Driver> Asked<'a, DB> {
     /// A load of it, under the versions as they are now.
     fn load(&self, inner: &Arc<Inner<DB>>) -> Load<DB> {
         // The stamp first: if the plan still holds after it, what the plan says held when it was taken.
-        let cells = &self.reads.cells;
         let stamp = match self.terms.tags.is_empty() {
-            true => Stamp::take(cells),
-            false => Stamp::take(&self.known.versions.tagged(cells, &self.terms.tags)),
+            true => self.reads.stamp(),
+            false => Stamp::take(&self.known.versions.tagged(&self.reads.cells, &self.terms.tags)),
         };
         Load {
             inner: inner.clone(),

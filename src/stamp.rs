@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+use arc_swap::ArcSwapOption;
+
 /// Bits of a cell's state that count the writers in flight; the version is above them.
 const WRITER_BITS: u32 = 20;
 const ONE_WRITER: u64 = 1;
@@ -35,9 +37,12 @@ impl Cell {
     }
 }
 
-/// The versions of some cells at one moment at which none of them had a write in flight.
+/// The versions of some cells at one moment at which none of them had a write in flight. A clone shares them.
 #[derive(Debug, Clone)]
-pub(crate) struct Stamp {
+pub(crate) struct Stamp(Arc<Moment>);
+
+#[derive(Debug)]
+struct Moment {
     cells: Arc<[Arc<Cell>]>,
     versions: Box<[u64]>,
 }
@@ -49,30 +54,50 @@ impl Stamp {
     /// versions never come back.
     pub fn take(cells: &Arc<[Arc<Cell>]>) -> Option<Self> {
         let versions = cells.iter().map(|cell| cell.version()).collect::<Option<_>>()?;
-        Some(Self { cells: cells.clone(), versions })
+        Some(Self(Arc::new(Moment { cells: cells.clone(), versions })))
     }
 
     /// Whether nothing was written since, and nothing is being written now.
     pub fn holds(&self) -> bool {
-        self.cells.iter().zip(&self.versions).all(|(cell, version)| cell.version() == Some(*version))
+        self.cells().all(|(cell, version)| cell.version() == Some(*version))
     }
 
     /// Whether the first of the cells is as it was. In a stamp on what a read rests on, that is the cell that stands for
     /// everything: if it is, then what has changed since is a table, not the schema or somebody's rights.
     pub fn first_holds(&self) -> bool {
-        self.cells.iter().zip(&self.versions).take(1).all(|(cell, version)| cell.version() == Some(*version))
+        self.cells().take(1).all(|(cell, version)| cell.version() == Some(*version))
     }
 
     /// Whether both stand for the same versions of the same cells.
     pub fn same(&self, other: &Self) -> bool {
-        self.versions == other.versions
-            && self.cells.len() == other.cells.len()
-            && self.cells.iter().zip(other.cells.iter()).all(|(a, b)| Arc::ptr_eq(a, b))
+        let (a, b) = (&*self.0, &*other.0);
+        Arc::ptr_eq(&self.0, &other.0)
+            || a.versions == b.versions
+                && a.cells.len() == b.cells.len()
+                && a.cells.iter().zip(b.cells.iter()).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
-    /// Bytes of memory that the stamp alone holds.
-    pub fn weight(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.versions)
+    fn cells(&self) -> impl Iterator<Item = (&Arc<Cell>, &u64)> {
+        self.0.cells.iter().zip(&self.0.versions)
+    }
+}
+
+/// The last stamp on the same cells, so that results loaded while nothing is written share one.
+#[derive(Debug, Default)]
+pub(crate) struct LastStamp(ArcSwapOption<Moment>);
+
+impl LastStamp {
+    /// As [`Stamp::take`].
+    pub fn take(&self, cells: &Arc<[Arc<Cell>]>) -> Option<Stamp> {
+        // If it holds, then to read the versions again would give the same.
+        if let Some(last) = self.0.load_full().map(Stamp)
+            && last.holds()
+        {
+            return Some(last);
+        }
+        let stamp = Stamp::take(cells)?;
+        self.0.store(Some(stamp.0.clone()));
+        Some(stamp)
     }
 }
 
@@ -106,6 +131,18 @@ mod tests {
         assert!(Stamp::take(&cells).is_none());
         cells[0].finish();
         assert!(Stamp::take(&cells).is_some());
+    }
+
+    #[test]
+    fn the_last_stamp_is_taken_again_while_it_holds() {
+        let (cells, last) = (cells(2), LastStamp::default());
+        let first = last.take(&cells).unwrap();
+        assert!(Arc::ptr_eq(&first.0, &last.take(&cells).unwrap().0));
+        cells[1].arm();
+        assert!(last.take(&cells).is_none());
+        cells[1].finish();
+        let second = last.take(&cells).unwrap();
+        assert!(second.holds() && !second.same(&first));
     }
 
     #[test]

@@ -150,9 +150,11 @@ macro_rules! measure {
                 hits / direct
             );
         }
-        let name = concat!($database, " mixed, 8 tasks");
-        if wanted(name) {
-            mixed::measure!(name, straight, cached);
+        for writes in [0, 1, 10, 100] {
+            let name = format!("{} mixed, {writes} of 10,000 write", $database);
+            if wanted(&name) {
+                mixed::measure!(name, straight, cached, writes);
+            }
         }
         let name = concat!($database, " write, 1 row");
         if wanted(name) {

@@ -1,14 +1,14 @@
 //! Hits, misses and writes at once, as an application makes them.
 
-/// Eight tasks that do one thing after the other for a while: of 1,000 steps 800 read one of 100 rows that everybody wants,
-/// 190 one of all 20,000 rows, 10 write one row.
+/// Eight tasks that do one thing after the other for a while: some steps in 10,000 write a row, four of five others read one
+/// of 100 rows that everybody wants, the fifth one of all 20,000. Each write voids all that was kept of the table.
 macro_rules! measure {
-    ($name:expr, $straight:expr, $cached:expr) => {{
+    ($name:expr, $straight:expr, $cached:expr, $writes:expr) => {{
         let mut rates = [const { Vec::new() }; 2];
         let before = $cached.stats();
         for round in 0..5_u64 {
-            rates[0].push($crate::mixed::run!($straight, round));
-            rates[1].push($crate::mixed::run!($cached, round));
+            rates[0].push($crate::mixed::run!($straight, round, $writes));
+            rates[1].push($crate::mixed::run!($cached, round, $writes));
         }
         let after = $cached.stats();
         let [(straight, straight_p99), (cached, cached_p99)] = rates.map(|mut rates: Vec<(f64, f64)>| {
@@ -27,9 +27,9 @@ macro_rules! measure {
 }
 
 macro_rules! run {
-    ($pool:expr, $round:expr) => {{
+    ($pool:expr, $round:expr, $writes:expr) => {{
         let start = Instant::now();
-        let length = Duration::from_millis(1500);
+        let length = Duration::from_millis(1000);
         let tasks: Vec<_> = (0..8_u64)
             .map(|task| {
                 let pool = $pool.clone();
@@ -38,11 +38,11 @@ macro_rules! run {
                     let (mut done, mut times) = (0_usize, $crate::Sample::default());
                     while start.elapsed() < length {
                         let began = Instant::now();
-                        let (what, row) = (dice.below(1000), dice.below(20_000) as i64 + 1);
-                        if what < 10 {
+                        let (what, row) = (dice.below(10_000), dice.below(20_000) as i64 + 1);
+                        if what < $writes {
                             sqlx::query(UPDATE).bind(row).bind(1.5).execute(&pool).await.unwrap();
                         } else {
-                            let row = if what < 810 { 1 + row % 100 } else { row };
+                            let row = if what % 5 > 0 { 1 + row % 100 } else { row };
                             let read = sqlx::query_as::<_, Row>(ROWS).bind(row).bind(row);
                             black_box(read.fetch_all(&pool).await.unwrap());
                         }
