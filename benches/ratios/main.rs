@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use larder::{CachedPool, PgPool, QueryExt, Sessions, SqlitePool};
 use sqlx::AssertSqlSafe;
 
-mod memory;
 mod mixed;
 #[path = "../../tests/it/servers.rs"]
 mod servers;
@@ -283,6 +282,5 @@ async fn run() {
     let cached: SqlitePool =
         CachedPool::builder(pool().await.unwrap(), Sessions::Uniform).sole_writer().build().await.unwrap();
     measure!("sqlite", &straight, &cached);
-    memory::measure(&url).await;
     invalidation(&url).await;
 }
