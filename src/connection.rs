@@ -14,6 +14,7 @@ use sqlx::{Connection, Database, Execute, Executor, SqlSafeStr, SqlStr};
 use crate::analysis::{Kind, SessionEffect, TransactionControl};
 use crate::backend::{Backend, Driver, Item, Request, drain};
 use crate::inner::Inner;
+use crate::observe::{Metered, Sent, Subject};
 use crate::plan::{Change, Known};
 use crate::reason::Reason;
 use crate::transaction::Transaction;
@@ -109,24 +110,28 @@ impl<DB: Driver> Ledger<DB> {
         }
     }
 
-    /// Announces what a statement changes, or puts it off to the commit.
-    async fn begin_statement(&mut self, sql: &str, connection: &mut DB::Connection) {
+    /// Announces what a statement changes, or puts it off to the commit. Tells what to count it as.
+    async fn begin_statement(&mut self, sql: &str, connection: &mut DB::Connection) -> (Subject, Sent) {
         let plan = match self.transaction.is_some() || self.opaque.is_some() {
             // What is seen within a transaction is not what others see.
             true => self.inner.plan(sql),
             false => self.inner.plan_to_run_on(sql, connection).await,
         };
+        let counted = (plan.statement.clone(), plan.sent());
+        if plan.sent() == Sent::Write {
+            self.inner.counters.write(&plan.statement);
+        }
         self.verify |= plan.session != SessionEffect::Keeps;
         if self.transaction.is_some() {
             // Until it is known to have succeeded: its caller may go away before he hears that it failed.
             self.doubt = Doubt::Failed;
         }
         match plan.transaction {
-            Some(TransactionControl::Savepoint) if self.transaction.is_some() => return,
+            Some(TransactionControl::Savepoint) if self.transaction.is_some() => return counted,
             // Where a transaction begins and ends is no longer known: until it is given back, anything may happen.
             Some(_) => {
                 self.opaque_from_now(Reason::OpaqueStatement);
-                return;
+                return counted;
             }
             None => {}
         }
@@ -134,7 +139,7 @@ impl<DB: Driver> Ledger<DB> {
             let reason = if self.transaction.is_some() { Reason::Transaction } else { Reason::Connection };
             self.inner.counters.bypass(reason, "it ran on a connection of its own", &plan.statement);
         }
-        let Some(change) = &plan.change else { return };
+        let Some(change) = &plan.change else { return counted };
         match &mut self.transaction {
             Some(writes) => {
                 if writes.changes.is_empty() {
@@ -149,9 +154,10 @@ impl<DB: Driver> Ledger<DB> {
                 plan.known.as_ref(),
                 [change],
                 change.reason,
-                &plan.statement,
+                &plan.statement.text,
             )),
         }
+        counted
     }
 
     /// Anything may happen on this connection from now on, at any time.
@@ -344,7 +350,7 @@ impl<DB: Backend> fmt::Debug for CachedConnection<DB> {
 
 /// A statement under way on a connection: tells the ledger when it is over.
 struct Watched<'c, DB: Backend> {
-    items: BoxStream<'c, Result<Item<DB>, sqlx::Error>>,
+    items: Metered<BoxStream<'c, Result<Item<DB>, sqlx::Error>>>,
     ledger: &'c mut Ledger<DB>,
 }
 
@@ -385,8 +391,9 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
         stream::once(async move {
             let request = request?;
             ledger.settle(connection).await;
-            ledger.begin_statement(request.sql.as_str(), connection).await;
-            Ok::<_, sqlx::Error>(Watched { items: DB::fetch_many(connection, request), ledger })
+            let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await;
+            let items = ledger.inner.counters.metered(&statement, sent, DB::fetch_many(connection, request));
+            Ok::<_, sqlx::Error>(Watched { items, ledger })
         })
         .try_flatten()
         .boxed()
@@ -402,8 +409,10 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
         Box::pin(async move {
             let request = request?;
             ledger.settle(connection).await;
-            ledger.begin_statement(request.sql.as_str(), connection).await;
-            watched(ledger, DB::fetch_optional(connection, request)).await
+            let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await;
+            let counters = ledger.inner.counters.clone();
+            let answer = counters.metered_one(&statement, sent, DB::fetch_optional(connection, request));
+            watched(ledger, answer).await
         })
     }
 

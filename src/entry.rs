@@ -53,8 +53,8 @@ pub(crate) struct Entry<S, C> {
 pub(crate) enum Held<S, C> {
     /// As bytes, with copies of the rows that were made ahead. They go with the entry.
     Rows { stored: Stored<S>, spares: C },
-    /// As what the application made of the rows, and about how many bytes that takes.
-    Value { value: Arc<dyn Any + Send + Sync>, bytes: usize },
+    /// As what the application made of that many rows, and about how many bytes that takes.
+    Value { value: Arc<dyn Any + Send + Sync>, rows: usize, bytes: usize },
 }
 
 impl<S, C> Entry<S, C> {

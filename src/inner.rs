@@ -31,7 +31,7 @@ pub(crate) type Kept<DB> = Entry<Shape<DB>, Spares<DB>>;
 pub(crate) struct Inner<DB: Driver> {
     pub pool: sqlx::Pool<DB>,
     pub rules: Rules,
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     pub memory: Memory<Shape<DB>, Spares<DB>>,
     pub flights: Flights<Kept<DB>>,
     /// For copies of hot results.
@@ -55,16 +55,18 @@ pub(crate) struct Inner<DB: Driver> {
 const LEARN_AGAIN: Duration = Duration::from_secs(1);
 
 impl<DB: Driver> Inner<DB> {
-    pub fn new(pool: sqlx::Pool<DB>, rules: Rules, max_bytes: u64) -> Arc<Self> {
+    pub fn new(pool: sqlx::Pool<DB>, rules: Rules, max_bytes: u64, statistics: bool) -> Arc<Self> {
+        let counters = Counters::new(statistics);
+        let moving = counters.clone();
         let inner = Self {
             pool,
-            counters: Counters::new(),
-            memory: Memory::new(max_bytes),
+            memory: Memory::new(max_bytes, Arc::new(move |cause, bytes| moving.moved(cause, bytes))),
             room: Room::beside(max_bytes),
             rules,
             flights: Flights::new(),
             hasher: Default::default(),
-            plans: Plans::new(),
+            plans: Plans::new(counters.clone()),
+            counters,
             known: ArcSwapOption::empty(),
             versions: OnceLock::new(),
             replay: OnceCell::new(),

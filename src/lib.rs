@@ -83,7 +83,7 @@ pub mod cli;
 
 pub use backend::Backend;
 pub use connection::{CachedConnection, PoolConnection};
-pub use observe::Stats;
+pub use observe::{QueryStats, Stats, Tier};
 pub use policy::Policy;
 pub use pool::{Builder, CachedPool, Sessions};
 pub use query_ext::{Cached, QueryExt, Typed};

@@ -9,8 +9,9 @@ use arc_swap::ArcSwapOption;
 use moka::sync::Cache;
 
 use crate::analysis::{self, Dialect, Facts, Kind, SessionEffect, TransactionControl, Writes};
-use crate::catalog::{Gate, Survey, Widened};
+use crate::catalog::{Gate, Survey, Table, Widened};
 use crate::key::Stem;
+use crate::observe::{Counters, Sent, Subject};
 use crate::policy::{Policy, Terms};
 use crate::reason::{Reason, Refusal};
 use crate::rules::Rules;
@@ -45,6 +46,8 @@ impl Known {
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub cells: Arc<[Arc<Cell>]>,
+    /// The tables behind the cells; `None`: all.
+    pub tables: Option<Arc<[Table]>>,
     pub reason: Reason,
     /// Whether it may change the schema.
     pub schema: bool,
@@ -77,8 +80,9 @@ pub(crate) struct Plan<S> {
     sql: Arc<str>,
     /// What was known when the plan was made; `None`: nothing. A plan made under anything else is made again.
     pub known: Option<Arc<Known>>,
-    /// The statement in normal form: equal only for statements whose results are equal, names of columns included.
-    pub statement: Arc<str>,
+    /// The statement in normal form: equal only for statements whose results are equal, names of columns included. With
+    /// its record in the statistics.
+    pub statement: Subject,
     pub kind: Kind,
     /// What its result rests on, or why the result is not kept.
     pub reads: Result<Reads, Refusal>,
@@ -96,56 +100,55 @@ pub(crate) struct Plan<S> {
 
 impl<S> Plan<S> {
     /// A plan under what is known of the database.
-    fn new(sql: &Arc<str>, facts: &Facts, known: &Arc<Known>, site: Site<'_>) -> Self {
+    fn new(sql: &Arc<str>, facts: &Facts, statement: Subject, known: &Arc<Known>, site: Site<'_>) -> Self {
         let versions = &known.versions;
-        let statement: Arc<str> = facts.normal_form.as_str().into();
         let reads = match facts.refusals.first() {
             Some(refusal) => Err(refusal.clone()),
             None if !facts.cacheable() => Err(Refusal::new(Reason::NotARead, "it is not a plain read")),
             None => known.gate.reads(facts).and_then(|tables| {
                 let policy = site.rules.policy(facts, &tables)?;
                 let cells = versions.read_cells(tables.iter().map(|t| &*t.0));
-                let stem = Stem::new(site.hasher, &known.session, &statement).into();
+                let stem = Stem::new(site.hasher, &known.session, &statement.text).into();
                 Ok(Reads { stem, cells, last_stamp: LastStamp::default(), terms: Terms::of(&policy), policy })
             }),
         };
         let change = match known.gate.writes(facts) {
             // A transaction that ends here may publish what was written before, by whomever.
             _ if facts.transaction.is_some() => {
-                Some(Change { cells: versions.everything(), reason: Reason::OpaqueStatement, schema: true })
+                let (cells, reason) = (versions.everything(), Reason::OpaqueStatement);
+                Some(Change { cells, tables: None, reason, schema: true })
             }
             None => None,
             Some(Widened::Tables(tables)) => {
                 let cells = versions.write_cells(tables.iter().map(|t| &*t.0));
-                Some(Change { cells, reason: Reason::Write, schema: false })
+                Some(Change { cells, tables: Some(tables.into()), reason: Reason::Write, schema: false })
             }
             Some(Widened::Everything(reason)) => {
                 let schema = !keeps_schema(facts);
                 let cells = if schema { versions.everything() } else { versions.all_tables() };
-                Some(Change { cells, reason, schema })
+                Some(Change { cells, tables: None, reason, schema })
             }
         };
         Self::with(sql, facts, statement, Some(known.clone()), reads, change)
     }
 
     /// A plan under nothing: no read is kept, and every write may change every table of `databases`.
-    fn blind(sql: &str, facts: &Facts, databases: &[Arc<Versions>]) -> Self {
+    fn blind(sql: &str, facts: &Facts, statement: Subject, databases: &[Arc<Versions>]) -> Self {
         let sentence = "the database was not looked at yet, or its schema is being changed";
         let change = (facts.writes != Writes::Nothing || facts.transaction.is_some()).then(|| {
             let schema = !keeps_schema(facts);
             let cells = databases.iter().flat_map(|versions| {
                 if schema { versions.everything().to_vec() } else { versions.all_tables().to_vec() }
             });
-            Change { cells: cells.collect(), reason: Reason::OpaqueStatement, schema }
+            Change { cells: cells.collect(), tables: None, reason: Reason::OpaqueStatement, schema }
         });
-        let statement = facts.normal_form.as_str().into();
         Self::with(&sql.into(), facts, statement, None, Err(Refusal::new(Reason::SessionUnseen, sentence)), change)
     }
 
     fn with(
         sql: &Arc<str>,
         facts: &Facts,
-        statement: Arc<str>,
+        statement: Subject,
         known: Option<Arc<Known>>,
         reads: Result<Reads, Refusal>,
         change: Option<Change>,
@@ -168,6 +171,15 @@ impl<S> Plan<S> {
     /// Whether the statement has to be run as a write.
     pub fn changes_something(&self) -> bool {
         self.change.is_some() || self.session != SessionEffect::Keeps
+    }
+
+    /// What it counts as when it is sent to the database.
+    pub fn sent(&self) -> Sent {
+        match self.kind {
+            _ if self.change.is_some() => Sent::Write,
+            Kind::Read => Sent::Read,
+            Kind::Write | Kind::Other => Sent::Other,
+        }
     }
 
     /// The columns of the last result.
@@ -218,6 +230,7 @@ pub(crate) struct Plans<S> {
     /// What the texts say, whatever is known of the database: plans go with that, facts stay.
     facts: Cache<Arc<str>, Arc<Facts>, foldhash::fast::RandomState>,
     hasher: foldhash::fast::RandomState,
+    counters: Arc<Counters>,
 }
 
 /// What of a pool its plans are made for.
@@ -237,9 +250,9 @@ const RECENT: usize = 1024;
 const RECENT_BYTES: usize = 4 << 10;
 
 impl<S: Send + Sync + 'static> Plans<S> {
-    pub fn new() -> Self {
+    pub fn new(counters: Arc<Counters>) -> Self {
         let recent = (0..RECENT).map(|_| ArcSwapOption::empty()).collect();
-        Self { recent, plans: by_text(), facts: by_text(), hasher: Default::default() }
+        Self { recent, plans: by_text(), facts: by_text(), hasher: Default::default(), counters }
     }
 
     /// The plan for a statement, under what is known now.
@@ -254,7 +267,8 @@ impl<S: Send + Sync + 'static> Plans<S> {
         }
         let plan = self.plans.get(sql).filter(|plan| is_for(plan)).unwrap_or_else(|| {
             let sql: Arc<str> = sql.into();
-            let plan = Arc::new(Plan::new(&sql, &self.facts(&sql, site.dialect), known, site));
+            let facts = self.facts(&sql, site.dialect);
+            let plan = Arc::new(Plan::new(&sql, &facts, self.subject(&sql, site.dialect, &facts), known, site));
             self.plans.insert(sql, plan.clone());
             plan
         });
@@ -266,7 +280,13 @@ impl<S: Send + Sync + 'static> Plans<S> {
 
     /// The plan for a statement while nothing is known.
     pub fn blind(&self, sql: &str, dialect: Dialect, databases: &[Arc<Versions>]) -> Arc<Plan<S>> {
-        Arc::new(Plan::blind(sql, &self.facts(sql, dialect), databases))
+        let facts = self.facts(sql, dialect);
+        Arc::new(Plan::blind(sql, &facts, self.subject(sql, dialect, &facts), databases))
+    }
+
+    fn subject(&self, sql: &str, dialect: Dialect, facts: &Facts) -> Subject {
+        let text = facts.normal_form.as_str().into();
+        Subject::new(text, facts.fingerprint, self.counters.queries(), || analysis::without_literals(sql, dialect))
     }
 
     fn facts(&self, sql: &str, dialect: Dialect) -> Arc<Facts> {

@@ -3,19 +3,21 @@
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::pool::{CloseEvent, PoolOptions};
 use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
+use tokio::sync::mpsc;
 
 use crate::analysis::Kind;
-use crate::backend::{Backend, Item, Options, Request};
+use crate::backend::{Backend, Driver, Item, Options, Request};
 use crate::connection::{CachedConnection, PoolConnection};
 use crate::inner::{Inner, Kept};
 use crate::key::Key;
-use crate::observe::Stats;
+use crate::observe::{QueryStats, Sent, Stats, Subject};
 use crate::policy::Policy;
 use crate::read::{self, Answer, View, first_row};
 use crate::reason::Reason;
@@ -95,7 +97,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// Begins to build a pool over one that is there already.
     pub fn builder(pool: sqlx::Pool<DB>, sessions: Sessions) -> Builder<DB> {
         let Sessions::Uniform = sessions;
-        Builder { pool, rules: Rules::default(), max_bytes: DEFAULT_MAX_BYTES, sole_writer: false }
+        Builder { pool, rules: Rules::default(), max_bytes: DEFAULT_MAX_BYTES, sole_writer: false, statistics: true }
     }
 
     /// The sqlx pool. What is written through it is not seen: use it for what the cache must not know of, or call
@@ -145,11 +147,11 @@ impl<DB: Backend> CachedPool<DB> {
         for name in tables {
             let name = name.as_ref();
             let table = known.as_ref().and_then(|known| Some((known, known.gate.table(name)?)));
-            let cells = match table {
+            let cells = match &table {
                 Some((known, table)) => known.versions.write_cells([&*table.0]),
                 None => self.inner.everything(),
             };
-            self.inner.counters.invalidation(Reason::Manual, name);
+            self.inner.counters.invalidation(Reason::Manual, name, table.as_ref().map(|(_, table)| [&*table.0]));
             Mark::arm(cells).finish();
         }
     }
@@ -158,7 +160,7 @@ impl<DB: Backend> CachedPool<DB> {
     pub fn invalidate_tags<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>) {
         for tag in tags {
             let tag = tag.as_ref();
-            self.inner.counters.invalidation(Reason::Manual, tag);
+            self.inner.counters.invalidation(Reason::Manual, tag, Some([]));
             let cells = self.inner.databases().iter().map(|versions| versions.tag(tag)).collect();
             Mark::arm(cells).finish();
         }
@@ -167,7 +169,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// Drops everything, and looks at the schema anew before anything is cached again. To be called after a migration
     /// that did not run through this pool.
     pub fn clear(&self) {
-        self.inner.counters.invalidation(Reason::Manual, "everything");
+        self.inner.counters.invalidation(Reason::Manual, "everything", None::<[&str; 0]>);
         Mark::arm(self.inner.everything()).finish();
         self.inner.memory.clear();
     }
@@ -176,6 +178,24 @@ impl<DB: Backend> CachedPool<DB> {
     pub fn stats(&self) -> Stats {
         self.inner.memory.settle();
         self.inner.counters.snapshot(self.inner.memory.size())
+    }
+
+    /// What this pool did so far for each statement, the one first that took the database longest.
+    ///
+    /// Statements that differ in literals only are one. Some 5,000 have a row of their own, those asked for lately; the
+    /// rest are counted together in one without a fingerprint. Empty without [statistics](Builder::statistics).
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let pool = larder::SqlitePool::connect("sqlite::memory:").await?;
+    /// for query in pool.queries().iter().take(10) {
+    ///     println!("{query}");
+    /// }
+    /// # Ok::<_, sqlx::Error>(()) }).unwrap(); }
+    /// ```
+    pub fn queries(&self) -> Vec<QueryStats> {
+        self.inner.counters.by_query()
     }
 
     /// Takes a connection from the pool.
@@ -316,7 +336,7 @@ impl<DB: Backend> CachedPool<DB> {
                     rows.into_stream()
                 }
                 Answer::Stream(items) | Answer::Written(items) => items,
-                Answer::Direct(request) => DB::through_pool(&pool.inner.pool, request),
+                Answer::Direct(request, statement) => through_pool(pool.inner, request, statement),
             })
         })
         .try_flatten()
@@ -342,7 +362,11 @@ impl<DB: Backend> CachedPool<DB> {
                 }
                 Answer::Stream(items) => first_row::<DB>(items, DB::OPTIONAL_READS_ALL).await,
                 Answer::Written(items) => first_row::<DB>(items, true).await,
-                Answer::Direct(request) => DB::fetch_optional(&mut *pool.inner.pool.acquire().await?, request).await,
+                Answer::Direct(request, statement) => {
+                    let mut connection = pool.inner.pool.acquire().await?;
+                    let answer = DB::fetch_optional(&mut connection, request);
+                    pool.inner.counters.metered_one(&statement, Sent::Read, answer).await
+                }
             }
         })
     }
@@ -351,7 +375,7 @@ impl<DB: Backend> CachedPool<DB> {
     async fn answer(&self, request: Request<DB>) -> Result<Answer<DB>, sqlx::Error> {
         let inner = &self.inner;
         if inner.pool.is_closed() {
-            return Ok(Answer::Direct(request));
+            return Ok(Answer::Direct(request, Subject::default()));
         }
         let plan = inner.plan_to_run(request.sql.as_str()).await?;
         if plan.changes_something() {
@@ -368,6 +392,34 @@ impl<DB: Backend> CachedPool<DB> {
     }
 }
 
+/// Runs a request on a connection of the pool, as sqlx's own pool does, and times it.
+fn through_pool<DB: Driver>(
+    inner: Arc<Inner<DB>>,
+    request: Request<DB>,
+    statement: Subject,
+) -> BoxStream<'static, Result<Item<DB>, sqlx::Error>> {
+    // sqlx's stream would not tell the wait for a connection from the wait for the answer.
+    let (send, mut receive) = mpsc::channel(16);
+    let mut run = Box::pin(async move {
+        let mut connection = inner.pool.acquire().await?;
+        let mut items = inner.counters.metered(&statement, Sent::Read, DB::fetch_many(&mut connection, request));
+        while let Some(item) = items.next().await {
+            // Who receives goes when this goes.
+            let _ = send.send(item).await;
+        }
+        Ok(())
+    })
+    .fuse();
+    let next = move |context: &mut Context<'_>| match receive.poll_recv(context) {
+        Poll::Pending => match run.poll_unpin(context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
+            _ => receive.poll_recv(context),
+        },
+        received => received,
+    };
+    stream::poll_fn(next).boxed()
+}
+
 /// Builds a [`CachedPool`] over an sqlx pool.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
@@ -376,6 +428,7 @@ pub struct Builder<DB: Backend> {
     rules: Rules,
     max_bytes: u64,
     sole_writer: bool,
+    statistics: bool,
 }
 
 const DEFAULT_MAX_BYTES: u64 = 64 << 20;
@@ -414,6 +467,13 @@ impl<DB: Backend> Builder<DB> {
         self.policy(Policy::default().max_entry_bytes(bytes))
     }
 
+    /// Whether to count by statement, for [`CachedPool::queries`], and to measure the time that the database takes and
+    /// that hits save; yes by default. Without, [`CachedPool::stats`] and the metrics still count events.
+    pub fn statistics(mut self, on: bool) -> Self {
+        self.statistics = on;
+        self
+    }
+
     /// Looks at the database, and builds the pool.
     ///
     /// A database that cannot be understood makes a pool that works and caches nothing; [`CachedPool::stats`] and the log
@@ -432,7 +492,8 @@ impl<DB: Backend> Builder<DB> {
         if self.sole_writer {
             self.rules.pool = self.rules.pool.over(&Policy::ttl(Duration::MAX));
         }
-        CachedPool { inner: Inner::new(self.pool, self.rules, self.max_bytes), view: View::default() }
+        let inner = Inner::new(self.pool, self.rules, self.max_bytes, self.statistics);
+        CachedPool { inner, view: View::default() }
     }
 }
 
@@ -472,7 +533,7 @@ impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
             let items = match pool.answer(request?).await? {
                 Answer::Rows(rows) => return rows.end.map(|_| rows.rows),
                 Answer::Stream(items) | Answer::Written(items) => items,
-                Answer::Direct(request) => DB::through_pool(&pool.inner.pool, request),
+                Answer::Direct(request, statement) => through_pool(pool.inner, request, statement),
             };
             items.try_filter_map(async |item| Ok(item.right())).try_collect().await
         })

@@ -14,6 +14,7 @@ use crate::entry::{Entry, Held, Life};
 use crate::flight::{Pilot, Seat};
 use crate::inner::{Inner, Kept, Shape};
 use crate::key::{Bound, Key, Lookup, TooLong};
+use crate::observe::{Metered, Subject, Tier};
 use crate::plan::{Known, Plan, Reads};
 use crate::policy::{Age, Policy, Terms};
 use crate::reason::{Reason, Refusal};
@@ -40,7 +41,7 @@ pub(crate) enum Answer<DB: Driver> {
     /// What a write yields. It has to be read to its end: only then is published what was written.
     Written(BoxStream<'static, Result<Item<DB>, sqlx::Error>>),
     /// The caller is to ask the database.
-    Direct(Request<DB>),
+    Direct(Request<DB>, Subject),
 }
 
 /// A whole result, and how it ended.
@@ -90,7 +91,7 @@ pub(crate) async fn read<DB: Driver>(
         Ok(asked) => asked,
         Err(refusal) => {
             inner.counters.bypass(refusal.reason, &refusal.sentence, &plan.statement);
-            return Ok(Answer::Direct(request));
+            return Ok(Answer::Direct(request, plan.statement.clone()));
         }
     };
     let found = match view.fresh {
@@ -100,7 +101,7 @@ pub(crate) async fn read<DB: Driver>(
     if let Found::Good(entry) | Found::Due(entry) = &found {
         match give_back(inner, asked.replay, entry).await {
             Some(rows) => {
-                inner.counters.hit(&plan.statement);
+                inner.counters.hit(&plan.statement, Tier::Memory, &**entry);
                 if let Found::Due(entry) = found {
                     refresh(asked.load(inner), &entry, request);
                 }
@@ -115,50 +116,44 @@ pub(crate) async fn read<DB: Driver>(
     };
 
     let mut load = asked.load(inner);
-    match &load.stamp {
-        None => {
-            inner.counters.miss(Reason::WriteInFlight, &plan.statement);
-            if stale.is_none() {
-                return Ok(Answer::Direct(request));
-            }
-        }
-        Some(stamp) if !view.fresh => match inner.flights.join(&load.key, stamp) {
-            Seat::Pilot(pilot) => {
-                inner.counters.miss(missed, &plan.statement);
-                load.pilot = Some(pilot);
-            }
+    let missed = if load.stamp.is_none() { Reason::WriteInFlight } else { missed };
+    let missed = inner.counters.missed(missed, &plan.statement);
+    if let Some(stamp) = &load.stamp
+        && !view.fresh
+    {
+        match inner.flights.join(&load.key, stamp) {
+            Seat::Pilot(pilot) => load.pilot = Some(pilot),
             Seat::Passenger(passenger) => {
                 // A query that took longer than its result may live is of use to nobody but its caller.
                 if let Some(entry) = passenger.wait().await
                     && asked.terms.age(&entry.life, Instant::now, || 1.0) != Age::Over
                     && let Some(rows) = give_back(inner, asked.replay, &entry).await
                 {
-                    inner.counters.coalesced(&plan.statement);
+                    missed.coalesced(&*entry);
                     return Ok(Answer::Rows(rows));
                 }
-                inner.counters.miss(missed, &plan.statement);
                 if stale.is_none() {
-                    return Ok(Answer::Direct(request));
+                    return Ok(Answer::Direct(request, plan.statement.clone()));
                 }
             }
-        },
-        Some(_) => inner.counters.miss(missed, &plan.statement),
+        }
+    } else if load.stamp.is_none() && stale.is_none() {
+        return Ok(Answer::Direct(request, plan.statement.clone()));
     }
+    // Without anything else to give out, a miss it is.
+    let missed = stale.is_some().then_some(missed);
     let (deliver, delivered) = oneshot::channel();
     tokio::spawn(load.run(request, deliver));
     let answer = delivered.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
-    match stale {
-        Some(entry) if is_outage(&answer) && may_be_stale(&entry, &asked.terms) => {
-            match give_back(inner, asked.replay, &entry).await {
-                Some(rows) => {
-                    inner.counters.stale(&plan.statement);
-                    Ok(Answer::Rows(Rows { kept: None, ..rows }))
-                }
-                None => answer,
-            }
-        }
-        _ => answer,
+    if let (Some(missed), Some(entry)) = (missed, stale)
+        && is_outage(&answer)
+        && may_be_stale(&entry, &asked.terms)
+        && let Some(rows) = give_back(inner, asked.replay, &entry).await
+    {
+        missed.stale(&*entry);
+        return Ok(Answer::Rows(Rows { kept: None, ..rows }));
     }
+    answer
 }
 
 fn is_outage<DB: Driver>(answer: &Result<Answer<DB>, sqlx::Error>) -> bool {
@@ -198,7 +193,7 @@ pub(crate) fn find_value<DB: Driver>(
         && let Found::Good(entry) = inner.memory.find(&key, &asked.terms, dice)
         && let Held::Value { value, .. } = &entry.held
     {
-        inner.counters.hit(&plan.statement);
+        inner.counters.hit(&plan.statement, Tier::Typed, &*entry);
         return Some(Ok(value.clone()));
     }
     Some(Err(key.to_key()))
@@ -213,7 +208,7 @@ pub(crate) fn keep_value<DB: Driver>(
     bytes: usize,
 ) {
     let Held::Rows { stored, .. } = &kept.held else { return };
-    let held = Held::Value { value, bytes: bytes + stored.bytes.len() };
+    let held = Held::Value { value, rows: stored.rows, bytes: bytes + stored.bytes.len() };
     let entry = Entry { held, life: kept.life.clone(), of_use: kept.of_use };
     if entry.life.stamp.holds() {
         inner.memory.insert(key, Arc::new(entry));
@@ -340,8 +335,8 @@ impl<DB: Driver> Load<DB> {
         let sql = request.sql.clone();
         let types = request.arguments.as_ref().map(DB::argument_types).unwrap_or_default();
         let (mut rows, mut bytes, mut result, mut results) = (Vec::new(), 0, None, 0);
-        let sent = Instant::now();
-        let mut stream = DB::fetch_many(&mut connection, request);
+        let answer = DB::fetch_many(&mut connection, request);
+        let mut stream = self.inner.counters.metered(&self.plan.statement, self.plan.sent(), answer);
         let end = loop {
             match stream.next().await {
                 Some(Ok(Either::Right(row))) => {
@@ -359,6 +354,7 @@ impl<DB: Driver> Load<DB> {
                 None => break Ok(result),
             }
         };
+        let cost = stream.waited();
         drop(stream);
         let kept = if end.is_err() {
             self.give_up(Reason::Failed, "the query failed")
@@ -368,7 +364,7 @@ impl<DB: Driver> Load<DB> {
             let life = self.stamp.clone().map(|stamp| Life {
                 stamp,
                 begun,
-                cost: sent.elapsed(),
+                cost,
                 dice: dice() as f32,
                 empty: rows.is_empty(),
             });
@@ -417,7 +413,7 @@ impl<DB: Driver> Load<DB> {
     async fn overflow(
         self,
         rows: Vec<DB::Row>,
-        mut stream: BoxStream<'_, Result<Item<DB>, sqlx::Error>>,
+        mut stream: Metered<BoxStream<'_, Result<Item<DB>, sqlx::Error>>>,
         deliver: Deliver<DB>,
     ) {
         self.give_up(Reason::TooLarge, "the result is larger than the largest entry allowed");

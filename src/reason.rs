@@ -3,26 +3,45 @@
 
 use std::fmt;
 
+/// Where a reason is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Why a statement bypassed the cache.
+    Bypass,
+    /// Why a lookup found nothing.
+    Miss,
+    /// Why a loaded result was not stored.
+    NotStored,
+    /// Why entries were dropped.
+    Invalidation,
+}
+
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident = $label:literal,)+) => {
+    ($($place:ident: $($(#[doc = $doc:literal])+ $name:ident = $label:literal,)+)+) => {
         /// Why a statement bypassed the cache, a lookup missed, a result was not stored, or entries were dropped.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
-        pub enum Reason { $($(#[doc = $doc])+ $name,)+ }
+        pub enum Reason { $($($(#[doc = $doc])+ $name,)+)+ }
 
         impl Reason {
             /// Every reason, in the order of declaration.
-            pub const ALL: &'static [Reason] = &[$(Reason::$name),+];
+            pub const ALL: &'static [Reason] = &[$($(Reason::$name),+),+];
 
             /// The label used in metrics and JSON: lower case, words joined by underscores.
             pub const fn label(self) -> &'static str {
-                match self { $(Reason::$name => $label,)+ }
+                match self { $($(Reason::$name => $label,)+)+ }
+            }
+
+            /// The heading that it is declared under.
+            const fn place(self) -> Place {
+                match self { $($(Reason::$name)|+ => Place::$place,)+ }
             }
         }
     };
 }
 
 reasons! {
+    Bypass:
     // What the text of a statement says (analysis).
     /// It is not a read: it writes, or sets something, or controls a transaction.
     NotARead = "not_a_read",
@@ -95,7 +114,8 @@ reasons! {
     /// Statement and arguments together are too long for a key.
     KeyTooLarge = "key_too_large",
 
-    // Why a lookup found nothing (miss).
+    Miss:
+    // Why a lookup found nothing.
     /// No entry under this key.
     Absent = "absent",
     /// A table behind the entry was written since.
@@ -109,6 +129,7 @@ reasons! {
     /// The entry could not be turned back into rows; it was removed.
     Unreplayable = "unreplayable",
 
+    NotStored:
     // Why a loaded result was not stored.
     /// A table was written while the query ran.
     WrittenMeanwhile = "written_meanwhile",
@@ -119,7 +140,8 @@ reasons! {
     /// The query failed.
     Failed = "failed",
 
-    // Why entries were dropped (invalidation).
+    Invalidation:
+    // Why entries were dropped.
     /// A statement wrote the tables.
     Write = "write",
     /// A transaction that wrote the tables was committed.
@@ -141,11 +163,23 @@ impl Reason {
     pub(crate) const fn index(self) -> usize {
         self as usize
     }
+
+    /// Whether it may be given there. A statement whose results were unfaithful too often is not tried again.
+    pub(crate) fn occurs(self, place: Place) -> bool {
+        self.place() == place || (self, place) == (Reason::Unfaithful, Place::Bypass)
+    }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
+    }
+}
+
+/// As its label.
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.label())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The journey of a write: plan, arm, database, finish.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::analysis::{Kind, SessionEffect};
 use crate::backend::{Driver, Item, Request, drain};
 use crate::inner::{Inner, Shape};
+use crate::observe::Sent;
 use crate::plan::{Change, Known, Plan};
 use crate::reason::Reason;
 use crate::versions::Mark;
@@ -32,13 +34,18 @@ impl Armed {
         what: &str,
     ) -> Self {
         let (mut mark, mut schema) = (Mark::default(), false);
+        let mut tables = Some(BTreeSet::new());
         for change in changes {
             schema |= change.schema;
             mark.extend(change.cells.clone());
+            match (&mut tables, &change.tables) {
+                (Some(all), Some(more)) => all.extend(more.iter().map(|table| &*table.0)),
+                _ => tables = None,
+            }
         }
-        inner.counters.invalidation(reason, what);
         // Armed before this look: a schema change that begins after it finds the mark and is found by `finish`.
         let known = known.filter(|known| known.holds()).cloned();
+        inner.counters.invalidation(reason, what, tables.filter(|_| known.is_some()));
         if known.is_none() {
             // The database may have got its name from another pool since the changes were planned.
             mark.extend(if schema { inner.everything() } else { inner.all_tables() });
@@ -48,7 +55,7 @@ impl Armed {
 
     /// Announces that anything may change.
     pub fn everything<DB: Driver>(inner: &Inner<DB>, reason: Reason) -> Self {
-        inner.counters.invalidation(reason, "everything");
+        inner.counters.invalidation(reason, "everything", None::<[&str; 0]>);
         Self { mark: Mark::arm(inner.everything()), known: None }
     }
 
@@ -105,10 +112,13 @@ async fn run<DB: Driver>(
 ) {
     let change = plan.change.as_ref();
     let armed =
-        change.map(|change| Armed::changes(&inner, plan.known.as_ref(), [change], change.reason, &plan.statement));
+        change.map(|change| Armed::changes(&inner, plan.known.as_ref(), [change], change.reason, &plan.statement.text));
     let mut failure = None;
     let mut gone = false;
-    let mut items = DB::fetch_many(&mut connection, request);
+    if plan.sent() == Sent::Write {
+        inner.counters.write(&plan.statement);
+    }
+    let mut items = inner.counters.metered(&plan.statement, plan.sent(), DB::fetch_many(&mut connection, request));
     while let Some(item) = items.next().await {
         match item {
             // The caller may be gone. A write is run to its end all the same; what only reads, as far as its text says,

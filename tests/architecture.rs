@@ -20,12 +20,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("guard", &[]),
     ("replay", &[]),
     ("backend", &["analysis", "catalog", "replay"]),
-    ("observe", &[]),
+    ("observe", &["analysis"]),
     ("stats", &[]),
     // Which policy goes for which query.
     ("rules", &["analysis", "catalog"]),
     // What to do with a statement: what the text says joined with what the database says.
-    ("plan", &["analysis", "catalog", "rules", "versions"]),
+    ("plan", &["analysis", "catalog", "observe", "rules", "versions"]),
     // Tests of these rooms together.
     ("interleavings", &["flight", "versions"]),
     // Where one pool keeps its rooms; nothing but the corridors and the face may know it.

@@ -92,6 +92,20 @@ pub fn analyze(sql: &str, dialect: Dialect) -> Facts {
     found.into_facts(normal_form::normal_form(&tokens, dialect), normal_form::fingerprint(&tokens))
 }
 
+/// The text behind a [`Fingerprint`], for people: words in lower case, and `?` for all that may be a literal.
+///
+/// It has none, whatever the text: what cannot be read, and all that comes after it, is left out.
+///
+/// ```
+/// use larder::analysis::{Dialect, without_literals};
+///
+/// let text = without_literals("SELECT name FROM users WHERE id IN (1, 2) AND city = 'Rome'", Dialect::Postgres);
+/// assert_eq!(text, "select name from users where id in (?) and city = ?");
+/// ```
+pub fn without_literals(sql: &str, dialect: Dialect) -> String {
+    normal_form::without_literals(&lexer::tokens(sql, dialect), dialect)
+}
+
 /// Whether semicolons may stand inside the statement.
 fn holds_a_body(statement: Statement<'_>) -> bool {
     const BODIES: &[&str] = &["trigger", "function", "procedure", "event", "rule", "package"];

@@ -1,7 +1,7 @@
 //! The text of a statement as a key sees it, and as statistics see it.
 //!
-//! In: tokens. Out: the normal form (never equal for two texts of different meaning) and the fingerprint (equal for
-//! statements that differ in literals only).
+//! In: tokens. Out: the normal form (never equal for two texts of different meaning), the fingerprint (equal for
+//! statements that differ in literals only) and a text for people that holds no literal.
 
 use super::facts::{Dialect, Fingerprint};
 use super::lexer::{Token, TokenKind};
@@ -72,10 +72,72 @@ impl SelectLists {
 
 /// Names a statement: words in lower case, literals and parameters as `?`, lists of them as one.
 pub(super) fn fingerprint(tokens: &[Token<'_>]) -> Fingerprint {
-    let mut shape: Vec<String> = Vec::new();
+    let shape = shape(tokens);
+    let texts: Vec<&str> = shape.iter().map(|piece| &*piece.text).collect();
+    let hash = blake3::hash(texts.join(" ").as_bytes());
+    let first: [u8; 8] = std::array::from_fn(|i| hash.as_bytes()[i]);
+    Fingerprint(u64::from_be_bytes(first))
+}
+
+/// The text behind a fingerprint, for people. What may be a literal is a `?`.
+pub(super) fn without_literals(tokens: &[Token<'_>], dialect: Dialect) -> String {
+    let mut shown = Vec::with_capacity(tokens.len());
+    let visible: Vec<&Token<'_>> = tokens.iter().filter(|token| !token.is_blank()).collect();
+    let sets = visible.first().is_some_and(|first| first.is_any(&["set", "pragma"]));
+    let mut at = 0;
+    for token in tokens {
+        if token.is_blank() {
+            shown.push(*token);
+            continue;
+        }
+        let next = visible.get(at + 1);
+        let previous = at.checked_sub(1).and_then(|before| visible.get(before));
+        at += 1;
+        // Behind what cannot be read, a text may be taken for words and words for a text.
+        let unclear = token.kind == TokenKind::Broken
+            || (dialect == Dialect::MySql && token.kind == TokenKind::Text && token.text.contains('\\'));
+        // The value of a setting is a word or a text, as one likes.
+        let value = sets && previous.is_some_and(|last| last.is("=") || last.is("(") || last.is_word("to"));
+        if unclear || value {
+            shown.push(Token { kind: TokenKind::Word, text: "…" });
+            break;
+        }
+        // SQLite takes a name in double quotes for a text where there is no such name.
+        let text = dialect == Dialect::Sqlite && token.text.starts_with('"') && !is_surely_a_name(previous, next);
+        shown.push(if text { Token { kind: TokenKind::Text, text: "?" } } else { *token });
+    }
+    let mut text = String::new();
+    for piece in shape(&shown) {
+        if piece.gap && !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(&piece.text);
+    }
+    text
+}
+
+/// Whether only a name can stand between these two.
+fn is_surely_a_name(previous: Option<&&Token<'_>>, next: Option<&&Token<'_>>) -> bool {
+    const BEFORE_A_NAME: &[&str] = &["from", "join", "into", "update", "table", "as"];
+    [previous, next].into_iter().flatten().any(|token| token.is("."))
+        || previous.is_some_and(|previous| previous.is_any(BEFORE_A_NAME))
+}
+
+/// A token of a fingerprint, and whether there was a blank before it.
+struct Piece {
+    text: String,
+    gap: bool,
+}
+
+fn shape(tokens: &[Token<'_>]) -> Vec<Piece> {
+    let mut shape = Vec::new();
+    let mut gap = false;
     for token in without_end(tokens) {
-        let piece = match token.kind {
-            TokenKind::Space | TokenKind::Comment | TokenKind::Hint => continue,
+        let text = match token.kind {
+            TokenKind::Space | TokenKind::Comment | TokenKind::Hint => {
+                gap = true;
+                continue;
+            }
             TokenKind::Text | TokenKind::Number | TokenKind::Parameter => "?".to_owned(),
             TokenKind::Word => token.text.to_lowercase(),
             TokenKind::Quoted
@@ -85,24 +147,24 @@ pub(super) fn fingerprint(tokens: &[Token<'_>]) -> Fingerprint {
             | TokenKind::Executable
             | TokenKind::Broken => token.text.to_owned(),
         };
-        shape.push(piece);
+        shape.push(Piece { text, gap: std::mem::take(&mut gap) });
         collapse(&mut shape);
     }
-    let hash = blake3::hash(shape.join(" ").as_bytes());
-    let first: [u8; 8] = std::array::from_fn(|i| hash.as_bytes()[i]);
-    Fingerprint(u64::from_be_bytes(first))
+    shape
 }
 
 /// `? , ?` becomes `?`, and `( ? ) , ( ? )` becomes `( ? )`; a sign before a number belongs to the number.
-fn collapse(shape: &mut Vec<String>) {
-    let ends_with = |shape: &[String], tail: &[&str]| {
-        shape.len() >= tail.len() && shape.iter().rev().zip(tail.iter().rev()).all(|(a, b)| a == b)
+fn collapse(shape: &mut Vec<Piece>) {
+    let ends_with = |shape: &[Piece], tail: &[&str]| {
+        shape.len() >= tail.len() && shape.iter().rev().zip(tail.iter().rev()).all(|(a, b)| a.text == *b)
     };
     for sign in ["-", "+"] {
         for before in ["(", ",", "=", "<", ">", "<=", ">=", "<>"] {
             if ends_with(shape, &[before, sign, "?"]) {
-                shape.truncate(shape.len() - 2);
-                shape.push("?".to_owned());
+                shape.pop();
+                if let Some(sign) = shape.last_mut() {
+                    sign.text = "?".to_owned();
+                }
             }
         }
     }
@@ -119,4 +181,58 @@ fn without_end<'a, 'b>(tokens: &'a [Token<'b>]) -> &'a [Token<'b>] {
     let trails = |token: &Token<'_>| matches!(token.kind, TokenKind::Space | TokenKind::Comment) || token.is(";");
     let end = tokens.iter().rposition(|token| !trails(token)).map_or(0, |last| last + 1);
     tokens.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lexer;
+    use super::*;
+
+    fn shown(sql: &str, dialect: Dialect) -> String {
+        without_literals(&lexer::tokens(sql, dialect), dialect)
+    }
+
+    #[test]
+    fn a_person_can_read_it() {
+        for (sql, text) in [
+            (
+                "SELECT  u.Name, count(*)\nFROM shop.users u -- all\nWHERE id = $1;",
+                "select u.name, count(*) from shop.users u where id = ?",
+            ),
+            ("SELECT a FROM t WHERE b IN (1, 2, 3) AND c > -5", "select a from t where b in (?) and c > ?"),
+            ("INSERT INTO t (a, b) VALUES ($1, 'x'), ($2, 'y')", "insert into t (a, b) values (?)"),
+            (
+                "SELECT \"Name\" FROM \"Users\" WHERE n = 1.5e3 OR b = E'it\\'s' OR c = $$x$$",
+                "select \"Name\" from \"Users\" where n = ? or b = ? or c = ?",
+            ),
+        ] {
+            assert_eq!(shown(sql, Dialect::Postgres), text);
+        }
+    }
+
+    #[test]
+    fn no_literal_is_shown() {
+        use Dialect::{MySql, Postgres, Sqlite};
+        for (sql, dialect) in [
+            ("SELECT a FROM t WHERE b = 'secret'", Postgres),
+            ("SELECT a FROM t WHERE b = $x$secret$x$ AND c = U&'secret' AND d = X'5ec7e7'", Postgres),
+            // With `standard_conforming_strings` off all of it is one text.
+            ("SELECT a FROM t WHERE b = 'it\\'s secret' AND c = 'it\\'s secret'", Postgres),
+            ("SELECT a FROM t WHERE b = 'secret", Postgres),
+            ("SELECT a /* secret */ FROM t -- secret", Postgres),
+            ("SET app.user = secret", Postgres),
+            ("SET app.user TO secret, secret", Postgres),
+            ("CREATE USER bob PASSWORD 'secret'", Postgres),
+            ("SELECT a FROM t WHERE b = \"secret\"", Sqlite),
+            ("SELECT a FROM t WHERE b IN (\"secret\", 'secret')", Sqlite),
+            ("PRAGMA key = secret", Sqlite),
+            ("PRAGMA key(secret)", Sqlite),
+            ("SELECT a FROM t WHERE b = \"secret\" AND c = 'it\\'s secret'", MySql),
+        ] {
+            let text = shown(sql, dialect);
+            assert!(!text.contains("secret") && !text.contains("5ec7e7"), "{sql}: {text}");
+        }
+        let named = "SELECT \"t\".\"a\" FROM \"t\" JOIN `u` ON [x] = \"u\".y";
+        assert_eq!(shown(named, Sqlite), "select \"t\".\"a\" from \"t\" join `u` on [x] = \"u\".y");
+    }
 }

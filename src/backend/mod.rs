@@ -85,12 +85,6 @@ pub trait Driver: Database {
         request: Request<Self>,
     ) -> BoxStream<'c, Result<Item<Self>, sqlx::Error>>;
 
-    /// Runs a request on a connection of the pool, as sqlx's own pool does.
-    fn through_pool(
-        pool: &sqlx::Pool<Self>,
-        request: Request<Self>,
-    ) -> BoxStream<'static, Result<Item<Self>, sqlx::Error>>;
-
     fn fetch_optional<'c>(
         connection: &'c mut Self::Connection,
         request: Request<Self>,

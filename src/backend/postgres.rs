@@ -42,13 +42,6 @@ impl Driver for Postgres {
         connection.fetch_many(request)
     }
 
-    fn through_pool(
-        pool: &sqlx::Pool<Self>,
-        request: Request<Self>,
-    ) -> BoxStream<'static, Result<Item<Self>, sqlx::Error>> {
-        pool.fetch_many(request)
-    }
-
     fn fetch_optional<'c>(
         connection: &'c mut PgConnection,
         request: Request<Self>,

@@ -49,13 +49,6 @@ impl Driver for Sqlite {
         connection.fetch_many(request)
     }
 
-    fn through_pool(
-        pool: &sqlx::Pool<Self>,
-        request: Request<Self>,
-    ) -> BoxStream<'static, Result<Item<Self>, sqlx::Error>> {
-        pool.fetch_many(request)
-    }
-
     fn fetch_optional<'c>(
         connection: &'c mut SqliteConnection,
         request: Request<Self>,

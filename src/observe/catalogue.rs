@@ -1,26 +1,371 @@
-//! Every metric there is.
+//! Every metric there is: name, kind, unit, labels and their values.
+//!
+//! A series that can occur is published at zero when a pool is built, so that a dashboard can tell "never" from "not
+//! there". `docs/metrics.md` is written from this table.
 
-use metrics::Unit;
+use metrics::{Counter, Gauge, Histogram, Label, Unit};
 
-/// Requests by `outcome` (hit, miss, bypass, coalesced), `reason` and `tier`.
-pub(super) const REQUESTS: &str = "larder_requests_total";
-/// Results replaced in the background.
-pub(super) const REFRESHES: &str = "larder_refreshes_total";
-/// Loaded results that were kept (`reason` empty) or not (`reason` says why).
-pub(super) const STORES: &str = "larder_stores_total";
-/// Writes that voided cached results, by `reason`.
-pub(super) const INVALIDATIONS: &str = "larder_invalidations_total";
-/// Entries in memory, by `tier`.
-pub(super) const ENTRIES: &str = "larder_entries";
-/// Bytes of memory that entries take, by `tier`.
-pub(super) const BYTES: &str = "larder_bytes";
+use super::{Tier, removal};
+use crate::reason::{Place, Reason};
 
-/// Tells the recorder what each metric means.
-pub(super) fn describe() {
-    metrics::describe_counter!(REQUESTS, "Requests by outcome, reason and tier");
-    metrics::describe_counter!(REFRESHES, "Results replaced in the background before their time was over");
-    metrics::describe_counter!(STORES, "Loaded results by what became of them; no reason: kept");
-    metrics::describe_counter!(INVALIDATIONS, "Writes that voided cached results, by reason");
-    metrics::describe_gauge!(ENTRIES, "Entries kept, by tier");
-    metrics::describe_gauge!(BYTES, Unit::Bytes, "Bytes that entries take, by tier");
+/// How a metric moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Values of a label.
+#[derive(Debug, Clone, Copy)]
+enum Values {
+    Are(&'static [&'static str]),
+    /// Every reason that may be given there.
+    Reasons(Place),
+}
+
+use Values::{Are, Reasons};
+
+/// One metric.
+#[derive(Debug)]
+pub(super) struct Metric {
+    name: &'static str,
+    kind: Kind,
+    unit: Unit,
+    labels: &'static [&'static str],
+    /// What is published at zero: groups of values, one set for each label.
+    series: &'static [&'static [Values]],
+    /// Whether a pool without statistics publishes it.
+    always: bool,
+    what: &'static str,
+}
+
+const NONE: Values = Are(&[""]);
+const HERE: Values = Are(&["local"]);
+const CACHED: Values = Are(&[Tier::Memory.label(), Tier::Typed.label()]);
+const KEPT: Values = Are(&[Tier::Memory.label()]);
+
+/// What a table's name is replaced with where all tables are meant.
+pub(super) const ALL_TABLES: &str = "*";
+/// The same for tables beyond those that have a series of their own.
+pub(super) const OTHER_TABLES: &str = "other";
+
+pub(super) static REQUESTS: Metric = Metric {
+    name: "larder_requests_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["outcome", "reason", "tier"],
+    series: &[
+        &[Are(&["hit"]), NONE, CACHED],
+        &[Are(&["coalesced", "stale"]), NONE, KEPT],
+        &[Are(&["miss"]), Reasons(Place::Miss), NONE],
+        &[Are(&["bypass"]), Reasons(Place::Bypass), NONE],
+    ],
+    always: true,
+    what: "Reads by what became of them, and the tier that answered or the reason why none did.",
+};
+
+pub(super) static REQUEST_SECONDS: Metric = Metric {
+    name: "larder_request_seconds",
+    kind: Kind::Histogram,
+    unit: Unit::Seconds,
+    labels: &["tier"],
+    series: &[&[Are(&["database"])]],
+    always: false,
+    what: "How long reads waited for the database, without the wait for a connection. Hits are not timed: two looks at \
+           the clock would be a good part of what they take.",
+};
+
+pub(super) static DATABASE_TIME: Metric = Metric {
+    name: "larder_database_microseconds_total",
+    kind: Kind::Counter,
+    unit: Unit::Microseconds,
+    labels: &[],
+    series: &[&[]],
+    always: false,
+    what: "Time that reads and writes waited for the database, without the wait for a connection.",
+};
+
+// In microseconds, since counters of the facade are whole numbers and a hit saves far less than a second. A gauge could hold
+// seconds, but exporters would not take it for a sum that only grows.
+pub(super) static SAVED_TIME: Metric = Metric {
+    name: "larder_saved_microseconds_total",
+    kind: Kind::Counter,
+    unit: Unit::Microseconds,
+    labels: &[],
+    series: &[&[]],
+    always: false,
+    what: "Database time saved: for each hit and each coalesced read, what the load of its result took.",
+};
+
+pub(super) static REFRESHES: Metric = Metric {
+    name: "larder_refreshes_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &[],
+    series: &[&[]],
+    always: true,
+    what: "Results replaced in the background before their time was over.",
+};
+
+pub(super) static WRITES: Metric = Metric {
+    name: "larder_writes_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &[],
+    series: &[&[]],
+    always: true,
+    what: "Statements that wrote, or may have.",
+};
+
+pub(super) static STORES: Metric = Metric {
+    name: "larder_stores_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["reason"],
+    series: &[&[NONE], &[Reasons(Place::NotStored)]],
+    always: true,
+    what: "Loaded results: kept if there is no reason, else not kept for that reason.",
+};
+
+pub(super) static REMOVALS: Metric = Metric {
+    name: "larder_removals_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["cause"],
+    series: &[&[Are(&removal::LABELS)]],
+    always: true,
+    what: "Entries that left the memory. An invalidated entry leaves when it is replaced, expires or is in the way.",
+};
+
+pub(super) static ENTRIES: Metric = Metric {
+    name: "larder_entries",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &["tier"],
+    series: &[&[KEPT]],
+    always: true,
+    what: "Entries kept by all pools, decoded values among them; those included that are no longer valid but have not \
+           left yet.",
+};
+
+pub(super) static BYTES: Metric = Metric {
+    name: "larder_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &["tier"],
+    series: &[&[KEPT]],
+    always: true,
+    what: "Bytes that these entries take.",
+};
+
+pub(super) static INVALIDATIONS: Metric = Metric {
+    name: "larder_invalidations_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["origin", "reason"],
+    series: &[&[HERE, Reasons(Place::Invalidation)]],
+    always: true,
+    what: "Writes and commits that voided cached results, each counted once.",
+};
+
+// Apart from the reasons: together they would be seven times as many series, and a sum of them no number of writes.
+pub(super) static TABLE_INVALIDATIONS: Metric = Metric {
+    name: "larder_table_invalidations_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["origin", "table"],
+    series: &[&[HERE, Are(&[ALL_TABLES, OTHER_TABLES])]],
+    always: true,
+    what: "The same by table, under its full name: a write to two tables counts for both. `*` stands for all tables at \
+           once, `other` for those beyond the first 200 that are written.",
+};
+
+pub(super) static QUERIES: Metric = Metric {
+    name: "larder_queries",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &[],
+    series: &[&[]],
+    always: false,
+    what: "Statements that have a record of their own in the statistics of all pools.",
+};
+
+static ALL: [&Metric; 13] = [
+    &REQUESTS,
+    &REQUEST_SECONDS,
+    &DATABASE_TIME,
+    &SAVED_TIME,
+    &REFRESHES,
+    &WRITES,
+    &STORES,
+    &REMOVALS,
+    &ENTRIES,
+    &BYTES,
+    &INVALIDATIONS,
+    &TABLE_INVALIDATIONS,
+    &QUERIES,
+];
+
+/// Tells the recorder what each metric means, and publishes all at zero.
+pub(super) fn publish(statistics: bool) {
+    for metric in ALL.iter().filter(|metric| metric.always || statistics) {
+        metric.describe();
+        for values in metric.zeros() {
+            match metric.kind {
+                // Nothing is set: another pool may have counted before.
+                Kind::Counter => metric.counter(&values).increment(0),
+                Kind::Gauge => metric.gauge(&values).increment(0.0),
+                Kind::Histogram => drop(metric.histogram(&values)),
+            }
+        }
+    }
+}
+
+impl Values {
+    fn all(self) -> Vec<&'static str> {
+        match self {
+            Are(values) => values.to_vec(),
+            Reasons(place) => {
+                Reason::ALL.iter().filter(|reason| reason.occurs(place)).map(|reason| reason.label()).collect()
+            }
+        }
+    }
+}
+
+impl Metric {
+    pub fn counter(&self, values: &[&'static str]) -> Counter {
+        metrics::counter!(self.name, self.labelled(values.iter().copied().map(Into::into)))
+    }
+
+    /// For a value that is not known beforehand, in the label that grows: the last one.
+    pub fn grown(&self, values: &[&'static str], last: String) -> Counter {
+        let values = values.iter().copied().map(metrics::SharedString::from);
+        metrics::counter!(self.name, self.labelled(values.chain([last.into()])))
+    }
+
+    pub fn gauge(&self, values: &[&'static str]) -> Gauge {
+        metrics::gauge!(self.name, self.labelled(values.iter().copied().map(Into::into)))
+    }
+
+    pub fn histogram(&self, values: &[&'static str]) -> Histogram {
+        metrics::histogram!(self.name, self.labelled(values.iter().copied().map(Into::into)))
+    }
+
+    fn labelled(&self, values: impl Iterator<Item = metrics::SharedString>) -> Vec<Label> {
+        self.labels.iter().zip(values).map(|(label, value)| Label::new(*label, value)).collect()
+    }
+
+    fn describe(&self) {
+        let unit = self.unit;
+        match self.kind {
+            Kind::Counter => metrics::describe_counter!(self.name, unit, self.what),
+            Kind::Gauge => metrics::describe_gauge!(self.name, unit, self.what),
+            Kind::Histogram => metrics::describe_histogram!(self.name, unit, self.what),
+        }
+    }
+
+    /// The values of each series that is published at zero.
+    fn zeros(&self) -> Vec<Vec<&'static str>> {
+        let product = |sets: &&[Values]| {
+            sets.iter().fold(vec![Vec::new()], |series: Vec<Vec<&'static str>>, values| {
+                let longer = |begun: &Vec<&'static str>| {
+                    let begun = begun.clone();
+                    values.all().into_iter().map(move |value| [begun.clone(), vec![value]].concat())
+                };
+                series.iter().flat_map(longer).collect()
+            })
+        };
+        self.series.iter().flat_map(product).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    #[test]
+    fn every_series_has_a_value_for_every_label() {
+        for metric in ALL {
+            let zeros = metric.zeros();
+            assert!(!zeros.is_empty(), "{}", metric.name);
+            assert!(zeros.iter().all(|values| values.len() == metric.labels.len()), "{}", metric.name);
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            let mut unique = zeros.clone();
+            unique.sort();
+            unique.dedup();
+            assert_eq!(unique.len(), zeros.len(), "{}: a series twice", metric.name);
+        }
+    }
+
+    #[test]
+    fn reasons_are_published_where_they_occur() {
+        let zeros = REQUESTS.zeros();
+        for (outcome, reason, is_there) in [
+            ("miss", "absent", true),
+            ("miss", "manual", false),
+            ("miss", "", false),
+            ("bypass", "absent", false),
+            ("bypass", "locks", true),
+            ("bypass", "unfaithful", true),
+        ] {
+            assert_eq!(zeros.contains(&vec![outcome, reason, ""]), is_there, "{outcome} {reason}");
+        }
+        assert!(STORES.zeros().contains(&vec!["unfaithful"]) && !STORES.zeros().contains(&vec!["absent"]));
+    }
+
+    /// `BLESS=1 cargo test --lib metrics_are_documented` writes the page anew.
+    #[test]
+    fn metrics_are_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        let page = page();
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(path).is_ok_and(|text| text == page),
+            "docs/metrics.md is not up to date:\n{page}"
+        );
+    }
+
+    fn page() -> String {
+        let mut page = String::from(INTRODUCTION);
+        for metric in ALL {
+            let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            let kind = format!("{:?}", metric.kind).to_lowercase();
+            let always = if metric.always { "" } else { " \\*" };
+            let (name, unit, what) = (metric.name, metric.unit.as_str(), metric.what);
+            writeln!(page, "| `{name}`{always} | {kind} | {unit} | {labels} | {what} |").unwrap();
+        }
+        page += "\n\\* Not published by a pool that was built with `statistics(false)`.\n\n## Series\n\n";
+        for metric in ALL.iter().filter(|metric| !metric.labels.is_empty()) {
+            writeln!(page, "`{}`:\n", metric.name).unwrap();
+            for sets in metric.series {
+                let labels = metric.labels.iter().zip(*sets).map(|(label, values)| {
+                    let values: Vec<_> = values.all().iter().map(|value| format!("`{value}`")).collect();
+                    format!("{label} {}", if values == ["``"] { "empty".to_owned() } else { values.join(", ") })
+                });
+                writeln!(page, "- {}", labels.collect::<Vec<_>>().join("; ")).unwrap();
+            }
+            page.push('\n');
+        }
+        page.truncate(page.trim_end().len());
+        page + "\n"
+    }
+
+    const INTRODUCTION: &str = "# Metrics
+
+Larder tells them to the recorder of the [`metrics`](https://docs.rs/metrics) facade that is installed when a pool is built.
+Every series listed under \"Series\" is published at zero then; tables get theirs when they are first written. No label holds
+SQL or a value. Pools of one process add up in the same series. What a reason means is said at
+[`Reason`](https://docs.rs/larder/latest/larder/enum.Reason.html). What happened to a single statement is told by
+`pool.queries()`, not by metrics.
+
+This page is written from `src/observe/catalogue.rs` by its test.
+
+| metric | kind | unit | labels | what it counts |
+|---|---|---|---|---|
+";
 }

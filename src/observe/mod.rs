@@ -1,10 +1,37 @@
-//! Counts what the pool does, for `pool.stats()` and for the `metrics` facade.
+//! Counts what the pool does, for `pool.stats()`, for `pool.queries()` and for the `metrics` facade.
 //!
-//! In: what happened and why. Out: numbers.
-//! It never sees SQL or values in a label, and never changes what happens.
+//! In: what happened, to which statement and why. Out: numbers.
+//! It never sees a value, puts no SQL in a label, and never changes what happens.
+//!
+//! | file | question |
+//! |---|---|
+//! | `catalogue` | which metrics are there? |
+//! | `counters`, `by_table` | what did the pool do? |
+//! | `queries`, `record` | what did it do for each statement? |
+//! | `metered` | how long did it wait for the database? |
+//! | `stats`, `query_stats` | how is that told? |
 
+mod by_table;
 mod catalogue;
+mod counters;
+mod metered;
+mod queries;
+mod query_stats;
+mod record;
+mod removal;
 mod stats;
+mod tier;
 
-pub(crate) use stats::Counters;
+pub(crate) use counters::Counters;
+pub(crate) use metered::{Metered, Sent};
+pub(crate) use queries::{Queries, Subject};
+pub use query_stats::QueryStats;
 pub use stats::Stats;
+pub use tier::Tier;
+
+use std::time::Duration;
+
+/// A duration in nanoseconds; what does not fit lasted 584 years.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use equivalent::Equivalent;
 use moka::Expiry;
+use moka::notification::RemovalCause;
 use moka::sync::Cache;
 
 use crate::entry::Entry;
@@ -16,7 +17,11 @@ use crate::reason::Reason;
 /// Entries in memory, weighed in bytes. Entries are shared, never copied.
 pub(crate) struct Memory<S, C> {
     entries: Cache<Key, Arc<Entry<S, C>>, foldhash::fast::RandomState>,
+    moved: Arc<Moved>,
 }
+
+/// Hears of each entry that comes, or leaves for a cause, with the bytes it takes.
+pub(crate) type Moved = dyn Fn(Option<RemovalCause>, usize) + Send + Sync;
 
 /// What was found.
 pub(crate) enum Found<E> {
@@ -31,17 +36,22 @@ pub(crate) enum Found<E> {
 /// memory` counts it.
 const OVERHEAD: usize = 320;
 
+/// Bytes that an entry takes.
+fn weigh<S, C>(key: &Key, entry: &Entry<S, C>) -> usize {
+    key.weight() + entry.weight() + OVERHEAD
+}
+
 impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
     /// Room for that many bytes.
-    pub fn new(max_bytes: u64) -> Self {
+    pub fn new(max_bytes: u64, moved: Arc<Moved>) -> Self {
+        let leaving = moved.clone();
         let builder = Cache::builder()
             .name("larder")
             .max_capacity(max_bytes)
-            .weigher(|key: &Key, entry: &Arc<Entry<S, C>>| {
-                u32::try_from(key.weight() + entry.weight() + OVERHEAD).unwrap_or(u32::MAX)
-            })
+            .weigher(|key: &Key, entry: &Arc<Entry<S, C>>| u32::try_from(weigh(key, entry)).unwrap_or(u32::MAX))
+            .eviction_listener(move |key, entry, cause| leaving(Some(cause), weigh(&key, &entry)))
             .expire_after(WhenOfNoUse);
-        Self { entries: builder.build_with_hasher(foldhash::fast::RandomState::default()) }
+        Self { entries: builder.build_with_hasher(foldhash::fast::RandomState::default()), moved }
     }
 
     /// The entry under `key`, judged by the terms of who asks. `dice`: see [`Terms::age`].
@@ -66,6 +76,7 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
     }
 
     pub fn insert(&self, key: Key, entry: Arc<Entry<S, C>>) {
+        (self.moved)(None, weigh(&key, &entry));
         self.entries.insert(key, entry);
     }
 

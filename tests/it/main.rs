@@ -23,6 +23,7 @@ mod reads_never_go_back;
 mod reasons;
 #[cfg(feature = "postgres")]
 mod servers_come_and_go;
+mod statistics;
 #[cfg(feature = "postgres")]
 mod typed_hits;
 mod unknown_outcomes;

@@ -160,7 +160,7 @@ async fn the_metrics_say_what_the_statistics_say() {
         expected.insert(format!("larder_stores_total reason={reason}"), *n);
     }
     for (reason, n) in &stats.invalidations_by_reason {
-        expected.insert(format!("larder_invalidations_total reason={reason}"), *n);
+        expected.insert(format!("larder_invalidations_total origin=local reason={reason}"), *n);
     }
     for (metric, n) in expected {
         assert_eq!(counted.remove(&metric), Some(n), "{metric}");

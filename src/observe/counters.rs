@@ -1,0 +1,495 @@
+//! Counters by outcome and reason: the one place that hears of everything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::stream::Stream;
+use metrics::{Counter, Gauge, Histogram};
+use moka::notification::RemovalCause;
+
+use super::by_table::ByTable;
+use super::record::{Given, Spared};
+use super::{Metered, Queries, QueryStats, Sent, Stats, Subject, Tier, catalogue, metered, nanos, removal};
+use crate::entry::{Entry, Held};
+use crate::reason::{Place, Reason};
+
+/// One number, kept for `stats()` and told to the `metrics` recorder that was installed when the pool was built.
+pub(super) struct Count {
+    value: AtomicU64,
+    metric: Counter,
+}
+
+impl Count {
+    pub fn new(metric: Counter) -> Self {
+        metric.increment(0);
+        Self { value: AtomicU64::new(0), metric }
+    }
+
+    /// Tells how many there were before.
+    pub fn one(&self) -> u64 {
+        self.metric.increment(1);
+        self.value.fetch_add(1, Relaxed)
+    }
+
+    pub fn get(&self) -> u64 {
+        self.value.load(Relaxed)
+    }
+}
+
+/// A sum of durations, in nanoseconds; the metric is in microseconds.
+struct Time {
+    nanos: AtomicU64,
+    metric: Counter,
+}
+
+impl Time {
+    fn new(metric: Counter) -> Self {
+        Self { nanos: AtomicU64::new(0), metric }
+    }
+
+    fn add(&self, time: Duration) {
+        let time = nanos(time);
+        let before = self.nanos.fetch_add(time, Relaxed);
+        // What is left of a microsecond counts with the next.
+        self.metric.increment(before.wrapping_add(time) / 1_000 - before / 1_000);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_nanos(self.nanos.load(Relaxed))
+    }
+}
+
+/// A count for each reason.
+struct ByReason {
+    counts: Vec<OnceLock<Count>>,
+    metric: fn(Reason) -> Counter,
+}
+
+impl ByReason {
+    fn new(place: Place, metric: fn(Reason) -> Counter) -> Self {
+        let count = |reason: &Reason| match reason.occurs(place) {
+            true => Count::new(metric(*reason)).into(),
+            // Should it occur all the same, it is counted all the same.
+            false => OnceLock::new(),
+        };
+        Self { counts: Reason::ALL.iter().map(count).collect(), metric }
+    }
+
+    fn one(&self, reason: Reason) {
+        self.counts[reason.index()].get_or_init(|| Count::new((self.metric)(reason))).one();
+    }
+
+    fn snapshot(&self) -> BTreeMap<Reason, u64> {
+        let counted = Reason::ALL.iter().zip(&self.counts);
+        let counted = counted.filter_map(|(reason, count)| Some((*reason, count.get()?.get())));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// A number that goes up and down, and its share in a gauge that all pools move.
+struct Level {
+    value: AtomicI64,
+    gauge: Gauge,
+}
+
+impl Level {
+    fn new(gauge: Gauge) -> Self {
+        Self { value: AtomicI64::new(0), gauge }
+    }
+
+    fn add(&self, more: i64) {
+        self.value.fetch_add(more, Relaxed);
+        self.gauge.increment(more as f64);
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        self.gauge.decrement(*self.value.get_mut() as f64);
+    }
+}
+
+/// A read that is not answered yet. Dropped, it is a miss: so it is counted once, whatever becomes of it and its caller.
+#[must_use = "it is a miss when it is dropped"]
+pub(crate) struct Missed<'c> {
+    counters: &'c Counters,
+    subject: &'c Subject,
+    reason: Option<Reason>,
+}
+
+impl Missed<'_> {
+    /// It was answered by the load of another.
+    pub fn coalesced(mut self, given: impl Into<Given>) {
+        self.reason = None;
+        self.counters.coalesced(self.subject, given);
+    }
+
+    /// It was answered with a result that was no longer good, since the database is out of reach.
+    pub fn stale(mut self, given: impl Into<Given>) {
+        self.reason = None;
+        self.counters.stale(self.subject, given);
+    }
+}
+
+impl Drop for Missed<'_> {
+    fn drop(&mut self) {
+        if let Some(reason) = self.reason {
+            self.counters.miss(reason, self.subject);
+        }
+    }
+}
+
+/// What is measured with statistics only.
+struct Detail {
+    queries: Queries,
+    database_time: Time,
+    saved_time: Time,
+    request_seconds: Histogram,
+}
+
+/// A look at the clock takes as long as all else that is counted of a hit: one look does for that many.
+const HITS_PER_LOOK: u64 = 16;
+
+/// What one pool did so far.
+pub(crate) struct Counters {
+    hits: [Count; Tier::ALL.len()],
+    coalesced: Count,
+    stale: Count,
+    refreshes: Count,
+    writes: Count,
+    stored: Count,
+    misses: ByReason,
+    bypasses: ByReason,
+    not_stored: ByReason,
+    invalidations: ByReason,
+    by_table: ByTable,
+    removals: [Count; removal::LABELS.len()],
+    entries: Level,
+    bytes: Level,
+    detail: Option<Detail>,
+}
+
+impl Counters {
+    /// All at zero, and published so. Without `statistics` events are counted, but not by statement, and nothing is timed.
+    pub fn new(statistics: bool) -> Arc<Self> {
+        catalogue::publish(statistics);
+        let request = |outcome, tier| Count::new(catalogue::REQUESTS.counter(&[outcome, "", tier]));
+        let memory = Tier::Memory.label();
+        Arc::new(Self {
+            hits: Tier::ALL.map(|tier| request("hit", tier.label())),
+            coalesced: request("coalesced", memory),
+            stale: request("stale", memory),
+            refreshes: Count::new(catalogue::REFRESHES.counter(&[])),
+            writes: Count::new(catalogue::WRITES.counter(&[])),
+            stored: Count::new(catalogue::STORES.counter(&[""])),
+            misses: ByReason::new(Place::Miss, |reason| catalogue::REQUESTS.counter(&["miss", reason.label(), ""])),
+            bypasses: ByReason::new(Place::Bypass, |reason| {
+                catalogue::REQUESTS.counter(&["bypass", reason.label(), ""])
+            }),
+            not_stored: ByReason::new(Place::NotStored, |reason| catalogue::STORES.counter(&[reason.label()])),
+            invalidations: ByReason::new(Place::Invalidation, |reason| {
+                catalogue::INVALIDATIONS.counter(&["local", reason.label()])
+            }),
+            by_table: ByTable::new(),
+            removals: removal::LABELS.map(|cause| Count::new(catalogue::REMOVALS.counter(&[cause]))),
+            entries: Level::new(catalogue::ENTRIES.gauge(&[memory])),
+            bytes: Level::new(catalogue::BYTES.gauge(&[memory])),
+            detail: statistics.then(|| Detail {
+                queries: Queries::new(),
+                database_time: Time::new(catalogue::DATABASE_TIME.counter(&[])),
+                saved_time: Time::new(catalogue::SAVED_TIME.counter(&[])),
+                request_seconds: catalogue::REQUEST_SECONDS.histogram(&["database"]),
+            }),
+        })
+    }
+
+    /// Where the records of statements are kept, if they are.
+    pub fn queries(&self) -> Option<&Queries> {
+        self.detail.as_ref().map(|detail| &detail.queries)
+    }
+
+    /// A read was answered from `tier`.
+    pub fn hit(&self, subject: &Subject, tier: Tier, given: impl Into<Given>) {
+        let before = self.hits[tier.index()].one();
+        if before.is_multiple_of(HITS_PER_LOOK)
+            && let Some(queries) = self.queries()
+        {
+            queries.now();
+        }
+        self.spared(subject, Spared::Hit(tier), given.into());
+        tracing::trace!(target: "larder::read", outcome = "hit", tier = tier.label(), statement = &*subject.text);
+    }
+
+    /// A read that could have been answered from the cache goes to the database, unless something else comes of it.
+    pub fn missed<'c>(&'c self, reason: Reason, subject: &'c Subject) -> Missed<'c> {
+        Missed { counters: self, subject, reason: Some(reason) }
+    }
+
+    /// A read was answered by the load of another.
+    fn coalesced(&self, subject: &Subject, given: impl Into<Given>) {
+        self.coalesced.one();
+        self.spared(subject, Spared::Coalesced, given.into());
+        tracing::trace!(target: "larder::read", outcome = "coalesced", statement = &*subject.text);
+    }
+
+    /// A read was answered with a result that was no longer good, since the database is out of reach.
+    fn stale(&self, subject: &Subject, given: impl Into<Given>) {
+        self.stale.one();
+        // The database would not have answered: nothing was saved.
+        self.spared(subject, Spared::Stale, Given { saved: Duration::ZERO, ..given.into() });
+        tracing::warn!(target: "larder::read", outcome = "stale", statement = &*subject.text);
+    }
+
+    fn spared(&self, subject: &Subject, how: Spared, given: Given) {
+        if let (Some(detail), Some(record)) = (&self.detail, &subject.record) {
+            detail.saved_time.add(given.saved);
+            record.spared(how, given, detail.queries.lately());
+        }
+    }
+
+    fn miss(&self, reason: Reason, subject: &Subject) {
+        self.misses.one(reason);
+        self.gave(subject, Place::Miss, reason);
+        tracing::debug!(target: "larder::read", outcome = "miss", reason = reason.label(), statement = &*subject.text);
+    }
+
+    /// A read that is not cached goes to the database.
+    pub fn bypass(&self, reason: Reason, sentence: &str, subject: &Subject) {
+        self.bypasses.one(reason);
+        self.gave(subject, Place::Bypass, reason);
+        tracing::debug!(target: "larder::read", outcome = "bypass", reason = reason.label(), sentence, statement = &*subject.text);
+    }
+
+    fn gave(&self, subject: &Subject, place: Place, reason: Reason) {
+        if let (Some(detail), Some(record)) = (&self.detail, &subject.record) {
+            record.gave(place, reason, detail.queries.now());
+        }
+    }
+
+    /// A result is loaded anew that nobody waits for.
+    pub fn refresh(&self, subject: &Subject) {
+        self.refreshes.one();
+        if let Some(record) = &subject.record {
+            record.refreshes();
+        }
+        tracing::debug!(target: "larder::read", outcome = "refresh", statement = &*subject.text);
+    }
+
+    /// A statement that writes, or may, is about to run.
+    pub fn write(&self, subject: &Subject) {
+        self.writes.one();
+        if let (Some(detail), Some(record)) = (&self.detail, &subject.record) {
+            record.wrote(detail.queries.now());
+        }
+    }
+
+    /// A loaded result is kept, and takes that many bytes.
+    pub fn stored(&self, subject: &Subject, bytes: usize) {
+        self.stored.one();
+        if let Some(record) = &subject.record {
+            record.stored(bytes);
+        }
+        tracing::debug!(target: "larder::tier", outcome = "stored", bytes, statement = &*subject.text);
+    }
+
+    /// An entry came into memory, or left it for a cause.
+    pub fn moved(&self, left: Option<RemovalCause>, bytes: usize) {
+        let sign = match left {
+            None => 1,
+            Some(cause) => {
+                self.removals[removal::index(cause)].one();
+                -1
+            }
+        };
+        self.entries.add(sign);
+        self.bytes.add(sign * bytes as i64);
+    }
+
+    /// A loaded result is not kept.
+    pub fn not_stored(&self, reason: Reason, sentence: &str, subject: &Subject) {
+        self.not_stored.one(reason);
+        self.gave(subject, Place::NotStored, reason);
+        tracing::debug!(target: "larder::tier", outcome = "not stored", reason = reason.label(), sentence, statement = &*subject.text);
+    }
+
+    /// Cached results are voided: those that rest on `tables`, by their full names, or all of them.
+    pub fn invalidation<'t>(&self, reason: Reason, what: &str, tables: Option<impl IntoIterator<Item = &'t str>>) {
+        self.invalidations.one(reason);
+        match tables {
+            Some(tables) => tables.into_iter().for_each(|table| self.by_table.one(table)),
+            None => self.by_table.all(),
+        }
+        tracing::debug!(target: "larder::write", outcome = "invalidation", reason = reason.label(), what);
+    }
+
+    /// `items`, with the time counted that they are waited for.
+    pub fn metered<S>(self: &Arc<Self>, subject: &Subject, sent: Sent, items: S) -> Metered<S>
+    where
+        Metered<S>: Stream,
+    {
+        Metered::new(self.clone(), subject.clone(), sent, items)
+    }
+
+    /// The same for a statement that gives one row at most.
+    pub fn metered_one<R, E>(
+        self: &Arc<Self>,
+        subject: &Subject,
+        sent: Sent,
+        answer: impl Future<Output = Result<Option<R>, E>>,
+    ) -> impl Future<Output = Result<Option<R>, E>> {
+        metered::one(self.clone(), subject.clone(), sent, answer)
+    }
+
+    /// The database was asked, and waited for.
+    pub(super) fn asked(&self, subject: &Subject, sent: Sent, time: Duration, rows: u64) {
+        let (Some(detail), Some(record)) = (&self.detail, &subject.record) else { return };
+        if sent == Sent::Other {
+            return;
+        }
+        detail.database_time.add(time);
+        record.asked(time, rows);
+        if sent == Sent::Read {
+            detail.request_seconds.record(time.as_secs_f64());
+        }
+    }
+
+    /// What was counted by statement, the most database time first.
+    pub fn by_query(&self) -> Vec<QueryStats> {
+        self.queries().map(Queries::snapshot).unwrap_or_default()
+    }
+
+    /// What was counted, with the entries and bytes there are.
+    pub fn snapshot(&self, (entries, bytes): (u64, u64)) -> Stats {
+        let (misses_by_reason, bypasses_by_reason) = (self.misses.snapshot(), self.bypasses.snapshot());
+        let invalidations_by_reason = self.invalidations.snapshot();
+        let hits = Tier::ALL.into_iter().map(|tier| (tier, self.hits[tier.index()].get()));
+        let hits_by_tier: BTreeMap<_, _> = hits.filter(|(_, hits)| *hits > 0).collect();
+        let time = |time: fn(&Detail) -> &Time| self.detail.as_ref().map(|detail| time(detail).get());
+        Stats {
+            hits: hits_by_tier.values().sum(),
+            coalesced: self.coalesced.get(),
+            stale: self.stale.get(),
+            misses: misses_by_reason.values().sum(),
+            bypasses: bypasses_by_reason.values().sum(),
+            writes: self.writes.get(),
+            stored: self.stored.get(),
+            refreshes: self.refreshes.get(),
+            invalidations: invalidations_by_reason.values().sum(),
+            hits_by_tier,
+            misses_by_reason,
+            bypasses_by_reason,
+            not_stored_by_reason: self.not_stored.snapshot(),
+            invalidations_by_reason,
+            invalidations_by_table: self.by_table.snapshot(),
+            database_time: time(|detail| &detail.database_time).unwrap_or_default(),
+            saved_time: time(|detail| &detail.saved_time).unwrap_or_default(),
+            entries,
+            bytes,
+        }
+    }
+}
+
+impl<S, C> From<&Entry<S, C>> for Given {
+    fn from(entry: &Entry<S, C>) -> Self {
+        let (rows, bytes) = match &entry.held {
+            Held::Rows { stored, .. } => (stored.rows, stored.bytes.len()),
+            Held::Value { rows, bytes, .. } => (*rows, *bytes),
+        };
+        Self { saved: entry.life.cost, rows, bytes }
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counters").field("hits", &self.hits.each_ref().map(Count::get)).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::Fingerprint;
+
+    fn subject(counters: &Counters) -> Subject {
+        Subject::new("SELECT a FROM t WHERE b = 'x'".into(), Fingerprint(1), counters.queries(), || {
+            "select ?".to_owned()
+        })
+    }
+
+    fn everything_once(counters: &Arc<Counters>) {
+        let subject = subject(counters);
+        let given = Given { saved: Duration::from_nanos(1_500), rows: 2, bytes: 20 };
+        counters.hit(&subject, Tier::Memory, given);
+        counters.hit(&subject, Tier::Typed, given);
+        counters.missed(Reason::Absent, &subject).coalesced(given);
+        counters.missed(Reason::Expired, &subject).stale(given);
+        counters.refresh(&subject);
+        drop(counters.missed(Reason::Absent, &subject));
+        counters.bypass(Reason::Locks, "it locks", &subject);
+        counters.write(&subject);
+        counters.stored(&subject, 400);
+        counters.moved(None, 400);
+        counters.moved(Some(RemovalCause::Size), 100);
+        counters.not_stored(Reason::Failed, "it failed", &subject);
+        counters.asked(&subject, Sent::Read, Duration::from_nanos(2_700), 3);
+        counters.asked(&subject, Sent::Other, Duration::from_secs(1), 3);
+        counters.invalidation(Reason::Write, "", Some(["shop.a", "shop.b"]));
+        counters.invalidation(Reason::Manual, "", None::<[&str; 0]>);
+    }
+
+    #[test]
+    fn totals_are_the_sums_of_what_is_told_by_statement() {
+        let counters = Counters::new(true);
+        everything_once(&counters);
+        everything_once(&counters);
+        let (stats, rows) = (counters.snapshot((2, 600)), counters.by_query());
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        assert_eq!((stats.hits, stats.coalesced, stats.stale, stats.misses, stats.bypasses), (4, 2, 2, 2, 2));
+        assert_eq!((stats.refreshes, stats.writes, stats.stored, stats.invalidations), (2, 2, 2, 4));
+        assert_eq!(stats.hits_by_tier, [(Tier::Memory, 2), (Tier::Typed, 2)].into());
+        assert_eq!((row.hits, row.coalesced, row.stale, row.misses, row.bypasses), (4, 2, 2, 2, 2));
+        assert_eq!((row.calls, row.writes, row.refreshes, row.stored), (14, 2, 2, 2));
+        // A stale answer saves nothing: the database would have given none.
+        assert_eq!(stats.saved_time, Duration::from_nanos(6 * 1_500));
+        assert_eq!(stats.database_time, Duration::from_nanos(2 * 2_700));
+        assert_eq!((row.saved_time, row.database_time), (stats.saved_time, stats.database_time));
+        assert_eq!((row.rows_from_cache, row.bytes_from_cache, row.rows_from_database), (16, 160, 6));
+        let tables = [("*", 2), ("shop.a", 2), ("shop.b", 2)].map(|(table, count)| (table.to_owned(), count));
+        assert_eq!(stats.invalidations_by_table, tables.into());
+        assert_eq!(stats.hit_rate(), Some(0.5));
+        assert_eq!(row.hit_rate(), Some(0.5));
+        assert_eq!((row.churn(), row.hits_per_store()), (Some(0.0), Some(2.0)));
+    }
+
+    #[test]
+    fn without_statistics_events_are_counted_all_the_same() {
+        let counters = Counters::new(false);
+        everything_once(&counters);
+        let stats = counters.snapshot((1, 300));
+        assert_eq!((stats.hits, stats.stale, stats.misses, stats.writes), (2, 1, 1, 1));
+        assert_eq!((stats.saved_time, stats.database_time), Default::default());
+        assert!(counters.by_query().is_empty());
+    }
+
+    #[test]
+    fn a_row_is_one_line_and_plain_json() {
+        let counters = Counters::new(true);
+        everything_once(&counters);
+        drop(counters.missed(Reason::Invalidated, &subject(&counters)));
+        drop(counters.missed(Reason::Invalidated, &subject(&counters)));
+        let row = counters.by_query().remove(0);
+        assert_eq!(
+            row.to_string(),
+            "0000000000000001 9 calls: 2 hits, 1 coalesced, 1 stale, 3 misses (invalidated 2, absent 1), \
+             1 bypasses (locks 1), 1 writes; database 2.7µs, saved 4.5µs; select ?"
+        );
+        let json = serde_json::to_value(&row).unwrap();
+        assert_eq!(json["fingerprint"], "0000000000000001");
+        assert_eq!(json["misses_by_reason"], serde_json::json!({"absent": 1, "invalidated": 2}));
+        assert_eq!(json["hits_by_tier"], serde_json::json!({"memory": 1, "typed": 1}));
+        assert!(json["database_seconds"].is_f64() && json["first_seen"].is_f64(), "{json}");
+    }
+}

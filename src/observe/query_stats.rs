@@ -1,0 +1,147 @@
+//! What a pool did for one statement, as plain numbers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+
+use super::Tier;
+use crate::analysis::Fingerprint;
+use crate::reason::Reason;
+
+/// What a pool did for the statements of one fingerprint: those that differ in literals only.
+///
+/// Memory is bounded, so that rare statements may lose their names: they are counted together in one row without a
+/// fingerprint. All rows together always say what the pool did. Maps hold what occurred. As JSON, times are in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct QueryStats {
+    /// Names the statement; `None`: the row stands for all statements that have none of their own.
+    #[serde(serialize_with = "as_text")]
+    pub fingerprint: Option<Fingerprint>,
+    /// The statement with `?` for every literal, cut off after 2,048 bytes. It never holds a value.
+    pub text: String,
+    /// Reads and writes.
+    pub calls: u64,
+    /// Reads answered from the cache.
+    pub hits: u64,
+    /// Hits by the tier that answered.
+    pub hits_by_tier: BTreeMap<Tier, u64>,
+    /// Reads answered by the load of another that was under way.
+    pub coalesced: u64,
+    /// Reads answered from the cache though the answer may be wrong by now, since the database was out of reach.
+    pub stale: u64,
+    /// Reads that were cacheable, but answered by the database.
+    pub misses: u64,
+    /// Misses by reason.
+    pub misses_by_reason: BTreeMap<Reason, u64>,
+    /// Reads that were not cacheable, and answered by the database.
+    pub bypasses: u64,
+    /// Bypasses by reason.
+    pub bypasses_by_reason: BTreeMap<Reason, u64>,
+    /// Times that it ran as a write.
+    pub writes: u64,
+    /// Loaded results that were kept.
+    pub stored: u64,
+    /// Bytes of memory that those took together, also those that are gone by now.
+    pub stored_bytes: u64,
+    /// Loaded results that were not kept, by reason.
+    pub not_stored_by_reason: BTreeMap<Reason, u64>,
+    /// Results replaced in the background before their time was over.
+    pub refreshes: u64,
+    /// Time that it waited for the database, without the wait for a connection.
+    #[serde(rename = "database_seconds", serialize_with = "seconds")]
+    pub database_time: Duration,
+    /// Database time saved: for each hit and each coalesced read, what the load of its result took.
+    #[serde(rename = "saved_seconds", serialize_with = "seconds")]
+    pub saved_time: Duration,
+    /// Rows given out by hits, coalesced and stale reads.
+    pub rows_from_cache: u64,
+    /// Bytes of the values in those rows, or of what was decoded from them, as they are kept.
+    pub bytes_from_cache: u64,
+    /// Rows that the database sent: for loads, bypasses and writes.
+    pub rows_from_database: u64,
+    /// When it was first seen; for the row without a fingerprint, when the pool was built.
+    #[serde(serialize_with = "since_1970")]
+    pub first_seen: SystemTime,
+    /// When it was last called, to within 16 hits of the pool.
+    #[serde(serialize_with = "since_1970")]
+    pub last_seen: SystemTime,
+}
+
+impl QueryStats {
+    /// Hits and coalesced reads as a share of all reads, between 0 and 1; `None` before the first read.
+    pub fn hit_rate(&self) -> Option<f64> {
+        share(self.hits + self.coalesced, self.calls - self.writes)
+    }
+
+    /// Kept results that were found invalidated by a write when they were asked for again, as a share of all that were
+    /// kept, between 0 and 1; `None` where nothing was kept.
+    ///
+    /// Near 1, with few hits, the tables are written so often that to keep results of this statement hardly pays.
+    pub fn churn(&self) -> Option<f64> {
+        // A refusal to store leaves the invalidated entry in place, to be found again.
+        let invalidated = self.misses_by_reason.get(&Reason::Invalidated).copied().unwrap_or(0);
+        share(invalidated.min(self.stored), self.stored)
+    }
+
+    /// Hits for each result that was kept; `None` where nothing was kept. Below 1, most results were never used.
+    pub fn hits_per_store(&self) -> Option<f64> {
+        share(self.hits, self.stored)
+    }
+
+    /// Whether nothing happened that could be told.
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls == 0 && self.refreshes == 0 && self.database_time.is_zero()
+    }
+}
+
+fn share(part: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| part as f64 / all as f64)
+}
+
+/// One line: `9f86d081884c7d65 120 calls: 117 hits, 3 misses (invalidated 2, absent 1); database 1.2ms, saved 46.8ms; select name from users where id = ?`.
+impl fmt::Display for QueryStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fingerprint {
+            Some(fingerprint) => write!(f, "{fingerprint} ")?,
+            None => write!(f, "{:16} ", "other")?,
+        }
+        write!(f, "{} calls", self.calls)?;
+        let counts = [
+            ("hits", self.hits, None),
+            ("coalesced", self.coalesced, None),
+            ("stale", self.stale, None),
+            ("misses", self.misses, Some(&self.misses_by_reason)),
+            ("bypasses", self.bypasses, Some(&self.bypasses_by_reason)),
+            ("writes", self.writes, None),
+        ];
+        let mut before = ": ";
+        for (what, count, reasons) in counts.into_iter().filter(|(_, count, _)| *count > 0) {
+            write!(f, "{before}{count} {what}")?;
+            before = ", ";
+            let mut reasons: Vec<_> = reasons.into_iter().flatten().collect();
+            reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+            for (at, (reason, count)) in reasons.iter().enumerate() {
+                write!(f, "{}{reason} {count}", if at == 0 { " (" } else { ", " })?;
+            }
+            if !reasons.is_empty() {
+                write!(f, ")")?;
+            }
+        }
+        write!(f, "; database {:.1?}, saved {:.1?}; {}", self.database_time, self.saved_time, self.text)
+    }
+}
+
+pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+fn since_1970<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    seconds(&time.duration_since(UNIX_EPOCH).unwrap_or_default(), serializer)
+}
+
+fn as_text<S: Serializer>(fingerprint: &Option<Fingerprint>, serializer: S) -> Result<S::Ok, S::Error> {
+    fingerprint.map(|fingerprint| fingerprint.to_string()).serialize(serializer)
+}
