@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use larder::{CachedPool, QueryStats, Reason, Sessions, Stats, Tier};
+use larder::{CachedPool, Policy, QueryExt, QueryStats, Reason, Sessions, Stats, Tier};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use sqlx::AssertSqlSafe;
 
@@ -115,6 +115,10 @@ macro_rules! some_of_everything {
                 n().bind(id).fetch_one(pool).await.unwrap();
             }
             n().bind(1).fetch_all(&pool.fresh()).await.unwrap();
+            let typed = || sqlx::query_scalar::<_, i32>("SELECT n FROM t WHERE id = $1").bind(1);
+            for _ in 0..3 {
+                typed().cached(pool).fetch_one().await.unwrap();
+            }
             sqlx::query("SELECT n, random() FROM t").fetch_all(pool).await.unwrap();
             sqlx::query("SELECT n, random() FROM t WHERE id = 1").fetch_optional(pool).await.unwrap();
             let asked: Vec<_> = (0..4).map(|_| sqlx::query("SELECT sum(n) FROM t").fetch_one(pool)).collect();
@@ -192,7 +196,8 @@ macro_rules! the_three_agree {
                 other => panic!("{cause}: {other:?}"),
             })
             .sum();
-        assert_eq!(stats.stored - removed, stats.entries, "what was stored is there or was removed");
+        assert!(removed >= stats.entries.max(6), "{removed}: most of it was replaced or cleared");
+        assert!(stats.hits_by_tier[&Tier::Memory] > 0 && stats.hits_by_tier[&Tier::Typed] > 0, "{stats:?}");
         for (series, count) in expected {
             let value = match heard.remove(&series) {
                 Some(DebugValue::Counter(value)) => value,
@@ -282,6 +287,41 @@ on_both! {
         assert_eq!((row.rows_from_cache, row.rows_from_database), (10, 1));
         assert!(row.bytes_from_cache >= 10 && row.stored_bytes > 0, "{row:?}");
         assert!(row.last_seen >= row.first_seen && row.first_seen.elapsed().unwrap() < Duration::from_secs(60));
+    }
+
+    async fn a_value_that_was_decoded_before_saves_as_much(pool) {
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        sqlx::query("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)").execute(&pool).await.unwrap();
+        for _ in 0..5 {
+            let numbers = sqlx::query_scalar::<_, i32>("SELECT n FROM t ORDER BY id");
+            assert_eq!(*numbers.cached(&pool).fetch_all().await.unwrap(), [1, 2, 3]);
+        }
+        let row = row(&pool.queries(), "select n from t");
+        assert_eq!((row.hits_by_tier.get(&Tier::Typed), row.hits, row.misses), (Some(&4), 4, 1), "{row}");
+        assert_eq!((row.rows_from_cache, row.rows_from_database), (12, 3));
+        assert_eq!(row.saved_time, 4 * row.database_time);
+        assert_agreement(&pool.stats(), &pool.queries());
+    }
+
+    /// A load in the background is no read, but it takes the database's time.
+    async fn a_refresh_is_no_read(pool) {
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        let pool = pool.with(Policy::ttl(Duration::from_secs(600)).soft_ttl(Duration::ZERO));
+        let read = || sqlx::query("SELECT n FROM t").fetch_all(&pool);
+        let mut reads = 0;
+        while pool.stats().stored < 3 {
+            read().await.unwrap();
+            reads += 1;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            assert!(reads < 1_000);
+        }
+        while pool.num_idle() < pool.size() as usize {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let row = row(&pool.queries(), "select n from t");
+        assert_eq!((row.calls, row.misses, row.hits), (reads, 1, reads - 1), "{row}");
+        assert!(row.refreshes >= 2 && row.database_time > Duration::ZERO, "{row}");
+        assert_agreement(&pool.stats(), &pool.queries());
     }
 
     async fn whatever_way_a_read_takes_it_is_timed(pool) {
@@ -392,4 +432,34 @@ on_both! {
         let other = rows.iter().find(|row| row.fingerprint.is_none()).expect("not all have a record of their own");
         assert!(other.calls >= 500, "{other}");
     }
+}
+
+/// A read that is answered although the database is out of reach is counted once, and saved nobody anything.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_answer_is_no_miss() {
+    let mut server = crate::servers::Postgres::start();
+    let pool = sqlx::postgres::PgPoolOptions::new().acquire_timeout(Duration::from_secs(1)).max_connections(1);
+    let pool = pool.connect(&server.socket_url(&server.create_database())).await.unwrap();
+    let pool = CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await.unwrap();
+    sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+    let lasting = pool.with(Policy::ttl(Duration::ZERO).stale_if_error(Duration::from_secs(600)));
+    let read = || sqlx::query("SELECT n FROM t").fetch_all(&lasting);
+    read().await.unwrap();
+    let before = row(&pool.queries(), "select n from t");
+    assert_eq!((before.calls, before.misses), (1, 1), "{before}");
+
+    // Whoever does not wait for the answer has missed it.
+    let only = pool.acquire().await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(20), read()).await.is_err());
+    drop(only);
+    let gone = row(&pool.queries(), "select n from t");
+    assert_eq!((gone.calls, gone.misses, gone.stale), (2, 2, 0), "{gone}");
+
+    server.stop();
+    read().await.unwrap();
+    let after = row(&pool.queries(), "select n from t");
+    assert_eq!((after.calls, after.misses, after.stale), (3, 2, 1), "{after}");
+    assert_eq!(after.saved_time, Duration::ZERO);
+    assert_agreement(&pool.stats(), &pool.queries());
 }
