@@ -357,10 +357,10 @@ mod tests {
 
     const INTRODUCTION: &str = "# Metrics
 
-Larder tells them to the recorder of the [`metrics`](https://docs.rs/metrics) facade that is installed when a pool is built.
+Larder tells them to the recorder of the `metrics` facade that is installed when a pool is built.
 Every series listed under \"Series\" is published at zero then; tables get theirs when they are first written. No label holds
 SQL or a value. Pools of one process add up in the same series. What a reason means is said at
-[`Reason`](https://docs.rs/larder/latest/larder/enum.Reason.html). What happened to a single statement is told by
+`Reason` in the documentation of the crate. What happened to a single statement is told by
 `pool.queries()`, not by metrics.
 
 This page is written from `src/observe/catalogue.rs` by its test.
