@@ -13,6 +13,7 @@ use sqlx::AssertSqlSafe;
 mod mixed;
 #[path = "../../tests/it/servers.rs"]
 mod servers;
+mod statistics;
 mod threads;
 mod typed;
 
@@ -260,6 +261,10 @@ async fn run() {
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
     let cached: PgPool = CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await.unwrap();
     measure!("postgres", &straight, &cached);
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
+    let off: PgPool =
+        CachedPool::builder(pool, Sessions::Uniform).sole_writer().statistics(false).build().await.unwrap();
+    statistics::measure!("postgres", &off, &cached);
     threads::measure(&url);
 
     let folder = tempfile::tempdir().unwrap();
@@ -282,5 +287,8 @@ async fn run() {
     let cached: SqlitePool =
         CachedPool::builder(pool().await.unwrap(), Sessions::Uniform).sole_writer().build().await.unwrap();
     measure!("sqlite", &straight, &cached);
+    let builder = CachedPool::builder(pool().await.unwrap(), Sessions::Uniform);
+    let off: SqlitePool = builder.sole_writer().statistics(false).build().await.unwrap();
+    statistics::measure!("sqlite", &off, &cached);
     invalidation(&url).await;
 }
