@@ -12,6 +12,7 @@ use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
 
 use crate::analysis::Kind;
 use crate::backend::{Backend, Item, Options, Request};
+use crate::config::{Config, InForce};
 use crate::connection::{CachedConnection, PoolConnection};
 use crate::inner::{Inner, Kept};
 use crate::key::Key;
@@ -378,12 +379,30 @@ pub struct Builder<DB: Backend> {
     sole_writer: bool,
 }
 
-const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+pub(crate) const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 
 impl<DB: Backend> Builder<DB> {
     /// How results are kept where nothing narrower is said. Laid over what was said before.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.rules.pool = policy.over(&self.rules.pool);
+        self
+    }
+
+    /// What a configuration says, laid over what was said before; what is said afterwards is laid over it.
+    ///
+    /// ```no_run
+    /// # async fn build(sqlx_pool: sqlx::SqlitePool) -> Result<(), Box<dyn std::error::Error>> {
+    /// use larder::{CachedPool, Config, Sessions};
+    ///
+    /// let config = Config::load()?;
+    /// let pool = CachedPool::builder(sqlx_pool, Sessions::Uniform).config(config).build().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn config(mut self, config: Config) -> Self {
+        let InForce { rules, max_bytes, sole_writer } = config.in_force();
+        self.rules.lay(rules);
+        self.max_bytes = max_bytes.unwrap_or(self.max_bytes);
+        self.sole_writer = sole_writer.unwrap_or(self.sole_writer);
         self
     }
 
