@@ -73,26 +73,31 @@ fn multiplies(tokens: &[Token<'_>], at: usize, dialect: Dialect) -> bool {
     let before = at.checked_sub(1).map(|before| &tokens[before]);
     let after = tokens.get(at + 1);
     before.is_some_and(|token| is_operand(token) || token.is(")") || token.is("]"))
-        && after.is_some_and(|token| {
-            is_operand(token) || token.is("(") || token.is("-") || token.is_any(BEGIN_OPERAND)
-        })
+        && after.is_some_and(|token| is_operand(token) || token.is("(") || token.is("-") || token.is_any(BEGIN_OPERAND))
 }
 
 /// Functions of Postgres and of extensions that can be given a row of any table: `u.to_jsonb` means `to_jsonb(u)`. Those that
 /// users define are known to the catalog.
 const TAKE_ROWS: &[&str] = &[
     "any_out",
+    "any_value",
     "anycompatible_out",
     "anycompatiblenonarray_out",
     "anyelement_out",
     "anynonarray_out",
+    "array_agg",
     "concat",
+    "count",
     "hash_record",
     "hstore",
+    "json_agg",
     "json_build_array",
     "json_build_object",
+    "jsonb_agg",
     "jsonb_build_array",
     "jsonb_build_object",
+    "max",
+    "min",
     "num_nonnulls",
     "num_nulls",
     "pg_collation_for",

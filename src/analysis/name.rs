@@ -78,9 +78,15 @@ mod tests {
 
     #[test]
     fn what_is_displayed_can_be_read() {
-        for parts in
-            [&["users"][..], &["shop", "users"], &["a.b", "c\"d"], &["\"", "\"\"."], &["we ird", "[x"], &[".", ""], &["a\".\"b", "é"]]
-        {
+        for parts in [
+            &["users"][..],
+            &["shop", "users"],
+            &["a.b", "c\"d"],
+            &["\"", "\"\"."],
+            &["we ird", "[x"],
+            &[".", ""],
+            &["a\".\"b", "é"],
+        ] {
             let name = Name::new(parts.iter().copied());
             assert_eq!(Name::displayed(&name.to_string()), name, "{name}");
         }

@@ -79,7 +79,8 @@ pub(super) fn analyse(statement: Statement<'_>) -> Findings {
     let mut after_dot = false;
     for token in statement.tokens {
         // After a dot, the servers take reserved words for names.
-        let is_name = after_dot || token.kind == TokenKind::Quoted || !words::is_reserved(token.text, statement.dialect);
+        let is_name =
+            after_dot || token.kind == TokenKind::Quoted || !words::is_reserved(token.text, statement.dialect);
         after_dot = token.is(".");
         if token.is_identifier() && is_name {
             found.mentions.identifiers.insert(fold::fold_token(token, statement.dialect));

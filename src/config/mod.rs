@@ -108,7 +108,8 @@ impl Config {
     /// The file cannot be read, is larger than 1 MiB, or is wrong.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let fault = |problem: &str, source| ConfigError::File { path: path.to_owned(), problem: problem.to_owned(), source };
+        let fault =
+            |problem: &str, source| ConfigError::File { path: path.to_owned(), problem: problem.to_owned(), source };
         let mut bytes = Vec::new();
         let read = std::fs::metadata(path).and_then(|file| match file.is_dir() {
             true => Err(ErrorKind::IsADirectory.into()),

@@ -35,7 +35,8 @@ pub(super) fn parse(text: &str, file: Option<&Path>) -> Result<Config, ConfigErr
             "tables" => reader.tables(&mut config, reader.table(key, value)?)?,
             "queries" => reader.queries(&mut config, reader.table(key, value)?)?,
             name if POOL.contains(&name) || POLICY.contains(&name) => {
-                set_pool(&mut config, name, &plain(value.get_ref())).map_err(|bad| reader.bad(name, value.span(), bad))?;
+                set_pool(&mut config, name, &plain(value.get_ref()))
+                    .map_err(|bad| reader.bad(name, value.span(), bad))?;
             }
             _ => return Err(reader.unknown(key, POOL.iter().chain(POLICY).chain(SECTIONS).copied())),
         }
@@ -99,19 +100,23 @@ impl Reader<'_> {
                 "columns" => r#"a list of columns with their tables, such as ["users.password_hash", "*.ssn"]"#,
                 _ => return Err(self.unknown(key, ["tables", "columns"].into_iter())),
             };
-            let bad = |span, wrong: &str| self.bad(name, span, Problem { wrong: wrong.into(), expected: expected.into() });
+            let bad =
+                |span, wrong: &str| self.bad(name, span, Problem { wrong: wrong.into(), expected: expected.into() });
             let Some(list) = value.get_ref().as_array() else { return Err(bad(value.span(), "is not a list")) };
             for item in list.iter() {
                 let text = item.get_ref().as_str();
                 match (name, text) {
                     (_, None) => return Err(bad(item.span(), "holds something other than a text")),
                     ("tables", Some(text)) => config.rules.never_tables.push(
-                        TableName::read(text).ok_or_else(|| bad(item.span(), "holds what is not the name of a table"))?,
+                        TableName::read(text)
+                            .ok_or_else(|| bad(item.span(), "holds what is not the name of a table"))?,
                     ),
-                    (_, Some(text)) => config.rules.never_columns.push(
-                        Column::read(text)
-                            .ok_or_else(|| bad(item.span(), "holds what is not the name of a column with its table"))?,
-                    ),
+                    (_, Some(text)) => config
+                        .rules
+                        .never_columns
+                        .push(Column::read(text).ok_or_else(|| {
+                            bad(item.span(), "holds what is not the name of a column with its table")
+                        })?),
                 }
             }
         }
@@ -127,7 +132,11 @@ impl Reader<'_> {
             let policy = self.policy(key, self.table(key, value)?)?;
             if config.rules.tables.insert(name, policy).is_some() {
                 let expected = "each table once".into();
-                return Err(self.bad(key.get_ref(), key.span(), Problem { wrong: "stands here twice".into(), expected }));
+                return Err(self.bad(
+                    key.get_ref(),
+                    key.span(),
+                    Problem { wrong: "stands here twice".into(), expected },
+                ));
             }
         }
         Ok(())
@@ -159,7 +168,11 @@ impl Reader<'_> {
                 set.map_err(|bad| self.bad(name, value.span(), bad))?;
             } else if value.get_ref().is_table() {
                 let expected = format!("a name with a dot to be in quotes, \"{}.{name}\"", section.get_ref());
-                return Err(self.bad(name, key.span(), Problem { wrong: "is a section within a section".into(), expected }));
+                return Err(self.bad(
+                    name,
+                    key.span(),
+                    Problem { wrong: "is a section within a section".into(), expected },
+                ));
             } else {
                 return Err(self.unknown(key, POLICY.iter().copied()));
             }

@@ -70,9 +70,9 @@ pub(super) fn set_pool(config: &mut Config, key: &str, value: &Value<'_>) -> Res
 fn profile(value: &Value<'_>) -> Result<Profile, Problem> {
     let names = Profile::ALL.iter().map(|profile| format!("\"{profile}\"")).collect::<Vec<_>>().join(", ");
     match value {
-        Value::Text(text) | Value::Any(text) => {
-            text.parse().or_else(|unknown: super::UnknownProfile| problem(unknown.to_string(), format!("one of {names}")))
-        }
+        Value::Text(text) | Value::Any(text) => text
+            .parse()
+            .or_else(|unknown: super::UnknownProfile| problem(unknown.to_string(), format!("one of {names}"))),
         _ => problem("is not a text", format!("one of {names}")),
     }
 }
