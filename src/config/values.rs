@@ -176,7 +176,7 @@ pub(super) fn print_policy(policy: &Policy) -> Vec<(&'static str, String)> {
 /// In the largest unit that leaves no rest.
 pub(super) fn print_size(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")];
-    let (size, unit) = units.into_iter().find(|(size, _)| bytes % size == 0).unwrap_or((1, "B"));
+    let (size, unit) = units.into_iter().find(|(size, _)| bytes.is_multiple_of(*size)).unwrap_or((1, "B"));
     format!("{} {unit}", bytes / size).to_toml_value()
 }
 

@@ -39,7 +39,7 @@ fn every_fault_is_told_with_its_place_and_what_was_meant() {
         ("ttl = true", format!("line 1, column 7: key `ttl` is not a time: {TIME}, or \"unlimited\"")),
         ("ttl = '99999999999999999999y'", format!("line 1, column 7: key `ttl` is not a time: {TIME}, or \"unlimited\"")),
         ("stale_if_error = 'unlimited'", format!("line 1, column 18: key `stale_if_error` is not a time: {TIME}")),
-        ("[tables.a]\nttl = '0s'", format!("line 2, column 7: key `ttl` is zero: expected more than that: a time with its unit, such as \"30s\" or \"1m 30s\", or \"unlimited\"")),
+        ("[tables.a]\nttl = '0s'", "line 2, column 7: key `ttl` is zero: expected more than that: a time with its unit, such as \"30s\" or \"1m 30s\", or \"unlimited\"".into()),
         ("ttl = '1m'\nsoft_ttl = '1m'", format!("line 2, column 12: key `soft_ttl` {soft}")),
         ("soft_ttl = '10s'", format!("line 1, column 12: key `soft_ttl` {soft}")),
         ("soft_ttl = '31s'\nprofile = 'production'", format!("line 1, column 12: key `soft_ttl` {soft}")),
