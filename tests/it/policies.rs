@@ -254,6 +254,9 @@ async fn a_name_without_a_schema_is_never_kept_in_any() {
     assert!(!is_kept!(&one, "SELECT id FROM shop.users"));
     assert!(is_kept!(&one, "SELECT id FROM users"));
     assert!(!is_kept!(&one, "SELECT u FROM users u") && !is_kept!(&one, "SELECT u.to_jsonb FROM users u"));
+    // The same where a policy says it.
+    let policy = pool_with!(pool, "[tables.users]\nnever = true");
+    assert!(!is_kept!(&policy, "SELECT id FROM users") && !is_kept!(&policy, "SELECT id FROM shop.users"));
     // Of the rules for tables, the one that means it in SQL.
     let timed = pool_with!(pool, "ttl = '1h'\n[tables.\"shop.users\"]\nnever = false\nttl = '2s'");
     assert!(is_kept!(&timed, "SELECT id FROM users") && is_kept!(&timed, "SELECT id FROM shop.users"));
