@@ -390,13 +390,14 @@ impl<DB: Backend> Builder<DB> {
 
     /// What a configuration says, laid over what was said before; what is said afterwards is laid over it.
     ///
-    /// ```no_run
-    /// # async fn build(sqlx_pool: sqlx::SqlitePool) -> Result<(), Box<dyn std::error::Error>> {
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
     /// use larder::{CachedPool, Config, Sessions};
     ///
-    /// let config = Config::load()?;
-    /// let pool = CachedPool::builder(sqlx_pool, Sessions::Uniform).config(config).build().await?;
-    /// # Ok(()) }
+    /// let sqlx_pool = sqlx::SqlitePool::connect("sqlite::memory:").await?;
+    /// let pool = CachedPool::builder(sqlx_pool, Sessions::Uniform).config(Config::load()?).build().await?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap(); }
     /// ```
     pub fn config(mut self, config: Config) -> Self {
         let InForce { rules, max_bytes, sole_writer } = config.in_force();

@@ -40,6 +40,8 @@ const KEPT: &[(&str, &str)] = &[
     ("p", "SELECT id FROM users, unnest($1::int[]) AS wanted WHERE id = wanted"),
     ("p", "SELECT id FROM users, LATERAL (SELECT name) AS l (n) WHERE l.n = 'x'"),
     ("p", "SELECT DISTINCT ON (name) name, id FROM ONLY users ORDER BY name, id"),
+    ("p", "SELECT j FROM users u JOIN users v USING (id) AS j"),
+    ("p", "SELECT max(id) OVER w FROM users u WINDOW w AS (PARTITION BY u.name)"),
 ];
 
 /// The dialects, and a statement that reads the column, or would if it ran, or is too much like one that does.
@@ -99,6 +101,20 @@ const NOT_KEPT: &[(&str, &str)] = &[
     ("p", "SELECT id FROM users u GROUP BY id, u"),
     ("p", "SELECT x.id FROM users u, LATERAL (SELECT u) AS x (id)"),
     ("p", "SELECT (SELECT u) FROM users u"),
+    ("p", "SELECT users FROM ONLY (users)"),
+    ("p", "SELECT max(id) OVER w FROM users u WINDOW w AS (PARTITION BY u)"),
+    ("p", "SELECT count(*) FROM users u GROUP BY GROUPING SETS ((u), ())"),
+    ("p", "SELECT id FROM users u WHERE (SELECT v IS NOT NULL FROM (SELECT u) AS x (v))"),
+    ("p", "WITH x AS (SELECT u FROM users u) SELECT x FROM x"),
+    ("p", "SELECT id FROM users u JOIN LATERAL (VALUES (u)) AS x (v) ON v IS NOT NULL"),
+    ("p", "SELECT string_agg(name, '' ORDER BY u) FROM users u"),
+    ("p", "SELECT count(*) FILTER (WHERE u IS NULL) FROM users u"),
+    ("p", "SELECT CASE u WHEN NULL THEN 1 END FROM users u"),
+    ("p", "SELECT COALESCE(u, u) IS NULL FROM users u"),
+    ("p", "SELECT id FROM users u WHERE u IN (SELECT v FROM users v)"),
+    ("p", "SELECT id FROM users u FETCH FIRST (SELECT length(u::text)) ROWS ONLY"),
+    ("p", "SELECT id FROM users AS \"U\" WHERE \"U\" IS NULL"),
+    ("p", "SELECT id FROM users AS \"u\"\"v\" WHERE \"u\"\"v\" IS NULL"),
     ("p", "SELECT ARRAY(SELECT u FROM users u)"),
     ("p", "SELECT id FROM users u WHERE (1, u) IN (SELECT 1, v FROM users v)"),
     ("p", "SELECT x.v FROM users u, jsonb_each_text(to_jsonb(u)) AS x (k, v)"),
@@ -239,6 +255,10 @@ fn statements(dialect: Dialect) -> Vec<String> {
                 "users",
                 "concat(u)",
                 "xmlforest(u.name)",
+                "w",
+                "w.l",
+                "j",
+                "(w).l",
             ]);
             sources.extend([
                 "(TABLE users) AS u",
