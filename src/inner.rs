@@ -202,6 +202,9 @@ impl<DB: Driver> Inner<DB> {
         }
         *failed = None;
         let known = Arc::new(Known::new(survey, versions, stamp));
+        if self.known.load().is_none() {
+            self.rules.warn_of_absent(&known.gate);
+        }
         self.known.store(Some(known.clone()));
         Ok(Some(known).filter(|known| known.holds()))
     }

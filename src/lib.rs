@@ -71,6 +71,7 @@ mod write;
 mod interleavings;
 
 // The public face.
+pub mod config;
 mod connection;
 mod pool;
 mod query_ext;
@@ -82,6 +83,7 @@ mod transaction;
 pub mod cli;
 
 pub use backend::Backend;
+pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
 pub use observe::{QueryStats, Stats, Tier};
 pub use policy::Policy;

@@ -106,7 +106,7 @@ impl<S> Plan<S> {
             Some(refusal) => Err(refusal.clone()),
             None if !facts.cacheable() => Err(Refusal::new(Reason::NotARead, "it is not a plain read")),
             None => known.gate.reads(facts).and_then(|tables| {
-                let policy = site.rules.policy(facts, &tables)?;
+                let policy = site.rules.policy(facts, &tables, &known.gate)?;
                 let cells = versions.read_cells(tables.iter().map(|t| &*t.0));
                 let stem = Stem::new(site.hasher, &known.session, &statement.text).into();
                 Ok(Reads { stem, cells, last_stamp: LastStamp::default(), terms: Terms::of(&policy), policy })

@@ -172,8 +172,8 @@ impl Terms {
         Self {
             never: policy.never,
             ttl: Some(policy.ttl.unwrap_or(Self::DEFAULT_TTL)).filter(|ttl| *ttl != Duration::MAX),
-            soft_ttl: policy.soft_ttl,
-            negative_ttl: policy.negative_ttl,
+            soft_ttl: policy.soft_ttl.filter(|ttl| *ttl != Duration::MAX),
+            negative_ttl: policy.negative_ttl.filter(|ttl| *ttl != Duration::MAX),
             stale_if_error: policy.stale_if_error.unwrap_or_default(),
             early_refresh: policy.early_refresh.unwrap_or_default(),
             max_entry_bytes: policy.max_entry_bytes.unwrap_or(Self::DEFAULT_MAX_ENTRY_BYTES),

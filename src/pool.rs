@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::analysis::Kind;
 use crate::backend::{Backend, Driver, Item, Options, Request};
+use crate::config::{Config, InForce};
 use crate::connection::{CachedConnection, PoolConnection};
 use crate::inner::{Inner, Kept};
 use crate::key::Key;
@@ -431,12 +432,32 @@ pub struct Builder<DB: Backend> {
     statistics: bool,
 }
 
-const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+pub(crate) const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 
 impl<DB: Backend> Builder<DB> {
     /// How results are kept where nothing narrower is said. Laid over what was said before.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.rules.pool = policy.over(&self.rules.pool);
+        self
+    }
+
+    /// What a configuration says, laid over what was said before; what is said afterwards is laid over it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use larder::{CachedPool, Config, Sessions};
+    ///
+    /// let sqlx_pool = sqlx::SqlitePool::connect("sqlite::memory:").await?;
+    /// let pool = CachedPool::builder(sqlx_pool, Sessions::Uniform).config(Config::load()?).build().await?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap(); }
+    /// ```
+    pub fn config(mut self, config: Config) -> Self {
+        let InForce { rules, max_bytes, sole_writer, statistics } = config.in_force();
+        self.rules.lay(rules);
+        self.max_bytes = max_bytes.unwrap_or(self.max_bytes);
+        self.sole_writer = sole_writer.unwrap_or(self.sole_writer);
+        self.statistics = statistics.unwrap_or(self.statistics);
         self
     }
 

@@ -106,6 +106,9 @@ pub struct Facts {
     pub schema_change: bool,
     /// Whether a bound text such as `now` may become the current time (`$1::date`, SQLite's `date(?)`).
     pub clock_by_argument: bool,
+    /// Whether it may read columns of a table without naming them: `*`, a row as a whole, NATURAL JOIN, and the like. Where
+    /// it does not, each column that its answer depends on is among the identifiers that it mentions.
+    pub unnamed_columns: bool,
     /// The functions, operators and identifiers it mentions.
     pub mentions: Mentions,
     /// Why its result may not be cached; empty where the text has no objection.

@@ -11,10 +11,12 @@
 //! | `parse`, `desugar` | is there a syntax tree to trust? |
 //! | `walk`, `scope`, `targets` | which tables does the tree read and write? |
 //! | `calls`, `functions`, `operators`, `types`, `dates`, `words` | what objects to caching? |
+//! | `columns` | may it read columns that it does not name? |
 //! | `cross_check`, `guess` | was a table missed, and what if nothing was understood? |
 //! | `verdict` | what is the answer? |
 
 mod calls;
+mod columns;
 mod cross_check;
 mod dates;
 mod definition;

@@ -20,6 +20,35 @@ impl Name {
         Self { parts: parts.into_iter().map(Into::into).collect() }
     }
 
+    /// Reads a name as it is displayed.
+    pub(crate) fn displayed(text: &str) -> Self {
+        let mut parts = Vec::new();
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            let quoted = text.strip_prefix('"').and_then(|inner| {
+                // A closing quote is followed by a dot or by nothing; a doubled one is not.
+                let mut at = 0;
+                loop {
+                    at += inner.get(at..)?.find('"')?;
+                    match inner.as_bytes().get(at + 1) {
+                        Some(b'"') => at += 2,
+                        _ => return Some((&inner[..at], inner.get(at + 1..)?)),
+                    }
+                }
+            });
+            let (part, behind) = match quoted {
+                Some((part, behind)) => (part.replace("\"\"", "\""), behind.strip_prefix('.')),
+                None => match text.split_once('.') {
+                    Some((part, behind)) => (part.to_owned(), Some(behind)),
+                    None => (text.to_owned(), None),
+                },
+            };
+            parts.push(part);
+            rest = behind;
+        }
+        Self { parts }
+    }
+
     /// The parts, the outermost first.
     pub fn parts(&self) -> &[String] {
         &self.parts
@@ -40,5 +69,26 @@ impl fmt::Display for Name {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+
+    #[test]
+    fn what_is_displayed_can_be_read() {
+        for parts in [
+            &["users"][..],
+            &["shop", "users"],
+            &["a.b", "c\"d"],
+            &["\"", "\"\"."],
+            &["we ird", "[x"],
+            &[".", ""],
+            &["a\".\"b", "é"],
+        ] {
+            let name = Name::new(parts.iter().copied());
+            assert_eq!(Name::displayed(&name.to_string()), name, "{name}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::facts::{Dialect, Kind, SessionEffect, TransactionControl, Writes};
 use super::lexer::{Token, TokenKind};
 use super::parse::{self, Trouble};
 use super::verdict::Findings;
-use super::{cross_check, dates, definition, fold, guess, operators, utility, walk, words};
+use super::{columns, cross_check, dates, definition, fold, guess, operators, utility, walk, words};
 use crate::reason::Reason;
 
 /// A statement: its text, and its tokens without blanks.
@@ -76,8 +76,13 @@ pub(super) fn analyse(statement: Statement<'_>) -> Findings {
         .mentions
         .operators
         .extend(operators::mentioned(statement.tokens, statement.dialect).into_iter().map(str::to_owned));
-    for token in statement.tokens.iter().filter(|token| token.is_identifier()) {
-        if token.kind == TokenKind::Quoted || !words::is_reserved(token.text, statement.dialect) {
+    let mut after_dot = false;
+    for token in statement.tokens {
+        // After a dot, the servers take reserved words for names.
+        let is_name =
+            after_dot || token.kind == TokenKind::Quoted || !words::is_reserved(token.text, statement.dialect);
+        after_dot = token.is(".");
+        if token.is_identifier() && is_name {
             found.mentions.identifiers.insert(fold::fold_token(token, statement.dialect));
         }
     }
@@ -114,7 +119,8 @@ fn parsed(statement: Statement<'_>, kind: Kind) -> Findings {
     let mut found = Findings::new(kind);
     match parse::parse(text, tokens, dialect) {
         Ok(tree) => {
-            let seen = walk::walk(&tree, dialect, &mut found);
+            let (seen, sources) = walk::walk(&tree, dialect, &mut found);
+            found.unnamed_columns = columns::may_be_unnamed(tokens, dialect, &sources);
             if let Some(missed) = cross_check::missed(tokens, dialect, &seen) {
                 found.not_understood(format!("What {missed} stands for could not be told."));
             }

@@ -19,6 +19,8 @@ pub(super) struct Findings {
     pub(super) transaction: Option<TransactionControl>,
     pub(super) schema_change: bool,
     pub(super) clock_by_argument: bool,
+    /// Until the text was understood, it may.
+    pub(super) unnamed_columns: bool,
     pub(super) mentions: Mentions,
     refusals: Vec<Refusal>,
 }
@@ -34,6 +36,7 @@ impl Findings {
             transaction: None,
             schema_change: false,
             clock_by_argument: false,
+            unnamed_columns: true,
             mentions: Mentions::default(),
             refusals: Vec::new(),
         }
@@ -96,6 +99,7 @@ impl Findings {
         self.transaction = stronger(self.transaction, other.transaction);
         self.schema_change |= other.schema_change;
         self.clock_by_argument |= other.clock_by_argument;
+        self.unnamed_columns |= other.unnamed_columns;
         self.mentions.functions.extend(other.mentions.functions);
         self.mentions.operators.extend(other.mentions.operators);
         self.mentions.identifiers.extend(other.mentions.identifiers);
@@ -127,6 +131,7 @@ impl Findings {
             transaction: self.transaction,
             schema_change: self.schema_change,
             clock_by_argument: self.clock_by_argument,
+            unnamed_columns: self.unnamed_columns,
             mentions: self.mentions,
             refusals: self.refusals,
             normal_form,

@@ -14,6 +14,7 @@ use sqlparser::ast::{
 };
 
 use super::calls;
+use super::columns::Sources;
 use super::facts::{Dialect, Kind, SessionEffect, Writes};
 use super::fold::fold;
 use super::name::Name;
@@ -25,8 +26,8 @@ use super::words::{is_reserved, is_reserved_for_functions};
 use crate::reason::Reason;
 
 /// Adds what `statement` reads, writes and uses to `found`; returns every name that it took for a relation, a WITH query
-/// or a function, so that another pair of eyes can look for one that is missing.
-pub(super) fn walk(statement: &Statement, dialect: Dialect, found: &mut Findings) -> HashSet<String> {
+/// or a function, so that another pair of eyes can look for one that is missing, and what it takes rows from.
+pub(super) fn walk(statement: &Statement, dialect: Dialect, found: &mut Findings) -> (HashSet<String>, Sources) {
     let mut walk = Walk {
         dialect,
         found,
@@ -34,10 +35,11 @@ pub(super) fn walk(statement: &Statement, dialect: Dialect, found: &mut Findings
         labels: HashSet::new(),
         done: HashSet::new(),
         seen: HashSet::new(),
+        sources: Sources::default(),
     };
     // The walk never breaks off.
     let _ = statement.visit(&mut walk);
-    walk.seen
+    (walk.seen, walk.sources)
 }
 
 pub(super) struct Walk<'a> {
@@ -49,6 +51,7 @@ pub(super) struct Walk<'a> {
     /// Relations that were dealt with when their parent was met.
     done: HashSet<*const ObjectName>,
     seen: HashSet<String>,
+    sources: Sources,
 }
 
 impl Walk<'_> {
@@ -254,6 +257,36 @@ impl Walk<'_> {
         }
     }
 
+    /// Notes what rows come from, and under which names.
+    fn source(&mut self, factor: &TableFactor) {
+        let (alias, of_table) = match factor {
+            TableFactor::Table { name, alias, args: None, .. } => {
+                match self.parts(name).as_deref() {
+                    Some([.., table]) => self.sources.table(table),
+                    _ => self.sources.spread(),
+                }
+                (alias, true)
+            }
+            TableFactor::NestedJoin { alias, .. } => (alias, true),
+            // Their rows are made of what stands in them.
+            TableFactor::Table { alias, .. }
+            | TableFactor::Derived { alias, .. }
+            | TableFactor::TableFunction { alias, .. }
+            | TableFactor::Function { alias, .. }
+            | TableFactor::UNNEST { alias, .. }
+            | TableFactor::JsonTable { alias, .. }
+            | TableFactor::XmlTable { alias, .. } => (alias, false),
+            _ => return self.sources.spread(),
+        };
+        let Some(alias) = alias else { return };
+        let name = self.fold(&alias.name);
+        match of_table {
+            true if !alias.columns.is_empty() => self.sources.spread(),
+            true => self.sources.table(&name),
+            false => self.sources.note(&name),
+        }
+    }
+
     /// `TABLE t`, which is rewritten before parsing; one that is left was not understood.
     fn set_operations(&mut self, query: &Query) {
         let mut pending = vec![query.body.as_ref()];
@@ -311,7 +344,9 @@ impl Visitor for Walk<'_> {
             pipe_operators,
         } = query;
         for cte in with.iter().flat_map(|with| &with.cte_tables) {
-            self.seen.insert(self.fold(&cte.alias.name));
+            let name = self.fold(&cte.alias.name);
+            self.sources.note(&name);
+            self.seen.insert(name);
         }
         if !locks.is_empty() {
             self.found.refuse(Reason::Locks, "It locks rows.");
@@ -359,8 +394,10 @@ impl Visitor for Walk<'_> {
             match item {
                 SelectItem::ExprWithAlias { alias, .. } => self.label(alias),
                 SelectItem::ExprWithAliases { .. } => self.foreign("A list of aliases"),
-                SelectItem::UnnamedExpr(_) | SelectItem::QualifiedWildcard(..) => {}
+                SelectItem::UnnamedExpr(_) => {}
+                SelectItem::QualifiedWildcard(..) => self.sources.spread(),
                 SelectItem::Wildcard(options) => {
+                    self.sources.spread();
                     let foreign = options.opt_ilike.is_some()
                         || options.opt_exclude.is_some()
                         || options.opt_except.is_some()
@@ -405,6 +442,7 @@ impl Visitor for Walk<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        self.source(factor);
         match factor {
             TableFactor::Table {
                 name,

@@ -174,6 +174,17 @@ impl Gate {
         relation.reading.is_none().then(|| relation.table.clone())
     }
 
+    /// Whether two names are the same, or may be to somebody who minds neither case nor quotes.
+    pub fn alike(&self, one: &str, other: &str) -> bool {
+        self.folded(one).to_lowercase() == self.folded(other).to_lowercase()
+    }
+
+    /// Whether there is a relation whose name is alike, in whatever schema if none is given.
+    pub fn has_alike(&self, schema: Option<&str>, table: &str) -> bool {
+        let schemas = self.schemas.iter().filter(|(name, _)| schema.is_none_or(|schema| self.alike(name, schema)));
+        schemas.flat_map(|(_, relations)| relations.keys()).any(|name| self.alike(name, table))
+    }
+
     fn readable(&self, name: &Name) -> Result<Table, Refusal> {
         match self.resolve(name) {
             Resolved::Relation(Relation { table, reading: None, .. }) => Ok(table.clone()),

@@ -29,11 +29,25 @@ mod tests;
 
 pub use gate::Gate;
 
+use crate::analysis::{Dialect, Name};
 use crate::reason::{Reason, Refusal};
 
 /// A table by its full name (`schema.table`), the same for every session of one database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Table(pub std::sync::Arc<str>);
+
+impl Table {
+    /// The schema and the name.
+    pub fn parts(&self) -> Name {
+        Name::displayed(&self.0)
+    }
+}
+
+/// The parts of a name as a user writes it, whatever the database; none if it cannot be read.
+pub fn name_parts(text: &str) -> Option<Name> {
+    // SQLite knows all the quotes that the others have.
+    Some(spelling::read(Dialect::Sqlite, text)?.literal)
+}
 
 /// What a write changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ mod support;
 mod analysis;
 mod analysis_properties;
 mod bad_input;
+mod configuration;
 #[cfg(feature = "cli")]
 mod demo_shows_what_it_promises;
 mod drop_in;
@@ -18,6 +19,7 @@ mod lives;
 mod macros;
 mod one_load_per_key;
 mod opaque;
+mod policies;
 mod reads_are_kept;
 mod reads_never_go_back;
 mod reasons;
@@ -27,4 +29,6 @@ mod statistics;
 #[cfg(feature = "postgres")]
 mod typed_hits;
 mod unknown_outcomes;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod unnamed_columns;
 mod writes_run_on;

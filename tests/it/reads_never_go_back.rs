@@ -6,7 +6,7 @@
 //! `begun` is `b` must find a number from `d` to `b`, and none smaller than what its task found before. A write that will be
 //! rolled back raises by a million, which no read may ever show.
 //!
-//! Replay with `LARDER_SEED=<seed>`, which the test prints; more with `LARDER_SECONDS=<seconds for each database>`. The seed
+//! Replay with `LARDER_TEST_SEED=<seed>`, which the test prints; more with `LARDER_TEST_SECONDS=<seconds for each database>`. The seed
 //! fixes what each task does; when it does it is the scheduler's.
 
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
@@ -113,11 +113,11 @@ impl Memory {
 
 fn seed() -> u64 {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
-    std::env::var("LARDER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now)
+    std::env::var("LARDER_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now)
 }
 
 fn how_long(usual: f64) -> Duration {
-    let seconds = std::env::var("LARDER_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let seconds = std::env::var("LARDER_TEST_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs_f64(seconds.unwrap_or(usual))
 }
 
@@ -410,7 +410,7 @@ macro_rules! task {
         }
 
         async fn run(pool: $Pool, seed: u64, seconds: Duration, behind: bool) -> (Arc<Model>, [$Pool; 2]) {
-            println!("LARDER_SEED={seed}");
+            println!("LARDER_TEST_SEED={seed}");
             for table in ["a", "b"] {
                 let create = format!("CREATE TABLE {table} (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)");
                 sqlx::query(sqlx::AssertSqlSafe(create)).execute(&pool).await.unwrap();

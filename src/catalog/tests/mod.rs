@@ -47,6 +47,7 @@ fn read(relations: &[&str]) -> Facts {
         transaction: None,
         schema_change: false,
         clock_by_argument: false,
+        unnamed_columns: false,
         mentions: Mentions::default(),
         refusals: Vec::new(),
         normal_form: String::new(),
