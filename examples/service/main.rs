@@ -1,0 +1,73 @@
+//! The web service of a small shop: products, customers, orders and a sales report, as JSON over HTTP, on SQLite.
+//!
+//! In: `cargo run --example service [-- shop.db]`; without a file it opens a temporary one with a few things to look at.
+//! Out: HTTP on `127.0.0.1:3000`, or wherever `LISTEN` says. Its tests talk to it over a real port: `tests.rs`.
+
+mod customers;
+mod db;
+mod error;
+mod extract;
+mod orders;
+mod paging;
+mod products;
+mod reports;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+
+use crate::db::SqlitePool;
+use crate::error::AppError;
+
+/// The routes of the shop.
+fn app(pool: SqlitePool) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/products", get(products::list).post(products::create))
+        .route("/products/{id}", get(products::show).put(products::update).delete(products::delete))
+        .route("/categories", get(products::categories))
+        .route("/customers", get(customers::list).post(customers::create))
+        .route("/customers/{id}", get(customers::show))
+        .route("/orders", get(orders::list).post(orders::place))
+        .route("/orders/{id}", get(orders::show))
+        .route("/orders/{id}/cancel", post(orders::cancel))
+        .route("/reports/sales", get(reports::sales))
+        .fallback(async || AppError::NotFound("such a page"))
+        .with_state(pool)
+}
+
+async fn health(State(pool): State<SqlitePool>) -> Result<StatusCode, AppError> {
+    sqlx::query("SELECT 1").execute(&pool).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt::init();
+    let temporary = tempfile::tempdir()?;
+    let pool = match std::env::args_os().nth(1) {
+        Some(file) => db::open(&PathBuf::from(file)).await?,
+        None => {
+            let pool = db::open(&temporary.path().join("shop.db")).await?;
+            sqlx::raw_sql(include_str!("sample.sql")).execute(&pool).await?;
+            pool
+        }
+    };
+    let listen = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
+    let listener = TcpListener::bind(&listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    println!("The shop is open: curl http://{}/products", listener.local_addr()?);
+    axum::serve(listener, app(pool.clone()))
+        .with_graceful_shutdown(async {
+            let _ = tokio::signal::ctrl_c().await;
+        })
+        .await?;
+    pool.close().await;
+    Ok(())
+}
