@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use larder::{CachedPool, Sessions};
+pub use larder::{SqliteConnection, SqlitePool};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
-pub use sqlx::{SqliteConnection, SqlitePool};
 
 static MIGRATOR: Migrator = sqlx::migrate!("examples/service/migrations");
 
@@ -18,5 +19,5 @@ pub async fn open(file: &Path) -> Result<SqlitePool, sqlx::Error> {
         .busy_timeout(Duration::from_secs(5));
     let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await?;
     MIGRATOR.run(&pool).await?;
-    Ok(pool)
+    CachedPool::builder(pool, Sessions::Uniform).build().await
 }
