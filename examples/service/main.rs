@@ -2,11 +2,15 @@
 //!
 //! In: `cargo run --example service [-- shop.db]`; without a file it opens a temporary one with a few things to look at.
 //! Out: HTTP on `127.0.0.1:3000`, or wherever `LISTEN` says. Its tests talk to it over a real port: `tests.rs`.
+//!
+//! It was written for sqlx alone, and moved to Larder afterwards: `git log examples/service` has the move in one commit.
 
 mod customers;
 mod db;
 mod error;
 mod extract;
+#[cfg(test)]
+mod never_stale;
 mod orders;
 mod paging;
 mod products;
@@ -39,6 +43,7 @@ fn app(pool: SqlitePool) -> Router {
         .route("/orders/{id}", get(orders::show))
         .route("/orders/{id}/cancel", post(orders::cancel))
         .route("/reports/sales", get(reports::sales))
+        .route("/stats", get(stats))
         .fallback(async || AppError::NotFound("such a page"))
         .with_state(pool)
 }
@@ -46,6 +51,11 @@ fn app(pool: SqlitePool) -> Router {
 async fn health(State(pool): State<SqlitePool>) -> Result<StatusCode, AppError> {
     sqlx::query("SELECT 1").execute(&pool).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the cache did so far, and why.
+async fn stats(State(pool): State<SqlitePool>) -> String {
+    pool.stats().to_string()
 }
 
 #[tokio::main]
@@ -62,7 +72,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let listen = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
-    println!("The shop is open: curl http://{}/products", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    println!("The shop is open. Ask twice, and see what the second time cost:");
+    println!("  curl http://{address}/products; curl http://{address}/products; curl http://{address}/stats");
     axum::serve(listener, app(pool.clone()))
         .with_graceful_shutdown(async {
             let _ = tokio::signal::ctrl_c().await;

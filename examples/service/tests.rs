@@ -5,26 +5,29 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::{app, db};
+use crate::app;
+use crate::db::{self, SqlitePool};
 
 /// A shop that is open while a test runs.
-struct Shop {
+pub struct Shop {
+    pub pool: SqlitePool,
     url: String,
     client: reqwest::Client,
     _folder: TempDir,
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pool = db::open(&folder.path().join("shop.db")).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, app(pool)).await });
-        Self { url, client: reqwest::Client::new(), _folder: folder }
+        let app = app(pool.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { pool, url, client: reqwest::Client::new(), _folder: folder }
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let request = self.client.request(method, format!("{}{path}", self.url));
         let request = if let Some(body) = &body { request.json(body) } else { request };
         let response = request.send().await.unwrap();
@@ -34,41 +37,41 @@ impl Shop {
     }
 
     /// The answer to a request that has to succeed.
-    async fn get(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         let (status, body) = self.send(Method::GET, path, None).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         body
     }
 
-    async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
+    pub async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
         self.send(Method::POST, path, Some(body)).await
     }
 
     /// Makes something, and gives its number.
-    async fn make(&self, path: &str, body: Value) -> i64 {
+    pub async fn make(&self, path: &str, body: Value) -> i64 {
         let (status, body) = self.post(path, body).await;
         assert_eq!(status, StatusCode::CREATED, "{body}");
         body["id"].as_i64().unwrap()
     }
 
-    async fn product(&self, name: &str, price: i64, stock: i64) -> i64 {
+    pub async fn product(&self, name: &str, price: i64, stock: i64) -> i64 {
         self.make("/products", product(name, price, stock)).await
     }
 
-    async fn customer(&self, name: &str) -> i64 {
+    pub async fn customer(&self, name: &str) -> i64 {
         self.make("/customers", json!({ "name": name, "email": format!("{name}@example.org") })).await
     }
 
-    async fn order(&self, customer: i64, items: &[(i64, i64)]) -> (StatusCode, Value) {
+    pub async fn order(&self, customer: i64, items: &[(i64, i64)]) -> (StatusCode, Value) {
         self.post("/orders", order(customer, items)).await
     }
 }
 
-fn product(name: &str, price: i64, stock: i64) -> Value {
+pub fn product(name: &str, price: i64, stock: i64) -> Value {
     json!({ "sku": name.to_lowercase(), "name": name, "category": "tea", "price_cents": price, "stock": stock })
 }
 
-fn order(customer: i64, items: &[(i64, i64)]) -> Value {
+pub fn order(customer: i64, items: &[(i64, i64)]) -> Value {
     let items = items.iter().map(|(product, quantity)| json!({ "product_id": product, "quantity": quantity }));
     json!({ "customer_id": customer, "items": items.collect::<Vec<_>>() })
 }
