@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+pub use larder::SqlitePool;
 use sqlx::SqlSafeStr;
-pub use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::Failure;
