@@ -84,6 +84,34 @@ async fn it_reports_the_latest_month_as_markdown() {
     assert_eq!(sample.stdout, report(&["--sample", "--month", "2026-03"]).await.stdout);
 }
 
+/// To the byte, in both formats, and with the same sums in the database. The cache spares most of the work meanwhile.
+#[tokio::test]
+async fn the_report_is_the_same_with_and_without_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    database::sample(&file).await.unwrap().close().await;
+    let sums = "SELECT month || country, orders, revenue_cents, vat_cents FROM month_sums ORDER BY month, country";
+    for format in ["markdown", "csv"] {
+        let arguments = ["--database", text(&file), "--month", "2026-02", "--format", format];
+        let mut outcomes = Vec::new();
+        for extra in [&["--fresh"] as &[&str], &[]] {
+            let output = folder.path().join("report");
+            let run = report(&[&arguments, ["--output", text(&output)].as_slice(), extra].concat()).await;
+            assert_eq!(run.code, 0, "{}", run.stderr);
+            outcomes.push((std::fs::read(&output).unwrap(), rows(&file, sums).await));
+            let mut words = run.stderr.split(' ');
+            let (all, spared): (u32, u32) =
+                (words.next().unwrap().parse().unwrap(), words.nth(1).unwrap().parse().unwrap());
+            match extra {
+                [] => assert!(spared * 10 > all * 7, "{}", run.stderr),
+                _ => assert_eq!((spared, all > 2000), (0, true), "{}", run.stderr),
+            }
+        }
+        assert!(outcomes[0].0.len() > 1000 && outcomes[0].1.len() == 5);
+        assert!(outcomes[0] == outcomes[1], "{format}");
+    }
+}
+
 #[tokio::test]
 async fn the_file_is_replaced_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
