@@ -115,7 +115,7 @@ async fn every_answer_is_one_that_may_be_true() {
         ended.unwrap();
     }
     let stats = shop.pool.stats();
-    assert!(stats.hits + stats.coalesced > 100, "{stats}");
+    assert!(stats.hits + stats.coalesced > 50, "{stats}");
     assert!(stats.invalidations > 100, "{stats}");
 }
 
