@@ -51,5 +51,6 @@ async fn main() -> Result<(), sqlx::Error> {
     let never = pool.with(Policy::never());
     println!("never: the database is asked, and nothing is kept:        {}", title().fetch_one(&never).await?);
     assert_eq!(title().fetch_one(&never).await?, "newest");
+    assert_eq!(pool.stats().bypasses_by_reason[&Reason::NeverCache], 2);
     Ok(())
 }

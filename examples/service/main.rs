@@ -63,7 +63,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt::init();
     let temporary = tempfile::tempdir()?;
     let pool = match std::env::args_os().nth(1) {
-        Some(file) => db::open(&PathBuf::from(file)).await?,
+        Some(file) => {
+            let file = PathBuf::from(file);
+            db::open(&file).await.map_err(|error| format!("cannot open {}: {error}", file.display()))?
+        }
         None => {
             let pool = db::open(&temporary.path().join("shop.db")).await?;
             sqlx::raw_sql(include_str!("sample.sql")).execute(&pool).await?;
