@@ -46,6 +46,10 @@ async fn main() -> Result<(), sqlx::Error> {
         "\nAll of it, as `pool.stats()` tells it; with a `metrics` recorder, dashboards have the same:\n{}",
         pool.stats()
     );
+    let queries = pool.queries();
+    let pages = queries.iter().find(|query| query.text == "select page from visits order by id").expect("it was asked");
+    println!("And for one statement, as `pool.queries()` tells it:\n{pages}\n");
+    assert_eq!((pages.calls, pages.hits, pages.misses), (3, 1, 2));
     println!("Why one statement is not kept: cargo run --features cli -- explain --dialect sqlite \"SELECT ..\"");
     Ok(())
 }
