@@ -20,11 +20,37 @@ use crate::reason::Reason;
 use crate::transaction::Transaction;
 use crate::write::Armed;
 
+/// A [`CachedConnection`] to PostgreSQL: what helpers take that work on `&mut *tx` and `&mut *connection`.
+#[cfg(feature = "postgres")]
+pub type PgConnection = CachedConnection<sqlx::Postgres>;
+
+/// A [`CachedConnection`] to SQLite: what helpers take that work on `&mut *tx` and `&mut *connection`.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use larder::{SqliteConnection, SqlitePool};
+///
+/// async fn rename(connection: &mut SqliteConnection, from: &str, to: &str) -> Result<u64, sqlx::Error> {
+///     let renamed = sqlx::query("UPDATE users SET name = $1 WHERE name = $2").bind(to).bind(from);
+///     Ok(renamed.execute(connection).await?.rows_affected())
+/// }
+///
+/// let pool = SqlitePool::connect("sqlite::memory:").await?;
+/// sqlx::query("CREATE TABLE users (name TEXT)").execute(&pool).await?;
+/// sqlx::query("INSERT INTO users VALUES ('Ada')").execute(&pool).await?;
+/// let mut tx = pool.begin().await?;
+/// assert_eq!(rename(&mut tx, "Ada", "Grace").await?, 1);
+/// tx.commit().await?; // drops what rests on users; with `sqlx::SqliteConnection` above it would drop everything
+/// # Ok::<_, sqlx::Error>(()) }).unwrap();
+/// ```
+#[cfg(feature = "sqlite")]
+pub type SqliteConnection = CachedConnection<sqlx::Sqlite>;
+
 /// A connection of a [`CachedPool`](crate::CachedPool), by itself or in a [`Transaction`].
 ///
 /// `&mut CachedConnection` is an [`sqlx::Executor`]. Its queries go to the database and are not kept; its writes invalidate as those through the pool do.
 ///
-/// It dereferences to the sqlx connection, for helpers that take a `&mut PgConnection`. What happens there is not seen, so
+/// It dereferences to the sqlx connection, for helpers that take a `&mut sqlx::PgConnection`. What happens there is not seen, so
 /// to take it mutably makes the connection *opaque*: everything is invalidated, and nothing is cached until the connection
 /// is given back. In a transaction that is put off to the commit.
 pub struct CachedConnection<DB: Backend> {

@@ -93,6 +93,10 @@ pub use reason::{Reason, Refusal};
 pub use transaction::Transaction;
 
 #[cfg(feature = "postgres")]
+pub use connection::PgConnection;
+#[cfg(feature = "sqlite")]
+pub use connection::SqliteConnection;
+#[cfg(feature = "postgres")]
 pub use pool::PgPool;
 #[cfg(feature = "sqlite")]
 pub use pool::SqlitePool;

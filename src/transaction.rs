@@ -17,8 +17,8 @@ use crate::reason::Reason;
 /// It reads from the database, and nothing it reads is kept. What it writes invalidates when it is committed: until
 /// then nobody else can see it. Rolled back or dropped, it invalidates nothing.
 ///
-/// `&mut *tx` is an [`sqlx::Executor`]; `&mut tx` also coerces to a `&mut PgConnection` for helpers that want one, at the
-/// price described at [`CachedConnection`]: its commit then invalidates everything.
+/// `&mut *tx` is an [`sqlx::Executor`]; `&mut tx` also coerces to the [`CachedConnection`], and, for helpers that want
+/// one, to a `&mut sqlx::PgConnection`, at the price described there: its commit then invalidates everything.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Transaction<'c, DB: Backend> {
     /// `None` once it was committed or rolled back.

@@ -47,6 +47,16 @@ has_postgres() {
 
 has_linker() { command -v cc >/dev/null; }
 
+# Runs each lesson as it stands. Each says what it teaches and fails if that is not so.
+lessons() {
+    local source lesson
+    for source in examples/[0-9]*.rs; do
+        lesson=$(basename "$source" .rs)
+        say "$lesson"
+        timeout 60 "${CARGO_TARGET_DIR:-target}/debug/examples/$lesson" || return
+    done
+}
+
 # Installs packages, only those that are missing, and only where apt-get is.
 install_missing() {
     local packages=()
@@ -74,10 +84,12 @@ command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 command -v cargo >/dev/null || die "cargo is missing; see https://rustup.rs"
 install_missing
 
-step "Build" cargo build --all-features --tests --bins
+step "Build" cargo build --all-features --tests --bins --examples
 if [ "$failed" = 0 ]; then
     step "Unit tests" cargo test --all-features --lib --bins -- "$@"
     step "Integration tests" cargo test --all-features --test it -- "$@"
+    step "Programs in examples/" cargo test --all-features --example service --example report -- "$@"
+    step "Lessons in examples/" lessons
     step "Examples in the documentation" cargo test --all-features --doc -- "$@"
 fi
 

@@ -110,6 +110,34 @@ on_both! {
         kept!(pool, 8, "sqlx's own transaction");
     }
 
+    /// The same helper, written for Larder's connection, drops nothing but what rests on its table.
+    async fn helpers_that_are_watched(pool) {
+        async fn raise(connection: &mut Watched) {
+            sqlx::query(RAISE).execute(&mut *connection).await.unwrap();
+            let mut tx = connection.begin().await.unwrap();
+            sqlx::query(RAISE).execute(&mut *tx).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE other (id BIGINT PRIMARY KEY)").execute(&pool).await.unwrap();
+        let other = async || was_hit(&pool, sqlx::query("SELECT id FROM other").fetch_all(&pool)).await.1;
+        kept!(pool, 0, "at first");
+        other().await;
+
+        let mut tx = pool.begin().await.unwrap();
+        raise(&mut tx).await;
+        assert_eq!(n!(pool), 0);
+        tx.commit().await.unwrap();
+        assert_eq!(n!(pool), 2);
+        assert!(other().await, "{}", pool.stats());
+
+        let mut connection = pool.acquire().await.unwrap();
+        raise(&mut connection).await;
+        assert_eq!(n!(pool), 4);
+        kept!(pool, 4, "while the connection is out");
+        assert!(other().await, "{}", pool.stats());
+    }
+
     /// A helper commits by text the transaction it was lent, and writes on. In SQLite, sqlx then believes for ever that the
     /// transaction is open, and nothing is kept any more.
     async fn a_helper_that_ends_the_transaction_before_its_commit(pool) {

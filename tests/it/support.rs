@@ -43,6 +43,8 @@ macro_rules! on_both {
                 type Pool = larder::PgPool;
                 #[allow(dead_code)]
                 type DbRow = sqlx::postgres::PgRow;
+                #[allow(dead_code)]
+                type Watched = larder::PgConnection;
                 let $pool = $crate::support::postgres().await;
                 $body
             }
@@ -54,6 +56,8 @@ macro_rules! on_both {
                 type Pool = larder::SqlitePool;
                 #[allow(dead_code)]
                 type DbRow = sqlx::sqlite::SqliteRow;
+                #[allow(dead_code)]
+                type Watched = larder::SqliteConnection;
                 let $pool = $crate::support::sqlite().await;
                 $body
             }
