@@ -201,7 +201,10 @@ impl<DB: Driver> Ledger<DB> {
             Some(reason) => Armed::everything(&self.inner, reason),
             None if writes.changes.is_empty() => return,
             None => {
-                Armed::changes(&self.inner, writes.known.as_ref(), &writes.changes, Reason::Commit, "a transaction")
+                // A change that is more than a write to its tables is worth the name.
+                let more = writes.changes.iter().map(|change| change.reason).find(|reason| *reason != Reason::Write);
+                let reason = more.unwrap_or(Reason::Commit);
+                Armed::changes(&self.inner, writes.known.as_ref(), &writes.changes, reason, "a transaction")
             }
         };
         self.unsettled.push(armed);

@@ -29,7 +29,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Results may be given out for that long after their query was begun, if nothing they rest on is written before.
+    /// Results may be given out for that long after their query was begun, if nothing they rest on is written before. A
+    /// tenth of that time is a matter of chance, so that results which were loaded together do not end together.
     /// [`Duration::MAX`]: without end.
     pub fn ttl(ttl: Duration) -> Self {
         Self::default().with_ttl(ttl)

@@ -95,7 +95,8 @@ reasons! {
     Unprepared = "unprepared",
     /// The query asked not to be kept (`persistent(false)`), or the pool keeps no prepared statements.
     NotPersistent = "not_persistent",
-    /// No session of a lazily connected pool was seen yet, or reading it failed.
+    /// The database was not looked at yet: no session of a lazily connected pool was seen, the schema was just changed, or
+    /// looking at it failed.
     SessionUnseen = "session_unseen",
     /// The session was changed through the pool (SET, temporary table, BEGIN as text): connections may now differ.
     SessionChanged = "session_changed",

@@ -20,7 +20,7 @@ pub struct QueryStats {
     /// Names the statement; `None`: the row stands for all statements that have none of their own.
     #[serde(serialize_with = "as_text")]
     pub fingerprint: Option<Fingerprint>,
-    /// The statement with `?` for every literal, cut off after 2,048 bytes. It never holds a value.
+    /// The statement in lower case with `?` for every literal, cut off after 2,048 bytes. It never holds a value.
     pub text: String,
     /// Reads and writes.
     pub calls: u64,
