@@ -13,6 +13,7 @@ use sqlx::{Connection, Database, Execute, Executor, SqlSafeStr, SqlStr};
 
 use crate::analysis::{Kind, SessionEffect, TransactionControl};
 use crate::backend::{Backend, Driver, Item, Request, drain};
+use crate::catalog::Witness;
 use crate::inner::Inner;
 use crate::observe::{Metered, Sent, Subject};
 use crate::plan::{Change, Known};
@@ -52,7 +53,11 @@ pub type SqliteConnection = CachedConnection<sqlx::Sqlite>;
 ///
 /// It dereferences to the sqlx connection, for helpers that take a `&mut sqlx::PgConnection`. What happens there is not seen, so
 /// to take it mutably makes the connection *opaque*: everything is invalidated, and nothing is cached until the connection
-/// is given back. In a transaction that is put off to the commit.
+/// is given back. In a transaction that is put off to the commit; PostgreSQL is asked there which tables the transaction
+/// wrote, from the second such transaction of the pool on.
+///
+/// A connection that is given back with other settings than it had is closed, or, where it is the only one, turns the cache
+/// of the pool off.
 pub struct CachedConnection<DB: Backend> {
     /// `None` only while it is being given back.
     connection: Option<sqlx::pool::PoolConnection<DB>>,
@@ -95,6 +100,10 @@ pub(crate) struct Ledger<DB: Driver> {
     /// Set while a transaction is being begun: sqlx leaves it open on the server if the future is dropped or fails.
     pub half_begun: bool,
     doubt: Doubt,
+    /// Set once sqlx no longer knows which answer of the server belongs to which question.
+    out_of_step: bool,
+    /// Set while something runs on the connection that leaves more behind than settings if it stops half way.
+    pub unfinished: bool,
     /// Whether the connection was handed out raw in the open transaction: that may have ended it, too.
     raw: bool,
     pub transaction: Option<Writes>,
@@ -116,6 +125,8 @@ pub(crate) struct Writes {
     pub changes: Vec<Change>,
     /// What the changes were planned under: the oldest of it.
     known: Option<Arc<Known>>,
+    /// Whether it was begun so that the database can tell what it wrote.
+    pub marked: bool,
     /// 1 in the transaction itself, 2 in a savepoint of it, and so on.
     pub depth: usize,
     /// Set once something happened that was not seen or not understood.
@@ -131,13 +142,15 @@ impl<DB: Driver> Ledger<DB> {
             verify: false,
             half_begun: false,
             doubt: Doubt::No,
+            out_of_step: false,
+            unfinished: false,
             raw: false,
             transaction: None,
         }
     }
 
     /// Announces what a statement changes, or puts it off to the commit. Tells what to count it as.
-    async fn begin_statement(&mut self, sql: &str, connection: &mut DB::Connection) -> (Subject, Sent) {
+    pub async fn begin_statement(&mut self, sql: &str, connection: &mut DB::Connection) -> (Subject, Sent) {
         let plan = match self.transaction.is_some() || self.opaque.is_some() {
             // What is seen within a transaction is not what others see.
             true => self.inner.plan(sql),
@@ -147,6 +160,8 @@ impl<DB: Driver> Ledger<DB> {
         if plan.sent() == Sent::Write {
             self.inner.counters.write(&plan.statement);
         }
+        let reads_may_write = || plan.known.as_ref().is_some_and(|known| known.gate.reads_may_write());
+        let elsewhere = (plan.change.is_some() || reads_may_write()) && self.may_mean_other_tables(connection).await;
         self.verify |= plan.session != SessionEffect::Keeps;
         if self.transaction.is_some() {
             // Until it is known to have succeeded: its caller may go away before he hears that it failed.
@@ -164,6 +179,16 @@ impl<DB: Driver> Ledger<DB> {
         if plan.kind == Kind::Read && plan.change.is_none() {
             let reason = if self.transaction.is_some() { Reason::Transaction } else { Reason::Connection };
             self.inner.counters.bypass(reason, "it ran on a connection of its own", &plan.statement);
+        }
+        if elsewhere {
+            match &mut self.transaction {
+                Some(writes) => {
+                    writes.everything.get_or_insert(Reason::OpaqueStatement);
+                    self.inner.measure_from_now();
+                }
+                None => self.unsettled.push(Armed::everything(&self.inner, Reason::OpaqueStatement)),
+            }
+            return counted;
         }
         let Some(change) = &plan.change else { return counted };
         match &mut self.transaction {
@@ -184,6 +209,46 @@ impl<DB: Driver> Ledger<DB> {
             )),
         }
         counted
+    }
+
+    /// Whether the names in a statement may stand for other tables than is known, since settings of the session were
+    /// changed.
+    async fn may_mean_other_tables(&mut self, connection: &mut DB::Connection) -> bool {
+        // Within a transaction, a session reads as one that is in a transaction.
+        if self.verify && self.opaque.is_none() && self.transaction.is_none() {
+            self.verify = !self.inner.is_unchanged(connection).await;
+        }
+        self.verify
+    }
+
+    /// Asks the database what the open transaction wrote, where that was not seen. To be called as the last thing before its
+    /// COMMIT; until it is answered, the transaction counts as having written anything.
+    pub async fn measure_commit(&mut self, connection: &mut DB::Connection) {
+        let Some(writes) = self.transaction.as_mut().filter(|writes| writes.marked && writes.everything.is_some())
+        else {
+            return;
+        };
+        let (None, Some(known)) = (&self.opaque, self.inner.known()) else { return };
+        let Witness::Tables(names) = DB::witness(connection).await else { return };
+        let Some(tables) = known.gate.witnessed(&names) else { return };
+        writes.everything = None;
+        if !tables.is_empty() {
+            let cells = known.versions.write_cells(tables.iter().map(|table| &*table.0));
+            if writes.changes.is_empty() {
+                writes.known = Some(known);
+            }
+            writes.changes.push(Change { cells, tables: Some(tables.into()), reason: Reason::Commit, schema: false });
+        }
+    }
+
+    /// Asks the database whether the open transaction is the one that was begun. To be called as the last thing before its
+    /// ROLLBACK.
+    pub async fn measure_rollback(&mut self, connection: &mut DB::Connection) {
+        let writes = self.transaction.as_mut();
+        let Some(writes) = writes.filter(|w| w.depth == 1 && w.marked && w.everything.is_some()) else { return };
+        if self.opaque.is_none() && DB::witness(connection).await != Witness::Nothing {
+            writes.everything = None;
+        }
     }
 
     /// Anything may happen on this connection from now on, at any time.
@@ -225,6 +290,12 @@ impl<DB: Driver> Ledger<DB> {
         }
     }
 
+    /// Nothing that is sent or heard on this connection can be trusted any more: it is closed instead of given back.
+    #[cfg(feature = "postgres")]
+    pub fn out_of_step(&mut self) {
+        self.out_of_step = true;
+    }
+
     /// Whether anything may happen on the connection without being seen.
     pub fn is_opaque(&self) -> bool {
         self.opaque.is_some()
@@ -235,11 +306,16 @@ impl<DB: Driver> Ledger<DB> {
             && self.opaque.is_none()
             && !self.verify
             && !self.half_begun
+            && !self.out_of_step
             && self.transaction.is_none()
     }
 
     /// Ends what is under way on `connection` whose callers went away.
     pub async fn settle(&mut self, connection: &mut DB::Connection) {
+        if self.out_of_step {
+            // It is used all the same, and what comes of that is not to be known.
+            self.opaque_from_now(Reason::OpaqueConnection);
+        }
         if !self.unsettled.is_empty() {
             let answered = drain::<DB>(connection).await;
             self.conclude(answered.as_ref().err());
@@ -267,18 +343,59 @@ impl<DB: Driver> Ledger<DB> {
     }
 
     /// Makes the connection fit to be given back.
-    async fn close(mut self, connection: &mut DB::Connection) {
+    fn close(self, connection: sqlx::pool::PoolConnection<DB>) -> impl Future<Output = ()> + Send + 'static {
+        // Not fit before it is known to be as it was: the future may be dropped.
+        let (inner, broken) = (self.inner.clone(), self.out_of_step || self.unfinished);
+        let returned = Returned { connection, inner, broken, fit: !self.verify && !broken };
+        self.settle_at_last(returned)
+    }
+
+    async fn settle_at_last(mut self, mut returned: Returned<DB>) {
+        let connection = &mut *returned.connection;
+        if self.out_of_step {
+            let unknown = Some(&sqlx::Error::WorkerCrashed);
+            self.conclude(unknown);
+            if let Some(opaque) = self.opaque.take() {
+                opaque.conclude(&self.inner, unknown);
+            }
+            return;
+        }
         let answered = drain::<DB>(connection).await;
         if answered.is_ok() {
             self.roll_back_half_begun(connection).await;
         }
-        // A transaction that nobody can end any more, since its guard was leaked, shows in the session.
-        if answered.is_ok() && (self.verify || self.transaction.is_some()) {
-            self.inner.verify_session(connection).await;
-        }
+        // A transaction that nobody can end any more, since its guard was leaked, shows in the session. A connection that is
+        // dead does no harm.
+        let unproved = (self.verify || self.transaction.is_some()) && !self.inner.sessions_differ();
+        returned.fit =
+            !self.unfinished && (answered.is_err() || !unproved || self.inner.is_unchanged(connection).await);
+        let answered = match returned.fit {
+            true => answered,
+            // What it left open ends with it.
+            false => drain::<DB>(connection).await,
+        };
         self.conclude(answered.as_ref().err());
         if let Some(opaque) = self.opaque.take() {
             opaque.conclude(&self.inner, answered.as_ref().err());
+        }
+    }
+}
+
+/// A connection on its way back to the pool. Others get it only if it is as it was.
+struct Returned<DB: Driver> {
+    connection: sqlx::pool::PoolConnection<DB>,
+    inner: Arc<Inner<DB>>,
+    /// It has to be closed, whatever its settings are.
+    broken: bool,
+    fit: bool,
+}
+
+impl<DB: Driver> Drop for Returned<DB> {
+    fn drop(&mut self) {
+        match self.fit {
+            true => {}
+            false if self.broken => self.connection.close_on_drop(),
+            false => self.inner.discard(&mut self.connection),
         }
     }
 }
@@ -317,6 +434,25 @@ impl<DB: Backend> CachedConnection<DB> {
         self.parts().0.ping().await
     }
 
+    /// Gives the connection back, and waits until what it did is settled.
+    #[cfg(any(feature = "postgres", feature = "migrate"))]
+    pub(crate) async fn give_back(&mut self) {
+        if let Some(settling) = self.take_settling() {
+            // In a task: it goes on if nobody waits for it any more.
+            let _ = tokio::spawn(settling).await;
+        }
+    }
+
+    /// What is left to be done before others may have the connection.
+    fn take_settling(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let connection = self.connection.take()?;
+        if self.ledger.is_clean() {
+            return None;
+        }
+        let nothing = Ledger::new(self.ledger.inner.clone());
+        Some(std::mem::replace(&mut self.ledger, nothing).close(connection))
+    }
+
     /// Closes the connection instead of giving it back to the pool when it is dropped.
     pub fn close_on_drop(&mut self) {
         if let Some(connection) = &mut self.connection {
@@ -329,15 +465,9 @@ const GIVEN_BACK: &str = "the connection is there until it is dropped";
 
 impl<DB: Backend> Drop for CachedConnection<DB> {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        if self.ledger.is_clean() {
-            return;
-        }
-        let nothing = Ledger::new(self.ledger.inner.clone());
-        let ledger = std::mem::replace(&mut self.ledger, nothing);
         // Without a runtime nothing can be asked any more: what is unsettled stays in flight.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { ledger.close(&mut connection).await });
+        if let (Some(settling), Ok(runtime)) = (self.take_settling(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(settling);
         }
     }
 }
@@ -358,6 +488,7 @@ impl<DB: Backend> DerefMut for CachedConnection<DB> {
             Some(writes) if self.ledger.doubt == Doubt::No => {
                 writes.everything = Some(Reason::OpaqueConnection);
                 self.ledger.raw = true;
+                self.ledger.inner.measure_from_now();
             }
             _ => self.ledger.opaque_from_now(Reason::OpaqueConnection),
         }

@@ -1,10 +1,12 @@
 //! What one pool holds: the rooms put together, and what is known of the database.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use sqlx::Connection;
+use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::backend::Driver;
@@ -41,6 +43,14 @@ pub(crate) struct Inner<DB: Driver> {
     known: ArcSwapOption<Known>,
     /// The versions of the database, from the first look at it.
     versions: OnceLock<Arc<Versions>>,
+    /// The settings that results are kept under: those of the first session that was seen.
+    session: Arc<OnceLock<Box<str>>>,
+    /// Whether the connections of the pool may differ from each other.
+    differ: AtomicBool,
+    /// Whether some of them may even be connected to another database.
+    elsewhere: AtomicBool,
+    /// Whether transactions are begun so that the database can tell at their end what they wrote.
+    measuring: AtomicBool,
     replay: OnceCell<Option<DB::Replay>>,
     /// Why nothing is cached any more.
     off: OnceLock<Refusal>,
@@ -55,7 +65,14 @@ pub(crate) struct Inner<DB: Driver> {
 const LEARN_AGAIN: Duration = Duration::from_secs(1);
 
 impl<DB: Driver> Inner<DB> {
-    pub fn new(pool: sqlx::Pool<DB>, rules: Rules, max_bytes: u64, statistics: bool) -> Arc<Self> {
+    /// Puts the rooms together around a pool. `session` may hold the settings of its first connection.
+    pub fn new(
+        pool: sqlx::Pool<DB>,
+        rules: Rules,
+        max_bytes: u64,
+        statistics: bool,
+        session: Arc<OnceLock<Box<str>>>,
+    ) -> Arc<Self> {
         let counters = Counters::new(statistics);
         let moving = counters.clone();
         let inner = Self {
@@ -69,6 +86,10 @@ impl<DB: Driver> Inner<DB> {
             counters,
             known: ArcSwapOption::empty(),
             versions: OnceLock::new(),
+            session,
+            differ: AtomicBool::new(false),
+            elsewhere: AtomicBool::new(false),
+            measuring: AtomicBool::new(false),
             replay: OnceCell::new(),
             off: OnceLock::new(),
             learning: Mutex::new(None),
@@ -88,21 +109,46 @@ impl<DB: Driver> Inner<DB> {
 
     /// From now on nothing is cached. Writes go on invalidating, for the sake of other pools.
     pub fn turn_off(&self, reason: Reason, sentence: &str) {
+        if matches!(reason, Reason::SessionChanged | Reason::SessionHook) {
+            self.differ.store(true, SeqCst);
+        }
         if self.off.set(Refusal::new(reason, sentence)).is_ok() {
             tracing::warn!(target: "larder::pool", reason = reason.label(), sentence, "this pool caches nothing from now on");
             self.memory.clear();
         }
     }
 
-    /// What is known of the database, if it is known and still holds.
+    /// What is known of the database, if it is known and still holds. Nothing is, once sessions may differ: what a name
+    /// stands for then depends on the connection.
     pub fn known(&self) -> Option<Arc<Known>> {
-        self.known.load_full().filter(|known| known.holds())
+        self.known.load_full().filter(|known| known.holds() && !self.sessions_differ())
+    }
+
+    /// The same where connections may be to different databases.
+    pub fn turn_off_elsewhere(&self, sentence: &str) {
+        self.elsewhere.store(true, SeqCst);
+        self.turn_off(Reason::SessionChanged, sentence);
+    }
+
+    /// Whether the connections of the pool may differ from each other, so that nothing is cached.
+    pub fn sessions_differ(&self) -> bool {
+        self.differ.load(SeqCst)
+    }
+
+    /// Transactions to come may do what is not seen.
+    pub fn measure_from_now(&self) {
+        self.measuring.store(true, Relaxed);
+    }
+
+    /// Whether the database is to be asked what transactions wrote.
+    pub fn measures(&self) -> bool {
+        self.measuring.load(Relaxed)
     }
 
     /// The plan for a statement, under what is known now.
     pub fn plan(&self, sql: &str) -> Arc<Plan<Shape<DB>>> {
         match &*self.known.load() {
-            Some(known) if known.holds() => {
+            Some(known) if known.holds() && !self.sessions_differ() => {
                 let site = Site { dialect: DB::DIALECT, rules: &self.rules, hasher: &self.hasher };
                 self.plans.get(sql, known, site)
             }
@@ -140,6 +186,15 @@ impl<DB: Driver> Inner<DB> {
         }
         let _ = Box::pin(self.learn_on(connection)).await;
         self.plan(sql)
+    }
+
+    /// Looks at the database if nobody did yet, before a connection is handed out: what its user does to its settings can
+    /// be told only by comparison.
+    pub async fn look_first(&self, connection: &mut DB::Connection) {
+        let failed_lately = || self.learning.try_lock().is_ok_and(|failed| failed.is_some());
+        if self.session.get().is_none() && self.off().is_none() && !failed_lately() {
+            let _ = Box::pin(self.learn_on(connection)).await;
+        }
     }
 
     fn is_unseen_for(&self, plan: &Plan<Shape<DB>>) -> bool {
@@ -195,9 +250,9 @@ impl<DB: Driver> Inner<DB> {
             Err(error) => return self.not_learnt(&mut failed, error),
         };
         if !Arc::ptr_eq(&versions, &Versions::of(&survey.database)) {
-            self.turn_off(Reason::SessionChanged, "this pool is connected to another database than it was");
+            self.turn_off_elsewhere("this pool is connected to another database than it was");
         }
-        if self.known.load().as_ref().is_some_and(|last| *last.session != *survey.session) {
+        if !self.is_first_or_like_it(&survey.session) {
             self.turn_off(Reason::SessionChanged, "two connections of this pool have different settings");
         }
         *failed = None;
@@ -255,9 +310,8 @@ impl<DB: Driver> Inner<DB> {
 
     /// The versions of the database, or of every database that it may be.
     pub fn databases(&self) -> Vec<Arc<Versions>> {
-        let elsewhere = self.off().is_some_and(|off| off.reason == Reason::SessionChanged);
         match self.versions.get() {
-            Some(versions) if !elsewhere => vec![versions.clone()],
+            Some(versions) if !self.elsewhere.load(SeqCst) => vec![versions.clone()],
             _ => Versions::all(),
         }
     }
@@ -272,17 +326,35 @@ impl<DB: Driver> Inner<DB> {
         self.databases().iter().flat_map(|versions| versions.everything().to_vec()).collect()
     }
 
-    /// Compares the settings of a session that somebody may have changed with those that results are kept under.
+    /// Whether a session has the settings of the first that was seen.
+    fn is_first_or_like_it(&self, session: &str) -> bool {
+        **self.session.get_or_init(|| session.into()) == *session
+    }
+
+    /// Whether a session that somebody may have changed has the settings that results are kept under.
+    pub async fn is_unchanged(&self, connection: &mut DB::Connection) -> bool {
+        let Some(first) = self.session.get() else { return false };
+        DB::session(connection).await.is_ok_and(|session| *session == **first)
+    }
+
+    /// The same for a connection that goes on to be used by all, since its settings were changed through the pool.
     pub async fn verify_session(&self, connection: &mut DB::Connection) {
-        let Some(known) = self.known.load_full() else { return };
-        match DB::session(connection).await {
-            Ok(session) if *session == *known.session => {}
-            Ok(_) => self.turn_off(Reason::SessionChanged, "the settings of a session were changed on its connection"),
-            // A connection that is dead does no harm; one that answers with an error is in no state to be shared.
-            Err(_) if connection.ping().await.is_err() => {}
-            Err(_) => {
-                self.turn_off(Reason::SessionChanged, "a connection was given back in the middle of a transaction")
-            }
+        // A connection that is dead does no harm.
+        if !self.is_unchanged(connection).await && connection.ping().await.is_ok() {
+            self.turn_off(Reason::SessionChanged, "the settings of a session were changed by a statement");
+        }
+    }
+
+    /// Keeps a connection from being used by others that is not known to have the settings that results are kept under.
+    ///
+    /// With one connection alone, what was set on it was perhaps set on purpose; and what lives in a connection must not be
+    /// closed with it. Then it is the cache that has to go.
+    pub fn discard(&self, connection: &mut PoolConnection<DB>) {
+        if self.pool.options().get_max_connections() > 1 && DB::outlives_connections(&self.pool.connect_options()) {
+            tracing::debug!(target: "larder::pool", "a connection came back with other settings and is closed");
+            connection.close_on_drop();
+        } else {
+            self.turn_off(Reason::SessionChanged, "a connection came back with other settings than it had");
         }
     }
 }

@@ -73,8 +73,17 @@ mod interleavings;
 // The public face.
 pub mod config;
 mod connection;
+#[cfg(feature = "postgres")]
+mod copy;
+#[cfg(feature = "migrate")]
+mod migrate;
 mod pool;
+mod pool_options;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod query_ext;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod transaction;
 
 // The visitors.
@@ -87,16 +96,13 @@ pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
 pub use observe::{QueryStats, Stats, Tier};
 pub use policy::Policy;
-pub use pool::{Builder, CachedPool, Sessions};
+pub use pool::{Builder, CachedPool, CachedPool as Pool, Sessions};
+pub use pool_options::PoolOptions;
 pub use query_ext::{Cached, QueryExt, Typed};
 pub use reason::{Reason, Refusal};
 pub use transaction::Transaction;
 
 #[cfg(feature = "postgres")]
-pub use connection::PgConnection;
+pub use postgres::{PgConnection, PgPool, PgPoolOptions, PgTransaction};
 #[cfg(feature = "sqlite")]
-pub use connection::SqliteConnection;
-#[cfg(feature = "postgres")]
-pub use pool::PgPool;
-#[cfg(feature = "sqlite")]
-pub use pool::SqlitePool;
+pub use sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteTransaction};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use sqlx::pool::{CloseEvent, PoolOptions};
+use sqlx::pool::CloseEvent;
 use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
 use tokio::sync::mpsc;
 
@@ -20,6 +20,7 @@ use crate::inner::{Inner, Kept};
 use crate::key::Key;
 use crate::observe::{QueryStats, Sent, Stats, Subject};
 use crate::policy::Policy;
+use crate::pool_options::{PoolOptions, Watch};
 use crate::read::{self, Answer, View, first_row};
 use crate::reason::Reason;
 use crate::rules::Rules;
@@ -70,7 +71,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// # Errors
     /// Those of [`sqlx::Pool::connect`].
     pub async fn connect(url: &str) -> Result<Self, sqlx::Error> {
-        Self::builder(sqlx::Pool::connect(url).await?, Sessions::Uniform).build().await
+        PoolOptions::new().connect(url).await
     }
 
     /// Connects with options.
@@ -78,7 +79,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// # Errors
     /// Those of [`sqlx::Pool::connect_with`].
     pub async fn connect_with(options: Options<DB>) -> Result<Self, sqlx::Error> {
-        Self::builder(sqlx::Pool::connect_with(options).await?, Sessions::Uniform).build().await
+        PoolOptions::new().connect_with(options).await
     }
 
     /// Makes a pool that connects when it is first used. Until then, and until the database was looked at, which the
@@ -87,18 +88,18 @@ impl<DB: Backend> CachedPool<DB> {
     /// # Errors
     /// Those of [`sqlx::Pool::connect_lazy`]: the URL cannot be parsed.
     pub fn connect_lazy(url: &str) -> Result<Self, sqlx::Error> {
-        Ok(Self::builder(sqlx::Pool::connect_lazy(url)?, Sessions::Uniform).build_lazy())
+        PoolOptions::new().connect_lazy(url)
     }
 
     /// Makes a pool that connects when it is first used, with options. See [`CachedPool::connect_lazy`].
     pub fn connect_lazy_with(options: Options<DB>) -> Self {
-        Self::builder(sqlx::Pool::connect_lazy_with(options), Sessions::Uniform).build_lazy()
+        PoolOptions::new().connect_lazy_with(options)
     }
 
     /// Begins to build a pool over one that is there already.
     pub fn builder(pool: sqlx::Pool<DB>, sessions: Sessions) -> Builder<DB> {
         let Sessions::Uniform = sessions;
-        Builder { pool, rules: Rules::default(), max_bytes: DEFAULT_MAX_BYTES, sole_writer: false, statistics: true }
+        Builder::over(pool, None)
     }
 
     /// The sqlx pool. What is written through it is not seen: use it for what the cache must not know of, or call
@@ -175,6 +176,12 @@ impl<DB: Backend> CachedPool<DB> {
         self.inner.memory.clear();
     }
 
+    /// Looks at the database again, as far as it is not known as it is, so that what is asked next can be kept.
+    #[cfg(feature = "migrate")]
+    pub(crate) async fn look_again(&self) {
+        let _ = Box::pin(self.inner.learn()).await;
+    }
+
     /// What this pool did so far.
     pub fn stats(&self) -> Stats {
         self.inner.memory.settle();
@@ -206,7 +213,8 @@ impl<DB: Backend> CachedPool<DB> {
     pub fn acquire(&self) -> impl Future<Output = Result<PoolConnection<DB>, sqlx::Error>> + Send + 'static {
         let inner = self.inner.clone();
         async move {
-            let connection = inner.pool.acquire().await?;
+            let mut connection = inner.pool.acquire().await?;
+            inner.look_first(&mut connection).await;
             Ok(PoolConnection(CachedConnection::new(inner, connection)))
         }
     }
@@ -285,7 +293,7 @@ impl<DB: Backend> CachedPool<DB> {
     }
 
     /// The options of the pool.
-    pub fn options(&self) -> &PoolOptions<DB> {
+    pub fn options(&self) -> &sqlx::pool::PoolOptions<DB> {
         self.inner.pool.options()
     }
 
@@ -298,8 +306,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// any more if they change more than that: connections would differ from each other.
     pub fn set_connect_options(&self, options: Options<DB>) {
         if !DB::same_sessions(&self.inner.pool.connect_options(), &options) {
-            self.inner
-                .turn_off(Reason::SessionChanged, "new connections are made with other options than those there are");
+            self.inner.turn_off_elsewhere("new connections are made with other options than those there are");
         }
         self.inner.pool.set_connect_options(options);
         self.clear();
@@ -430,11 +437,24 @@ pub struct Builder<DB: Backend> {
     max_bytes: u64,
     sole_writer: bool,
     statistics: bool,
+    /// Where connections are compared with each other when they are made.
+    sessions: Option<Arc<Watch<DB>>>,
 }
 
 pub(crate) const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 
 impl<DB: Backend> Builder<DB> {
+    pub(crate) fn over(pool: sqlx::Pool<DB>, sessions: Option<Arc<Watch<DB>>>) -> Self {
+        Self {
+            pool,
+            rules: Rules::default(),
+            max_bytes: DEFAULT_MAX_BYTES,
+            sole_writer: false,
+            statistics: true,
+            sessions,
+        }
+    }
+
     /// How results are kept where nothing narrower is said. Laid over what was said before.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.rules.pool = policy.over(&self.rules.pool);
@@ -513,7 +533,11 @@ impl<DB: Backend> Builder<DB> {
         if self.sole_writer {
             self.rules.pool = self.rules.pool.over(&Policy::ttl(Duration::MAX));
         }
-        let inner = Inner::new(self.pool, self.rules, self.max_bytes, self.statistics);
+        let session = self.sessions.as_ref().map(|sessions| sessions.session.clone()).unwrap_or_default();
+        let inner = Inner::new(self.pool, self.rules, self.max_bytes, self.statistics, session);
+        if let Some(sessions) = self.sessions {
+            sessions.tell(&inner);
+        }
         CachedPool { inner, view: View::default() }
     }
 }

@@ -100,6 +100,8 @@ reasons! {
     SessionUnseen = "session_unseen",
     /// The session was changed through the pool (SET, temporary table, BEGIN as text): connections may now differ.
     SessionChanged = "session_changed",
+    /// A hook of the pool may change a connection each time it is taken or given back.
+    SessionHook = "session_hook",
     /// The session is on a replica, which may be behind the writes.
     Replica = "replica",
     /// The session reads what others have not committed (SQLite's `read_uncommitted`).

@@ -18,7 +18,8 @@ use crate::reason::Reason;
 /// then nobody else can see it. Rolled back or dropped, it invalidates nothing.
 ///
 /// `&mut *tx` is an [`sqlx::Executor`]; `&mut tx` also coerces to the [`CachedConnection`], and, for helpers that want
-/// one, to a `&mut sqlx::PgConnection`, at the price described there: its commit then invalidates everything.
+/// one, to a `&mut sqlx::PgConnection`, at the price described there: the database is then asked at the commit what was
+/// written, and where it cannot tell, everything is invalidated.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Transaction<'c, DB: Backend> {
     /// `None` once it was committed or rolled back.
@@ -79,10 +80,13 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
                 ledger.opaque_from_now(Reason::OpaqueStatement);
             }
         }
+        let outermost = ledger.transaction.is_none() && DB::TransactionManager::get_transaction_depth(connection) == 0;
+        let mark = DB::MARKED_BEGIN.filter(|_| statement.is_none() && outermost && ledger.inner.measures());
         let begun = Begins { ledger, by_text, begun: false };
-        DB::TransactionManager::begin(connection, statement).await?;
+        DB::TransactionManager::begin(connection, statement.or(mark.map(SqlStr::from_static))).await?;
         begun.begun();
         let writes = ledger.transaction.get_or_insert_default();
+        writes.marked |= mark.is_some();
         writes.depth += 1;
         let before = writes.changes.len();
         Ok(Self { held: Some(held), before })
@@ -130,6 +134,7 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
         let connection = self.held.as_mut().expect(OPEN);
         let (raw, ledger) = connection.parts();
         ledger.settle(raw).await;
+        ledger.measure_rollback(raw).await;
         DB::TransactionManager::rollback(raw).await?;
         connection.forget(before);
         connection.parts().1.conclude(None);
@@ -204,6 +209,7 @@ impl<DB: Backend> CachedConnection<DB> {
         ledger.settle(raw).await;
         let savepoint = ledger.transaction.as_ref().is_some_and(|writes| writes.depth > 1);
         if !savepoint {
+            ledger.measure_commit(raw).await;
             ledger.begin_commit();
         }
         let committed = DB::TransactionManager::commit(raw).await;

@@ -9,7 +9,18 @@ use std::path::Path;
 /// The words: every room may use them.
 const WORDS: &[&str] = &["error", "policy", "entry", "key", "stamp", "reason"];
 /// The public face. Rooms below it must not know it.
-const FACE: &[&str] = &["pool", "connection", "transaction", "query_ext", "config"];
+const FACE: &[&str] = &[
+    "pool",
+    "pool_options",
+    "connection",
+    "transaction",
+    "copy",
+    "migrate",
+    "postgres",
+    "sqlite",
+    "query_ext",
+    "config",
+];
 /// The rooms between, and which of each other they may use besides the words.
 const ROOMS: &[(&str, &[&str])] = &[
     ("analysis", &[]),

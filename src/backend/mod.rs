@@ -11,7 +11,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Connection, Database, Either, Execute, SqlStr};
 
 use crate::analysis::Dialect;
-use crate::catalog::Survey;
+use crate::catalog::{Survey, Witness};
 use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::Replay;
@@ -101,6 +101,13 @@ pub trait Driver: Database {
         sql: SqlStr,
     ) -> BoxFuture<'c, Result<sqlx::Describe<Self>, sqlx::Error>>;
 
+    /// Runs migrations.
+    #[cfg(feature = "migrate")]
+    fn migrate<'c>(
+        connection: &'c mut Self::Connection,
+        migrator: &'c sqlx::migrate::Migrator,
+    ) -> BoxFuture<'c, Result<(), sqlx::migrate::MigrateError>>;
+
     /// Looks at the database and at this session of it.
     fn survey<'c>(
         connection: &'c mut Self::Connection,
@@ -109,6 +116,16 @@ pub trait Driver: Database {
 
     /// The settings of this session, as in [`Survey::session`].
     fn session<'c>(connection: &'c mut Self::Connection) -> BoxFuture<'c, Result<String, sqlx::Error>>;
+
+    /// Begins a transaction with a mark that ends with it. `None` where the database cannot tell what a transaction wrote.
+    const MARKED_BEGIN: Option<&'static str>;
+
+    /// What the open transaction wrote, if it is still the one that was begun with [`Driver::MARKED_BEGIN`]. To be asked as
+    /// the last thing before its end, which it leaves as it was.
+    fn witness(connection: &mut Self::Connection) -> BoxFuture<'_, Witness>;
+
+    /// Whether what the database holds is still there when a connection is closed.
+    fn outlives_connections(options: &Options<Self>) -> bool;
 
     /// Whether connections made with either options are alike but for secrets and time limits.
     fn same_sessions(a: &Options<Self>, b: &Options<Self>) -> bool;

@@ -10,7 +10,7 @@ use sqlx::{Arguments, Executor, Postgres, SqlStr};
 
 use super::{Backend, Driver, Item, Request};
 use crate::analysis::Dialect;
-use crate::catalog::{self, Survey};
+use crate::catalog::{self, Survey, Witness};
 use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::postgres::PostgresReplay;
@@ -64,6 +64,15 @@ impl Driver for Postgres {
         connection.describe(sql)
     }
 
+    #[cfg(feature = "migrate")]
+    fn migrate<'c>(
+        connection: &'c mut PgConnection,
+        migrator: &'c sqlx::migrate::Migrator,
+    ) -> BoxFuture<'c, Result<(), sqlx::migrate::MigrateError>> {
+        // `run` by the name that has no `Acquire` in the way, whose future cannot be sent.
+        migrator.run_direct(None, connection, false).boxed()
+    }
+
     fn survey<'c>(
         connection: &'c mut PgConnection,
         _options: &'c PgConnectOptions,
@@ -73,6 +82,17 @@ impl Driver for Postgres {
 
     fn session<'c>(connection: &'c mut PgConnection) -> BoxFuture<'c, Result<String, sqlx::Error>> {
         catalog::postgres::session(connection).boxed()
+    }
+
+    // A text that is always the same, so that statistics of the server take it for one statement.
+    const MARKED_BEGIN: Option<&'static str> = Some("BEGIN; SET LOCAL larder.transaction = 'open'");
+
+    fn witness(connection: &mut PgConnection) -> BoxFuture<'_, Witness> {
+        catalog::postgres::witness(connection).boxed()
+    }
+
+    fn outlives_connections(_options: &PgConnectOptions) -> bool {
+        true
     }
 
     fn same_sessions(a: &PgConnectOptions, b: &PgConnectOptions) -> bool {

@@ -12,7 +12,7 @@ use sqlx::{Arguments, Executor, SqlStr, Sqlite};
 
 use super::{Backend, Driver, Item, Request};
 use crate::analysis::Dialect;
-use crate::catalog::{self, Survey};
+use crate::catalog::{self, Survey, Witness};
 use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::sqlite::SqliteReplay;
@@ -71,6 +71,15 @@ impl Driver for Sqlite {
         connection.describe(sql)
     }
 
+    #[cfg(feature = "migrate")]
+    fn migrate<'c>(
+        connection: &'c mut SqliteConnection,
+        migrator: &'c sqlx::migrate::Migrator,
+    ) -> BoxFuture<'c, Result<(), sqlx::migrate::MigrateError>> {
+        // `run` by the name that has no `Acquire` in the way, whose future cannot be sent.
+        migrator.run_direct(None, connection, false).boxed()
+    }
+
     fn survey<'c>(
         connection: &'c mut SqliteConnection,
         options: &'c SqliteConnectOptions,
@@ -80,6 +89,16 @@ impl Driver for Sqlite {
 
     fn session<'c>(connection: &'c mut SqliteConnection) -> BoxFuture<'c, Result<String, sqlx::Error>> {
         catalog::sqlite::session(connection).boxed()
+    }
+
+    const MARKED_BEGIN: Option<&'static str> = None;
+
+    fn witness(_connection: &mut SqliteConnection) -> BoxFuture<'_, Witness> {
+        std::future::ready(Witness::Nothing).boxed()
+    }
+
+    fn outlives_connections(options: &SqliteConnectOptions) -> bool {
+        catalog::sqlite::is_on_disk(options)
     }
 
     fn same_sessions(a: &SqliteConnectOptions, b: &SqliteConnectOptions) -> bool {

@@ -42,6 +42,10 @@ pub struct Gate {
     reads_refused: Option<Refusal>,
     /// Whether any write may change any table, whatever it names.
     writes_widened: bool,
+    /// Whether to read some relation may change any table.
+    reads_may_write: bool,
+    /// Whether a transaction may write through other sessions than its own.
+    writes_elsewhere: bool,
 }
 
 /// What a name stands for.
@@ -66,6 +70,8 @@ impl Gate {
             operators: Map::default(),
             reads_refused: None,
             writes_widened: false,
+            reads_may_write: false,
+            writes_elsewhere: false,
         }
     }
 
@@ -78,6 +84,7 @@ impl Gate {
         let (schema, name) = (self.folded(schema), self.folded(name));
         let table = Table(Arc::from(Name::new([&*schema, &*name]).to_string()));
         let relation = Relation::new(table, kind, traits);
+        self.reads_may_write |= relation.reading_writes;
         if let Some(relations) = self.schemas.get_mut(&*schema) {
             relations.insert(name.into_owned(), relation);
         } else {
@@ -108,6 +115,26 @@ impl Gate {
     /// Takes every write for a write to everything.
     pub(super) fn widen_writes(&mut self) {
         self.writes_widened = true;
+    }
+
+    /// Takes no database's word for what a transaction wrote.
+    pub(super) fn distrust_witness(&mut self) {
+        self.writes_elsewhere = true;
+    }
+
+    /// Whether to read some relation may change any table.
+    pub fn reads_may_write(&self) -> bool {
+        self.reads_may_write
+    }
+
+    /// The tables that a transaction wrote, by the names that the database gave as those of all that it wrote. `None` where
+    /// more may have changed than these.
+    pub fn witnessed(&self, names: &[(String, String)]) -> Option<Vec<Table>> {
+        let table = |(schema, name): &(String, String)| {
+            let relation = self.find(schema, name)?;
+            relation.alone.then(|| relation.table.clone())
+        };
+        if self.writes_elsewhere { None } else { names.iter().map(table).collect() }
     }
 
     /// The tables behind a read that the text has no objection to, sorted, or why it may not be kept.

@@ -57,6 +57,17 @@ pub enum Widened {
     Everything(Reason),
 }
 
+/// What a database says at the end of a transaction that did what was not seen.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// Nothing: it cannot tell, or the transaction that was begun is not the one that is open.
+    Nothing,
+    /// The transaction is the one that was begun, and may have written anything.
+    Anything,
+    /// It is the one that was begun, and wrote at most these, by schema and name.
+    Tables(Vec<(String, String)>),
+}
+
 /// What one look at the database and at a session of it told.
 #[derive(Debug)]
 pub struct Survey {

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::gate::LONGEST_NAME;
 use super::relation::{Kind, Routine, Traits};
-use super::{Gate, Survey};
+use super::{Gate, Survey, Witness};
 use crate::analysis::Dialect;
 use crate::reason::{Reason, Refusal};
 
@@ -60,6 +60,7 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
                     }
                 }
                 "domain" => gate.widen_writes(),
+                "elsewhere" => gate.distrust_witness(),
                 _ => {}
             }
         }
@@ -70,6 +71,44 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
 /// The settings of the session that change what a query returns. One round trip.
 pub(crate) async fn session(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
     Ok(Session::read(connection).await?.text())
+}
+
+/// What the open transaction wrote. One round trip.
+///
+/// Every write locks its table until the transaction ends, whoever makes it: a trigger, a cascade, a function. Those locks,
+/// and that the system catalogs were not written, are looked at within a savepoint, so that the transaction goes on as it
+/// was even where the look fails.
+pub(crate) async fn witness(connection: &mut PgConnection) -> Witness {
+    const LOOK: &str = concat!(
+        "SAVEPOINT larder_witness; SET LOCAL search_path TO pg_catalog, pg_temp; ",
+        include_str!("postgres_witness.sql"),
+        "; ROLLBACK TO SAVEPOINT larder_witness; RELEASE SAVEPOINT larder_witness"
+    );
+    let seen = async {
+        let (mut same, mut unseen, mut tables) = (false, false, Vec::new());
+        for row in sqlx::raw_sql(LOOK).fetch_all(&mut *connection).await? {
+            let (schema, name): (Option<String>, Option<String>) = (row.try_get(1)?, row.try_get(2)?);
+            match (row.try_get(0)?, schema, name) {
+                ("transaction", Some(mark), _) => same = mark == "open",
+                ("table", Some(schema), Some(name)) => tables.push((schema, name)),
+                _ => unseen = true,
+            }
+        }
+        Ok::<_, sqlx::Error>(match (same, unseen) {
+            (false, _) => Witness::Nothing,
+            (true, true) => Witness::Anything,
+            (true, false) => Witness::Tables(tables),
+        })
+    };
+    match seen.await {
+        Ok(witness) => witness,
+        Err(_) => {
+            // Fails where the transaction had failed before, which is then as it was.
+            let back = "ROLLBACK TO SAVEPOINT larder_witness; RELEASE SAVEPOINT larder_witness";
+            let _ = sqlx::raw_sql(back).execute(connection).await;
+            Witness::Nothing
+        }
+    }
 }
 
 struct Session {

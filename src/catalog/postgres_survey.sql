@@ -5,11 +5,11 @@ WITH RECURSIVE
 known_extension (name) AS (VALUES
     ('btree_gin'), ('btree_gist'), ('citext'), ('cube'), ('earthdistance'), ('fuzzystrmatch'), ('hstore'), ('intarray'),
     ('isn'), ('ltree'), ('pg_trgm'), ('pgcrypto'), ('plpgsql'), ('seg'), ('tcn'), ('unaccent'), ('uuid-ossp'),
-    ('pg_uuidv7'), ('postgis'), ('vector')
+    ('pg_stat_statements'), ('pg_uuidv7'), ('postgis'), ('vector')
 ),
 function AS (
     SELECT p.oid, p.proname, p.provolatile, p.pronargs, p.pronargdefaults, p.proargtypes,
-        p.prolang IN (12, 13) AS in_c,
+        p.prolang, p.prolang IN (12, 13) AS in_c,
         p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema') AS built_in,
         p.oid IN (
             SELECT d.objid FROM pg_depend d
@@ -150,4 +150,11 @@ FROM pg_type t
 WHERE t.oid IN (SELECT objid FROM caller WHERE classid = 'pg_type'::regclass)
 OR t.oid IN (
     SELECT k.contypid FROM pg_constraint k JOIN caller c ON c.classid = 'pg_constraint'::regclass AND c.objid = k.oid
+)
+UNION ALL
+-- Code that may write through a session of its own (dblink, foreign tables, languages that can open connections).
+SELECT 'elsewhere', '', '', ''
+WHERE EXISTS (
+    SELECT FROM function f JOIN pg_language l ON l.oid = f.prolang
+    WHERE NOT (f.in_c AND (f.built_in OR f.known)) AND l.lanname NOT IN ('sql', 'plpgsql')
 )

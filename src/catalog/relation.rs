@@ -58,6 +58,8 @@ pub(super) struct Relation {
     pub reading: Option<(Reason, &'static str)>,
     /// Why a write to it may change other tables.
     pub writing: Option<&'static str>,
+    /// Whether what writes to it change is its own rows, and only what writes to it changes them.
+    pub alone: bool,
     /// Whether to read it may change any table.
     pub reading_writes: bool,
     /// Whether to put a time zone to one of its columns may read the clock.
@@ -70,10 +72,16 @@ impl Relation {
             table,
             reading: reading(kind, traits),
             writing: writing(kind, traits),
+            alone: alone(kind, traits),
             reading_writes: traits.reads_run_code,
             time_of_day: traits.time_of_day,
         }
     }
+}
+
+fn alone(kind: Kind, traits: Traits) -> bool {
+    kind == Kind::Table
+        && !(traits.system || traits.temporary || traits.attached || traits.unusual_storage || traits.inherits)
 }
 
 fn reading(kind: Kind, traits: Traits) -> Option<(Reason, &'static str)> {

@@ -302,6 +302,11 @@ fn memory(options: &SqliteConnectOptions) -> Option<bool> {
     }
 }
 
+/// Whether the options are known to ask for a file, which is there however many connections are.
+pub(crate) fn is_on_disk(options: &SqliteConnectOptions) -> bool {
+    memory(options) == Some(false) && !options.get_filename().as_os_str().is_empty()
+}
+
 #[cfg(unix)]
 fn on_disk(file: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;

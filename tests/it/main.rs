@@ -10,6 +10,7 @@ mod analysis;
 mod analysis_properties;
 mod bad_input;
 mod configuration;
+mod day_one;
 #[cfg(feature = "cli")]
 mod demo_shows_what_it_promises;
 mod drop_in;

@@ -234,22 +234,33 @@ on_both! {
         kept!(pool, 0, "at first");
         let mut connection = pool.acquire().await.unwrap();
         let mut tx = connection.begin().await.unwrap();
-        sqlx::query("SELECT 1").execute(&mut *tx).await.unwrap();
+        sqlx::query(RAISE).execute(&mut *tx).await.unwrap();
         std::mem::forget(tx);
         drop(connection);
         idle!(pool);
-        let before = pool.stats();
-        n!(pool);
-        assert_eq!(pool.stats().bypasses_by_reason.get(&Reason::SessionChanged), Some(&1), "{}", pool.stats());
-        assert_eq!(pool.stats().hits, before.hits);
+        kept!(pool, 0, "its connection is closed");
+        sqlx::query(RAISE).execute(&pool).await.unwrap();
+        kept!(pool, 1, "and with it ended the transaction");
     }
 }
 
-/// Each helper leaves the connection other than it found it; from then on nothing is shared between connections.
+/// Each helper leaves the connection other than it found it: nobody else gets it. Where it is the only one, nothing is kept
+/// from then on.
 macro_rules! sessions {
-    ($new:path, $($sql:expr),+ $(,)?) => {
+    ($new:path, $of_one:path, $($sql:expr),+ $(,)?) => {
         for sql in [$($sql),+] {
             let pool = $new().await;
+            sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+            kept!(pool, 0, sql);
+            let mut connection = pool.acquire().await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut **connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            drop(connection);
+            idle!(pool);
+            kept!(pool, 0, sql);
+            sqlx::query(RAISE).execute(&pool).await.unwrap_or_else(|error| panic!("after {sql}: {error}"));
+            kept!(pool, 1, sql);
+
+            let pool = $of_one().await;
             sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
             kept!(pool, 0, sql);
             let mut connection = pool.acquire().await.unwrap();
@@ -284,10 +295,16 @@ mod postgres {
     use super::*;
     use crate::support::postgres;
 
+    async fn of_one() -> larder::CachedPool<sqlx::Postgres> {
+        let options = larder::PoolOptions::new().max_connections(1);
+        options.connect_with((*postgres().await.connect_options()).clone()).await.unwrap()
+    }
+
     #[tokio::test]
     async fn changed_sessions_share_nothing() {
         sessions!(
             postgres,
+            of_one,
             "CREATE SCHEMA other; SET search_path TO other, public",
             "SET ROLE pg_read_all_data",
             "CREATE TEMP TABLE t (id BIGINT, n BIGINT)",
@@ -334,9 +351,8 @@ mod postgres {
         tokio::time::timeout(Duration::from_millis(60), helper).await.expect_err("it was meant to be slow");
         drop(connection);
         idle!(pool);
-        let _ = sqlx::query(N).fetch_one(&pool).await;
-        let stats = pool.stats();
-        assert_eq!(stats.bypasses_by_reason.get(&Reason::SessionChanged), Some(&1), "{stats}");
+        kept!(pool, 0, "nobody else got the connection");
+        assert_eq!(pool.stats().bypasses_by_reason.get(&Reason::SessionChanged), None);
     }
 
     #[tokio::test]
@@ -372,10 +388,16 @@ mod sqlite {
     use super::*;
     use crate::support::sqlite;
 
+    async fn of_one() -> larder::CachedPool<sqlx::Sqlite> {
+        let options = larder::PoolOptions::new().max_connections(1);
+        options.connect_with((*sqlite().await.connect_options()).clone()).await.unwrap()
+    }
+
     #[tokio::test]
     async fn changed_sessions_share_nothing() {
         sessions!(
             sqlite,
+            of_one,
             "CREATE TEMP TABLE t (id, n)",
             "CREATE TEMP TRIGGER g AFTER UPDATE ON t BEGIN DELETE FROM t; END",
             "PRAGMA case_sensitive_like = ON",
@@ -396,6 +418,25 @@ mod sqlite {
             "BEGIN; UPDATE t SET n = 7; ROLLBACK",
             "PRAGMA cache_size = 100",
         );
+    }
+
+    /// A database in memory ends with its last connection, which is therefore never closed for what it looks like.
+    #[tokio::test]
+    async fn what_lives_in_memory_stays() {
+        let url = "sqlite:file:opaque_in_memory?mode=memory&cache=shared";
+        let pool = larder::SqlitePoolOptions::new().max_connections(3).connect(url).await.unwrap();
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            let mut connection = pool.acquire().await.unwrap();
+            sqlx::raw_sql("PRAGMA case_sensitive_like = ON").execute(&mut **connection).await.unwrap();
+            all.push(connection);
+        }
+        drop(all);
+        idle!(pool);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(n!(pool), 0);
+        assert_eq!(pool.stats().bypasses_by_reason.get(&Reason::SessionChanged), Some(&1), "{}", pool.stats());
     }
 
     /// SQLite rolls back by itself, and every statement after that is published at once.

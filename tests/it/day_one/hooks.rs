@@ -1,0 +1,159 @@
+//! Pool options and their hooks: what they do to connections is measured, or nothing is kept.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use larder::{CachedPool, PoolOptions, Reason, Sessions};
+
+use super::SETUP;
+
+/// Makes a setting of a connection differ from that of others.
+fn differ<DB: sqlx::Database>() -> &'static str {
+    match DB::NAME {
+        "PostgreSQL" => "SET TimeZone TO 'Asia/Tokyo'",
+        _ => "PRAGMA case_sensitive_like = ON",
+    }
+}
+
+fn bypasses<DB: larder::Backend>(pool: &CachedPool<DB>, reason: Reason) -> u64 {
+    pool.stats().bypasses_by_reason.get(&reason).copied().unwrap_or(0)
+}
+
+on_both! {
+    async fn limits_are_those_of_sqlx(pool) {
+        type Db = <DbRow as sqlx::Row>::Database;
+        let options = PoolOptions::<Db>::new()
+            .max_connections(4)
+            .min_connections(2)
+            .acquire_timeout(Duration::from_secs(7))
+            .acquire_slow_threshold(Duration::from_secs(1))
+            .acquire_slow_level(log::LevelFilter::Debug)
+            .acquire_time_level(log::LevelFilter::Trace)
+            .max_lifetime(None)
+            .idle_timeout(Duration::from_secs(60))
+            .test_before_acquire(false);
+        assert_eq!((options.get_max_connections(), options.get_min_connections()), (4, 2));
+        assert_eq!((options.get_max_lifetime(), options.get_idle_timeout()), (None, Some(Duration::from_secs(60))));
+        assert_eq!(options.get_acquire_timeout(), Duration::from_secs(7));
+        assert_eq!(options.get_acquire_slow_threshold(), Duration::from_secs(1));
+        assert!(!options.get_test_before_acquire());
+        let connected = options.clone().connect_with((*pool.connect_options()).clone()).await.unwrap();
+        assert!(connected.size() >= 2);
+        assert_eq!(connected.options().get_max_connections(), 4);
+        assert_eq!(connected.options().get_acquire_timeout(), Duration::from_secs(7));
+        sqlx::raw_sql(SETUP).execute(&connected).await.unwrap();
+        keep!(connected, "a");
+        let lazy = options.connect_lazy_with((*pool.connect_options()).clone());
+        assert_eq!(keep!(lazy, "a"), 0);
+    }
+
+    /// It treats all connections alike.
+    async fn after_connect_that_is_fair(pool) {
+        type Db = <DbRow as sqlx::Row>::Database;
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        let fair = PoolOptions::<Db>::new()
+            .after_connect(|connection, _| Box::pin(async move {
+                sqlx::raw_sql(differ::<Db>()).execute(connection).await.map(drop)
+            }))
+            .connect_with((*pool.connect_options()).clone()).await.unwrap();
+        let out = (fair.acquire().await.unwrap(), fair.acquire().await.unwrap());
+        keep!(fair, "a");
+        drop(out);
+        assert_eq!(read!(fair, "a"), (0, true));
+    }
+
+    /// It treats the third connection differently. No answer was given on it before that was found.
+    async fn after_connect_that_is_not(pool) {
+        type Db = <DbRow as sqlx::Row>::Database;
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        let made = std::sync::Arc::new(AtomicUsize::new(0));
+        let unfair = PoolOptions::<Db>::new()
+            .after_connect(move |connection, _| {
+                let nth = made.fetch_add(1, SeqCst);
+                Box::pin(async move {
+                    if nth == 2 {
+                        sqlx::raw_sql(differ::<Db>()).execute(connection).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with((*pool.connect_options()).clone()).await.unwrap();
+        let mut out = vec![unfair.acquire().await.unwrap()];
+        keep!(unfair, "a");
+        out.push(unfair.acquire().await.unwrap());
+        out.push(unfair.acquire().await.unwrap());
+        assert_eq!(read!(unfair, "a"), (0, false));
+        assert_eq!(bypasses(&unfair, Reason::SessionChanged), 1, "{}", unfair.stats());
+        assert!(format!("{unfair:?}").contains("after_connect"), "{unfair:?}");
+        // Where the user gives his word, nobody looks; the hook runs all the same.
+        let ran = std::sync::Arc::new(AtomicBool::new(false));
+        let seen = ran.clone();
+        let told = PoolOptions::<Db>::new()
+            .sessions(Sessions::Uniform)
+            .after_connect(move |_, _| {
+                seen.store(true, SeqCst);
+                Box::pin(async { Ok(()) })
+            })
+            .connect_with((*pool.connect_options()).clone()).await.unwrap();
+        keep!(told, "a");
+        assert!(ran.load(SeqCst));
+    }
+
+    /// Nobody looks at a connection each time it is used.
+    async fn hooks_that_run_each_time(pool) {
+        type Db = <DbRow as sqlx::Row>::Database;
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        let options = || PoolOptions::<Db>::new();
+        for options in [
+            options().before_acquire(|_, _| Box::pin(async { Ok(true) })),
+            options().after_release(|_, _| Box::pin(async { Ok(true) })),
+        ] {
+            let hooked = options.clone().connect_with((*pool.connect_options()).clone()).await.unwrap();
+            for _ in 0..2 {
+                assert!(!read!(hooked, "a").1);
+            }
+            assert_eq!(bypasses(&hooked, Reason::SessionHook), 2, "{}", hooked.stats());
+            assert!(format!("{hooked:?}").contains("Sessions::Uniform"), "{hooked:?}");
+            // What it writes by name may be any table, for other pools.
+            keep!(pool, "a");
+            sqlx::query("UPDATE b SET n = n + 1").execute(&hooked).await.unwrap();
+            assert_eq!(read!(pool, "a"), (0, false));
+            let told = options.sessions(Sessions::Uniform).connect_with((*pool.connect_options()).clone()).await.unwrap();
+            keep!(told, "a");
+        }
+    }
+
+    /// Limits of connections and limits of results together.
+    async fn options_and_builder(pool) {
+        type Db = <DbRow as sqlx::Row>::Database;
+        sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+        let built = PoolOptions::<Db>::new().max_connections(3).builder((*pool.connect_options()).clone())
+            .ttl(Duration::from_millis(50)).build().await.unwrap();
+        keep!(built, "a");
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(read!(built, "a"), (0, false));
+        assert_eq!(built.options().get_max_connections(), 3);
+    }
+}
+
+/// The server itself may give new connections other settings.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn settings_of_the_server_are_seen() {
+    let pool = larder::PgPool::connect(&crate::servers::postgres()).await.unwrap();
+    sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+    keep!(pool, "a");
+    sqlx::raw_sql(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET IntervalStyle TO iso_8601', current_database()); END $$",
+    )
+    .execute(pool.inner())
+    .await
+    .unwrap();
+    let mut out = Vec::new();
+    while pool.num_idle() > 0 {
+        out.push(pool.acquire().await.unwrap());
+    }
+    out.push(pool.acquire().await.unwrap());
+    assert!(!read!(pool, "a").1);
+    assert!(bypasses(&pool, Reason::SessionChanged) > 0, "{}", pool.stats());
+}
