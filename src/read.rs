@@ -9,7 +9,7 @@ use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::Either;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backend::{Driver, Item, Request};
+use crate::backend::{Driver, Item, Request, release};
 use crate::entry::{Entry, Held, Life};
 use crate::flight::{Pilot, Seat};
 use crate::inner::{Inner, Kept, Shape};
@@ -373,8 +373,8 @@ impl<DB: Driver> Load<DB> {
                 None => None,
             }
         };
-        drop(connection);
         let _ = deliver.send(Ok(Answer::Rows(Rows { rows, end, kept })));
+        release::<DB>(connection).await;
     }
 
     async fn store(

@@ -8,7 +8,7 @@ use sqlx::pool::PoolConnection;
 use tokio::sync::mpsc;
 
 use crate::analysis::{Kind, SessionEffect};
-use crate::backend::{Driver, Item, Request, drain};
+use crate::backend::{Driver, Item, Request, drain, release};
 use crate::inner::{Inner, Shape};
 use crate::observe::Sent;
 use crate::plan::{Change, Known, Plan};
@@ -150,8 +150,9 @@ async fn run<DB: Driver>(
         // connection: he may have to wait long for that one.
         let _ = Box::pin(inner.learn_on(&mut connection)).await;
     }
-    drop(connection);
     if let Some(error) = failure {
         let _ = send.send(Err(error)).await;
     }
+    drop(send);
+    release::<DB>(connection).await;
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sqlx::error::BoxDynError;
+use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Database, Either, Execute, SqlStr};
 
 use crate::analysis::Dialect;
@@ -159,6 +160,12 @@ pub trait Driver: Database {
 
     /// Returns once the server is done with every statement that was sent to it on connections lost before this call.
     fn settled(pool: &sqlx::Pool<Self>) -> BoxFuture<'_, ()>;
+}
+
+/// Gives a connection back to its pool within this task. To drop it would spawn one more, which wakes another thread if
+/// somebody else was woken just before.
+pub(crate) async fn release<DB: Driver>(mut connection: PoolConnection<DB>) {
+    connection.return_to_pool().await;
 }
 
 /// Waits until the server has answered everything that was sent to it. What fails in that is not this call's failure.
