@@ -196,7 +196,7 @@ mod postgres {
         let pool = crate::support::postgres().await;
         sqlx::raw_sql("CREATE TABLE t (n INT); INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();
         let database: String = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&pool).await.unwrap();
-        let limit = format!("ALTER DATABASE {database} SET statement_timeout TO '100ms'");
+        let limit = format!("ALTER DATABASE {database} SET statement_timeout TO '400ms'");
         sqlx::query(sqlx::AssertSqlSafe(limit)).execute(&pool).await.unwrap();
         let pool = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
         for sql in ["SELECT n FROM t WHERE pg_sleep(5) IS NOT NULL", "UPDATE t SET n = 2 WHERE pg_sleep(5) IS NOT NULL"]
