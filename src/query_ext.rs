@@ -50,14 +50,14 @@ pub trait QueryExt: Typed {
     ///
     /// What is decoded must depend on the row alone. A mapper that captures something does not compile:
     ///
-    /// ```compile_fail
+    /// ```compile_fail,E0080
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
     /// # let pool = larder::SqlitePool::connect("sqlite::memory:").await?;
     /// use larder::QueryExt;
     /// use sqlx::Row;
     ///
     /// let factor = 2;
-    /// let query = sqlx::query("SELECT id FROM users").map(move |row| factor * row.get::<i64, _>(0));
+    /// let query = sqlx::query("SELECT id FROM users").map(move |row: sqlx::sqlite::SqliteRow| factor * row.get::<i64, _>(0));
     /// let ids = query.cached(&pool).fetch_all().await?;
     /// # Ok::<_, sqlx::Error>(()) }).unwrap();
     /// ```
