@@ -261,6 +261,7 @@ impl<DB: Driver> Inner<DB> {
             self.rules.warn_of_absent(&known.gate);
         }
         self.known.store(Some(known.clone()));
+        self.plans.forget();
         Ok(Some(known).filter(|known| known.holds()))
     }
 
@@ -366,5 +367,32 @@ fn in_transaction(survey: &Survey) -> bool {
 impl<DB: Driver> std::fmt::Debug for Inner<DB> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner").field("pool", &self.pool).field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use crate::versions::Mark;
+
+    /// Else an application that clears its pool again and again holds as many pictures of its schema.
+    #[tokio::test]
+    async fn what_was_known_is_forgotten_with_its_plans() {
+        let pool = sqlx::SqlitePool::connect("sqlite::memory:").await.unwrap();
+        sqlx::query("CREATE TABLE t (id INTEGER)").execute(&pool).await.unwrap();
+        let inner = Inner::new(pool, Rules::default(), 1 << 20, true);
+        let before = Arc::downgrade(&inner.learn().await.unwrap().unwrap());
+        for n in 0..50 {
+            assert!(inner.plan(&format!("SELECT id FROM t WHERE id = {n}")).known.is_some());
+        }
+        Mark::arm(inner.everything()).finish();
+        inner.learn().await.unwrap().unwrap();
+        // Memory is given back a moment later.
+        let begun = Instant::now();
+        while before.upgrade().is_some() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{} plans hold it", before.strong_count());
+            inner.plans.settle();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }

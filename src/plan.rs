@@ -278,6 +278,19 @@ impl<S: Send + Sync + 'static> Plans<S> {
         plan
     }
 
+    /// Lets go of all plans, and so of what was known of the database when they were made. Nobody may ever ask for some of
+    /// them again, and what is known takes room for each table.
+    pub fn forget(&self) {
+        self.plans.invalidate_all();
+        self.recent.iter().for_each(|place| place.store(None));
+    }
+
+    /// Drops at once what [`Plans::forget`] let go of.
+    #[cfg(test)]
+    pub fn settle(&self) {
+        self.plans.run_pending_tasks();
+    }
+
     /// The plan for a statement while nothing is known.
     pub fn blind(&self, sql: &str, dialect: Dialect, databases: &[Arc<Versions>]) -> Arc<Plan<S>> {
         let facts = self.facts(sql, dialect);
