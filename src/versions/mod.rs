@@ -1,7 +1,7 @@
 //! The versions of all tables of a database, shared by every pool on it in this process.
 //!
 //! In: names of tables that are about to be written. Out: the cells behind them, and the mark of a write in flight.
-//! It never forgets a cell, never lowers a version, and never ends a write whose outcome is not known.
+//! It never forgets the cell of a table, never lowers a version, and never ends a write whose outcome is not known.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -14,7 +14,7 @@ pub(crate) struct Versions {
     everything: Arc<Cell>,
     catalog: Arc<[Arc<Cell>]>,
     tables: Cells,
-    tags: Cells,
+    tags: Tags,
 }
 
 /// Cells by name.
@@ -27,6 +27,37 @@ impl Cells {
             return cell.clone();
         }
         self.0.write().unwrap_or_else(PoisonError::into_inner).entry(name.into()).or_default().clone()
+    }
+}
+
+/// Cells of tags, for as long as a result rests on them: an application may make a tag for each of its users.
+#[derive(Debug, Default)]
+struct Tags(Mutex<InUse>);
+
+#[derive(Debug, Default)]
+struct InUse {
+    cells: HashMap<Arc<str>, Weak<Cell>>,
+    /// Number of cells at which those that are gone are looked for.
+    sweep_at: usize,
+}
+
+impl Tags {
+    fn get(&self, name: &Arc<str>) -> Arc<Cell> {
+        let mut in_use = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cell) = in_use.cells.get(name).and_then(Weak::upgrade) {
+            return cell;
+        }
+        if in_use.cells.len() >= in_use.sweep_at {
+            in_use.cells.retain(|_, cell| cell.strong_count() > 0);
+            in_use.sweep_at = (2 * in_use.cells.len()).max(64);
+        }
+        let cell = Arc::default();
+        in_use.cells.insert(name.clone(), Arc::downgrade(&cell));
+        cell
+    }
+
+    fn in_use(&self, name: &str) -> Option<Arc<Cell>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).cells.get(name)?.upgrade()
     }
 }
 
@@ -44,7 +75,7 @@ impl Versions {
                 everything: Arc::default(),
                 catalog: [Arc::default()].into(),
                 tables: Cells::default(),
-                tags: Cells::default(),
+                tags: Tags::default(),
             });
             databases.push((database.to_owned(), Arc::downgrade(&versions)));
             versions
@@ -69,12 +100,12 @@ impl Versions {
 
     /// What a read rests on that rests on `cells` and goes by these tags as well.
     pub fn tagged<'t>(&self, cells: &[Arc<Cell>], tags: impl IntoIterator<Item = &'t Arc<str>>) -> Arc<[Arc<Cell>]> {
-        cells.iter().cloned().chain(tags.into_iter().map(|tag| self.tag(tag))).collect()
+        cells.iter().cloned().chain(tags.into_iter().map(|tag| self.tags.get(tag))).collect()
     }
 
-    /// What is dropped with a tag.
-    pub fn tag(&self, name: &str) -> Arc<Cell> {
-        self.tags.get(name)
+    /// What is dropped with a tag; `None` where nothing rests on it.
+    pub fn tag(&self, name: &str) -> Option<Arc<Cell>> {
+        self.tags.in_use(name)
     }
 
     /// What a write of `tables` changes.
@@ -150,6 +181,24 @@ mod tests {
         assert!(orders.holds());
         Mark::arm(versions.all_tables()).finish();
         assert!(!orders.holds());
+    }
+
+    #[test]
+    fn a_tag_lives_as_long_as_what_rests_on_it() {
+        let versions = Versions::of("versions-test-f");
+        let on = |tag: String| Stamp::take(&versions.tagged(&[], [&Arc::from(tag)])).unwrap();
+        let kept: Vec<Stamp> = (0..100).map(|n| on(format!("kept {n}"))).collect();
+        for n in 0..10_000 {
+            drop(on(format!("gone {n}")));
+        }
+        assert!(versions.tags.0.lock().unwrap().cells.len() <= 2 * kept.len() + 64);
+        assert!(versions.tag("gone 9999").is_none() && versions.tag("never there").is_none());
+        for (n, stamp) in kept.iter().enumerate() {
+            assert!(stamp.holds());
+            Mark::arm([versions.tag(&format!("kept {n}")).unwrap()].into()).finish();
+            assert!(!stamp.holds());
+        }
+        assert!(kept.iter().all(|stamp| !stamp.same(&on("kept 1".into()))));
     }
 
     #[test]
