@@ -76,9 +76,9 @@ impl Policy {
     /// VLDB 2015.
     ///
     /// # Panics
-    /// If `beta` is negative or not a number.
+    /// If `beta` is negative, infinite or not a number.
     pub fn early_refresh(mut self, beta: f64) -> Self {
-        assert!(beta >= 0.0, "early refresh takes a number of 0 or more, not {beta}");
+        assert!(beta >= 0.0 && beta.is_finite(), "early refresh takes a finite number of 0 or more, not {beta}");
         self.early_refresh = Some(beta);
         self
     }
@@ -94,6 +94,11 @@ impl Policy {
     pub fn tag(mut self, tag: impl Into<Arc<str>>) -> Self {
         self.tags.insert(tag.into());
         self
+    }
+
+    /// What holds where nobody says anything.
+    pub(crate) fn usual() -> Self {
+        Self::ttl(Terms::DEFAULT_TTL).stale_if_error(Duration::ZERO).max_entry_bytes(Terms::DEFAULT_MAX_ENTRY_BYTES)
     }
 
     /// Lays this policy over a wider one.
@@ -316,6 +321,9 @@ mod tests {
         let b = Policy::ttl(5 * S).stale_if_error(2 * S).early_refresh(2.0).max_entry_bytes(10);
         assert_eq!(a.and(&b), Policy::ttl(5 * S).stale_if_error(S).early_refresh(2.0).max_entry_bytes(10));
         assert!(a.and(&Policy::never()).never);
+        let usual = Policy::usual();
+        let generous = Policy::ttl(3_600 * S).stale_if_error(S).max_entry_bytes(usize::MAX).over(&usual);
+        assert_eq!(generous.and(&usual), usual, "of a table without a word of its own, the usual");
     }
 
     #[test]

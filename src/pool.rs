@@ -163,7 +163,7 @@ impl<DB: Backend> CachedPool<DB> {
         for tag in tags {
             let tag = tag.as_ref();
             self.inner.counters.invalidation(Reason::Manual, tag, Some([]));
-            let cells = self.inner.databases().iter().map(|versions| versions.tag(tag)).collect();
+            let cells = self.inner.databases().iter().filter_map(|versions| versions.tag(tag)).collect();
             Mark::arm(cells).finish();
         }
     }
@@ -530,9 +530,12 @@ impl<DB: Backend> Builder<DB> {
 
     /// Builds the pool without connecting. See [`CachedPool::connect_lazy`].
     pub fn build_lazy(mut self) -> CachedPool<DB> {
-        if self.sole_writer {
-            self.rules.pool = self.rules.pool.over(&Policy::ttl(Duration::MAX));
-        }
+        // What the pool leaves open has to be told, so that it counts against what is said of single tables.
+        let usual = match self.sole_writer {
+            true => Policy::usual().with_ttl(Duration::MAX),
+            false => Policy::usual(),
+        };
+        self.rules.pool = self.rules.pool.over(&usual);
         let session = self.sessions.as_ref().map(|sessions| sessions.session.clone()).unwrap_or_default();
         let inner = Inner::new(self.pool, self.rules, self.max_bytes, self.statistics, session);
         if let Some(sessions) = self.sessions {

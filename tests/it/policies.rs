@@ -214,6 +214,16 @@ on_both! {
         assert!(is_kept!(&pool, PRICES));
     }
 
+    /// A rule for one table says nothing about the other, for which the usual counts.
+    async fn of_two_tables_one_without_a_rule_counts_too(pool) {
+        pool.execute(sqlx::AssertSqlSafe(SETUP)).await.unwrap();
+        let pool = pool_with!(pool, "[tables.users]\nmax_entry_bytes = '4 MiB'");
+        sqlx::query("UPDATE users SET name = $1").bind("x".repeat(2 << 20)).execute(&pool).await.unwrap();
+        assert!(is_kept!(&pool, USERS));
+        assert!(is_kept!(&pool, BOTH));
+        assert!(!is_kept!(&pool, "SELECT name FROM prices JOIN users USING (id)"), "larger than results of prices may be");
+    }
+
     async fn what_is_said_later_goes_first(pool) {
         pool.execute(sqlx::AssertSqlSafe(SETUP)).await.unwrap();
         let config = || "ttl = '2s'".parse::<Config>().unwrap();
