@@ -416,6 +416,8 @@ impl<DB: Driver> Load<DB> {
         mut stream: Metered<BoxStream<'_, Result<Item<DB>, sqlx::Error>>>,
         deliver: Deliver<DB>,
     ) {
+        // What is kept is older than this.
+        self.inner.memory.remove(&self.key);
         self.give_up(Reason::TooLarge, "the result is larger than the largest entry allowed");
         let (send, mut receive) = mpsc::channel(64);
         let rest = stream::poll_fn(move |context| receive.poll_recv(context));

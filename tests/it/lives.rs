@@ -149,6 +149,20 @@ on_both! {
         assert_eq!(was_hit(&pool, number().fetch_one(&shop)).await, (1, false));
     }
 
+    /// Who saw a newer result must not see the older one again, even if the newer one is too large to be kept.
+    async fn an_answer_too_large_to_keep_ends_the_one_before(pool) {
+        numbers!(&pool);
+        let all = || sqlx::query("SELECT a.n FROM numbers a, numbers b");
+        let small = pool.with(Policy::default().max_entry_bytes(50));
+        assert_eq!(all().fetch_all(&small).await.unwrap().len(), 1);
+        for id in 2..=8 {
+            sqlx::query("INSERT INTO numbers VALUES ($1, 0)").bind(id).execute(pool.inner()).await.unwrap();
+        }
+        assert_eq!(all().fetch_all(&small).await.unwrap().len(), 1, "nobody saw that write");
+        assert_eq!(all().fetch_all(&small.fresh()).await.unwrap().len(), 64);
+        assert_eq!(all().fetch_all(&small).await.unwrap().len(), 64);
+    }
+
     /// A result larger than the policy allows is streamed through, whatever the pool allows.
     async fn large_results_are_a_matter_of_policy(pool) {
         numbers!(&pool);
