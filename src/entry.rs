@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::stamp::Stamp;
@@ -46,6 +47,8 @@ pub(crate) struct Entry<S, C> {
     pub life: Life,
     /// How long after its query was begun it may be of use. `None`: without end.
     pub of_use: Option<Duration>,
+    /// When it was last tried to replace it, in milliseconds after its query was begun.
+    tried: AtomicU64,
 }
 
 /// In what form a result is kept.
@@ -57,7 +60,23 @@ pub(crate) enum Held<S, C> {
     Value { value: Arc<dyn Any + Send + Sync>, rows: usize, bytes: usize },
 }
 
+/// A result that could not be replaced is not tried again for so long.
+const TRY_AGAIN: u64 = 1_000;
+
 impl<S, C> Entry<S, C> {
+    pub fn new(held: Held<S, C>, life: Life, of_use: Option<Duration>) -> Self {
+        Self { held, life, of_use, tried: AtomicU64::new(0) }
+    }
+
+    /// Whether it may be tried to replace it now. Yes to one caller in a while: what succeeds takes its place, and what
+    /// fails would be asked of the database with each hit.
+    pub fn may_be_replaced(&self) -> bool {
+        let now = u64::try_from(self.life.begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let tried = self.tried.load(Relaxed);
+        (tried == 0 || now.saturating_sub(tried) >= TRY_AGAIN)
+            && self.tried.compare_exchange(tried, now, Relaxed, Relaxed).is_ok()
+    }
+
     /// Bytes of memory that the entry holds alone, without spares: those are counted for the whole pool.
     pub fn weight(&self) -> usize {
         let held = match &self.held {

@@ -172,7 +172,7 @@ fn may_be_stale<S, C>(entry: &Entry<S, C>, terms: &Terms) -> bool {
 fn refresh<DB: Driver>(mut load: Load<DB>, due: &Arc<Kept<DB>>, request: Request<DB>) {
     let Some(stamp) = &load.stamp else { return };
     let Seat::Pilot(pilot) = load.inner.flights.join(&load.key, stamp) else { return };
-    if load.inner.memory.holds(&load.key, due) {
+    if load.inner.memory.holds(&load.key, due) && due.may_be_replaced() {
         load.inner.counters.refresh(&load.plan.statement);
         load.pilot = Some(pilot);
         tokio::spawn(load.run(request, oneshot::channel().0));
@@ -209,7 +209,7 @@ pub(crate) fn keep_value<DB: Driver>(
 ) {
     let Held::Rows { stored, .. } = &kept.held else { return };
     let held = Held::Value { value, rows: stored.rows, bytes: bytes + stored.bytes.len() };
-    let entry = Entry { held, life: kept.life.clone(), of_use: kept.of_use };
+    let entry = Entry::new(held, kept.life.clone(), kept.of_use);
     if entry.life.stamp.holds() {
         inner.memory.insert(key, Arc::new(entry));
     }
@@ -395,7 +395,7 @@ impl<DB: Driver> Load<DB> {
         };
         self.plan.set_shape(&stored.shape);
         let of_use = self.terms.of_use(&life);
-        let entry = Arc::new(Entry { held: Held::Rows { stored, spares: Spares::none() }, life, of_use });
+        let entry = Arc::new(Entry::new(Held::Rows { stored, spares: Spares::none() }, life, of_use));
         if entry.life.stamp.holds() {
             self.inner.counters.stored(&self.plan.statement, entry.weight());
             self.inner.memory.insert(self.key.clone(), entry.clone());

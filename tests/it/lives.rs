@@ -71,6 +71,26 @@ on_both! {
         }
     }
 
+    /// The database is not asked again and again for what it cannot answer.
+    async fn a_refresh_that_fails_is_not_tried_with_each_hit(pool) {
+        numbers!(&pool);
+        let soft = pool.with(Policy::ttl(60_000 * MS).soft_ttl(Duration::ZERO));
+        assert_eq!(number().fetch_one(&soft).await.unwrap(), 0);
+        sqlx::query("ALTER TABLE numbers RENAME TO gone").execute(pool.inner()).await.unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < 1_500 * MS {
+            assert_eq!(number().fetch_one(&soft).await.unwrap(), 0);
+            tokio::time::sleep(MS).await;
+        }
+        assert_eq!(pool.stats().refreshes, 2, "{}", pool.stats());
+        sqlx::query("ALTER TABLE gone RENAME TO numbers").execute(pool.inner()).await.unwrap();
+        raise_unseen!(pool);
+        while number().fetch_one(&soft).await.unwrap() == 0 {
+            assert!(begun.elapsed() < 20_000 * MS, "it is never replaced");
+            tokio::time::sleep(MS).await;
+        }
+    }
+
     /// Asked for all the time, a result is replaced before its time is over, and nobody ever waits.
     async fn early_refresh_spares_everybody_the_wait(pool) {
         numbers!(&pool);
