@@ -38,6 +38,8 @@ impl TableName {
     /// Reads `users`, `shop.users`, `"We.Ird"`.
     pub fn read(text: &str) -> Option<Self> {
         match catalog::name_parts(text)?.parts() {
+            // It would stand for nothing, where everything was meant.
+            [.., name] if name == "*" => None,
             [name] => Some(Self { text: text.trim().to_owned(), schema: None, name: name.clone() }),
             [schema, name] => {
                 Some(Self { text: text.trim().to_owned(), schema: Some(schema.clone()), name: name.clone() })

@@ -61,6 +61,8 @@ fn every_fault_is_told_with_its_place_and_what_was_meant() {
         ("[never_cache]\ncolumns = ['users.ssn',\n  'ssn']", "line 3, column 3: key `columns` holds what is not the name of a column with its table: expected a list of columns with their tables, such as [\"users.password_hash\", \"*.ssn\"]".into()),
         ("[never_cache]\ncolumns = ['users.*']", "line 2, column 12: key `columns` holds what is not the name of a column with its table: expected a list of columns with their tables, such as [\"users.password_hash\", \"*.ssn\"]".into()),
         ("[never_cache]\ntables = ['a b']", "line 2, column 11: key `tables` holds what is not the name of a table: expected a list of tables, such as [\"sessions\", \"shop.cards\"]".into()),
+        ("[never_cache]\ntables = ['*']", "line 2, column 11: key `tables` holds what is not the name of a table: expected a list of tables, such as [\"sessions\", \"shop.cards\"]".into()),
+        ("[never_cache]\ntables = ['shop.*']", "line 2, column 11: key `tables` holds what is not the name of a table: expected a list of tables, such as [\"sessions\", \"shop.cards\"]".into()),
         ("[never_cache]\ntables = 'a'", "line 2, column 10: key `tables` is not a list: expected a list of tables, such as [\"sessions\", \"shop.cards\"]".into()),
         ("[never_cache]\ntables = [1]", "line 2, column 11: key `tables` holds something other than a text: expected a list of tables, such as [\"sessions\", \"shop.cards\"]".into()),
         ("[tables.'a..b']\nttl = '1s'", "line 1, column 9: key `a..b` is not the name of a table: expected one such as [tables.users], [tables.\"shop.users\"] or [tables.'\"Users\"']".into()),
