@@ -62,8 +62,14 @@ pub trait QueryExt: Typed {
     /// # Ok::<_, sqlx::Error>(()) }).unwrap();
     /// ```
     ///
-    /// Decoded values take memory beside the rows that they were made of. Rows of SQLite are not shared, since sqlx changes
-    /// them when it decodes them: a plain [`Query`] gets its own.
+    /// Only `cargo build` says so, not `cargo check`.
+    ///
+    /// Decoded values take memory beside the rows that they were made of. What they hold on the heap cannot be seen, and
+    /// counts for as much as those rows take: values that are much larger go beyond
+    /// [`max_bytes`](crate::Builder::max_bytes).
+    ///
+    /// Rows of SQLite are not shared, since sqlx changes them when it decodes them: a plain [`Query`] gets its own. A mapper
+    /// must not put a row of SQLite into what it makes.
     fn cached(self, pool: &CachedPool<Self::Database>) -> Cached<'_, Self> {
         Cached { query: self, pool }
     }
