@@ -380,7 +380,7 @@ mod tests {
     async fn what_was_known_is_forgotten_with_its_plans() {
         let pool = sqlx::SqlitePool::connect("sqlite::memory:").await.unwrap();
         sqlx::query("CREATE TABLE t (id INTEGER)").execute(&pool).await.unwrap();
-        let inner = Inner::new(pool, Rules::default(), 1 << 20, true);
+        let inner = Inner::new(pool, Rules::default(), 1 << 20, true, Default::default());
         let before = Arc::downgrade(&inner.learn().await.unwrap().unwrap());
         for n in 0..50 {
             assert!(inner.plan(&format!("SELECT id FROM t WHERE id = {n}")).known.is_some());
