@@ -1,6 +1,6 @@
 //! What is kept of a result.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -43,7 +43,11 @@ pub(crate) struct Life {
 /// A kept result.
 #[derive(Debug)]
 pub(crate) struct Entry<S, C> {
-    pub held: Held<S, C>,
+    pub stored: Stored<S>,
+    /// Copies of the rows that were made ahead. They go with the entry.
+    pub spares: C,
+    /// What applications made of the rows: few, since there is one for each piece of code that asks for it.
+    values: Box<[Value]>,
     pub life: Life,
     /// How long after its query was begun it may be of use. `None`: without end.
     pub of_use: Option<Duration>,
@@ -51,21 +55,41 @@ pub(crate) struct Entry<S, C> {
     tried: AtomicU64,
 }
 
-/// In what form a result is kept.
-#[derive(Debug)]
-pub(crate) enum Held<S, C> {
-    /// As bytes, with copies of the rows that were made ahead. They go with the entry.
-    Rows { stored: Stored<S>, spares: C },
-    /// As what the application made of that many rows, and about how many bytes that takes.
-    Value { value: Arc<dyn Any + Send + Sync>, rows: usize, bytes: usize },
+/// What was made of rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Value {
+    /// Names what made it.
+    pub mapper: TypeId,
+    pub value: Arc<dyn Any + Send + Sync>,
+    /// About how many bytes it takes.
+    pub bytes: usize,
 }
 
 /// A result that could not be replaced is not tried again for so long.
 const TRY_AGAIN: u64 = 1_000;
 
+impl<S, C: Clone> Entry<S, C> {
+    pub fn new(stored: Stored<S>, spares: C, life: Life, of_use: Option<Duration>) -> Self {
+        Self { stored, spares, values: Box::default(), life, of_use, tried: AtomicU64::new(0) }
+    }
+
+    /// The same with one more value.
+    pub fn with(&self, value: Value) -> Self {
+        Self {
+            stored: self.stored.clone(),
+            spares: self.spares.clone(),
+            values: self.values.iter().cloned().chain([value]).collect(),
+            life: self.life.clone(),
+            of_use: self.of_use,
+            tried: AtomicU64::new(self.tried.load(Relaxed)),
+        }
+    }
+}
+
 impl<S, C> Entry<S, C> {
-    pub fn new(held: Held<S, C>, life: Life, of_use: Option<Duration>) -> Self {
-        Self { held, life, of_use, tried: AtomicU64::new(0) }
+    /// What `mapper` made of the rows.
+    pub fn value(&self, mapper: TypeId) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.values.iter().find(|value| value.mapper == mapper).map(|value| &value.value)
     }
 
     /// Whether it may be tried to replace it now. Yes to one caller in a while: what succeeds takes its place, and what
@@ -79,10 +103,7 @@ impl<S, C> Entry<S, C> {
 
     /// Bytes of memory that the entry holds alone, without spares: those are counted for the whole pool.
     pub fn weight(&self) -> usize {
-        let held = match &self.held {
-            Held::Rows { stored, .. } => stored.bytes.len(),
-            Held::Value { bytes, .. } => *bytes,
-        };
-        size_of::<Self>() + held
+        let values: usize = self.values.iter().map(|value| size_of::<Value>() + value.bytes).sum();
+        size_of::<Self>() + self.stored.bytes.len() + values
     }
 }

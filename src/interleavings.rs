@@ -173,8 +173,7 @@ fn explore(broken: Broken, actors: &[Kind]) -> Result<usize, String> {
     let versions = Versions::of("interleavings");
     let bound = Bound::new(false, true, None, []).expect("short");
     let hasher = Default::default();
-    let key =
-        Lookup::new(&hasher, &Stem::new(&hasher, &"".into(), &"SELECT n FROM t".into()).into(), &bound, None).to_key();
+    let key = Lookup::new(&hasher, &Stem::new(&hasher, &"".into(), &"SELECT n FROM t".into()).into(), &bound).to_key();
     let mut steps: Vec<usize> = actors
         .iter()
         .map(|kind| match kind {

@@ -1,6 +1,5 @@
 //! What makes two reads the same: statement, bound arguments with their types, scope, tags and session.
 
-use std::any::TypeId;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -13,8 +12,6 @@ pub(crate) struct Key {
     stem: Arc<Stem>,
     /// How the query was sent, the scope, the tags and the arguments with their types.
     bound: Box<[u8]>,
-    /// What the rows were decoded by, where a decoded value is kept.
-    mapper: Option<TypeId>,
 }
 
 /// Longest `bound` part; above it, comparing and keeping keys would cost more than a hit saves.
@@ -29,7 +26,7 @@ impl Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.mapper == other.mapper && self.bound == other.bound && self.stem == other.stem
+        self.hash == other.hash && self.bound == other.bound && self.stem == other.stem
     }
 }
 
@@ -63,23 +60,17 @@ pub(crate) struct Lookup<'a> {
     hash: u64,
     stem: &'a Arc<Stem>,
     bound: &'a Bound,
-    mapper: Option<TypeId>,
 }
 
 impl<'a> Lookup<'a> {
     /// Joins the parts. The hasher is that of the stem.
-    pub fn new(
-        hasher: &foldhash::fast::RandomState,
-        stem: &'a Arc<Stem>,
-        bound: &'a Bound,
-        mapper: Option<TypeId>,
-    ) -> Self {
-        Self { hash: hasher.hash_one((stem.hash, &*bound.bytes, mapper)), stem, bound, mapper }
+    pub fn new(hasher: &foldhash::fast::RandomState, stem: &'a Arc<Stem>, bound: &'a Bound) -> Self {
+        Self { hash: hasher.hash_one((stem.hash, &*bound.bytes)), stem, bound }
     }
 
     /// The key to keep something under.
     pub fn to_key(&self) -> Key {
-        Key { hash: self.hash, stem: self.stem.clone(), bound: self.bound.bytes.as_slice().into(), mapper: self.mapper }
+        Key { hash: self.hash, stem: self.stem.clone(), bound: self.bound.bytes.as_slice().into() }
     }
 }
 
@@ -91,7 +82,7 @@ impl Hash for Lookup<'_> {
 
 impl Equivalent<Key> for Lookup<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        self.hash == key.hash && self.mapper == key.mapper && *self.bound.bytes == *key.bound && *self.stem == key.stem
+        self.hash == key.hash && *self.bound.bytes == *key.bound && *self.stem == key.stem
     }
 }
 
@@ -164,7 +155,7 @@ mod tests {
         let tags: Vec<Arc<str>> = tags.iter().map(|tag| (*tag).into()).collect();
         let mut bound = Bound::new(false, true, scope, &tags).unwrap();
         bound.push(arguments.as_bytes()).unwrap();
-        Lookup::new(&HASHER, &Stem::new(&HASHER, &session.into(), &statement.into()).into(), &bound, None).to_key()
+        Lookup::new(&HASHER, &Stem::new(&HASHER, &session.into(), &statement.into()).into(), &bound).to_key()
     }
 
     #[test]
@@ -179,7 +170,6 @@ mod tests {
             key("s", "SELECT 1", None, &["a"], "[1]"),
             key("s", "SELECT 1", None, &["a", "b"], "[1]"),
             key("s", "SELECT 1", None, &[], "[2]"),
-            Key { mapper: Some(TypeId::of::<u8>()), ..base.clone() },
         ] {
             assert_ne!(base, other);
         }
@@ -211,11 +201,10 @@ mod tests {
             bound
         };
         let (one, other) = (bound(b"1"), bound(b"2"));
-        let lookup = |bound, mapper| Lookup::new(&HASHER, &stem, bound, mapper);
-        let key = lookup(&one, None).to_key();
-        assert!(lookup(&one, None).equivalent(&key));
-        assert!(!lookup(&one, Some(TypeId::of::<u8>())).equivalent(&key));
-        assert!(!Lookup { hash: key.hash, ..lookup(&other, None) }.equivalent(&key));
+        let lookup = |bound| Lookup::new(&HASHER, &stem, bound);
+        let key = lookup(&one).to_key();
+        assert!(lookup(&one).equivalent(&key));
+        assert!(!Lookup { hash: key.hash, ..lookup(&other) }.equivalent(&key));
     }
 
     #[test]

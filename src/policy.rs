@@ -116,7 +116,7 @@ impl Policy {
     }
 
     /// What is allowed by both: for a query of several tables, each of which has a policy.
-    pub(crate) fn and(&self, other: &Self) -> Self {
+    pub(crate) fn strictest(&self, other: &Self) -> Self {
         fn least<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
             match (a, b) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -319,11 +319,11 @@ mod tests {
     fn of_two_tables_the_stricter_counts() {
         let a = Policy::ttl(10 * S).stale_if_error(S).early_refresh(1.0);
         let b = Policy::ttl(5 * S).stale_if_error(2 * S).early_refresh(2.0).max_entry_bytes(10);
-        assert_eq!(a.and(&b), Policy::ttl(5 * S).stale_if_error(S).early_refresh(2.0).max_entry_bytes(10));
-        assert!(a.and(&Policy::never()).never);
+        assert_eq!(a.strictest(&b), Policy::ttl(5 * S).stale_if_error(S).early_refresh(2.0).max_entry_bytes(10));
+        assert!(a.strictest(&Policy::never()).never);
         let usual = Policy::usual();
         let generous = Policy::ttl(3_600 * S).stale_if_error(S).max_entry_bytes(usize::MAX).over(&usual);
-        assert_eq!(generous.and(&usual), usual, "of a table without a word of its own, the usual");
+        assert_eq!(generous.strictest(&usual), usual, "of a table without a word of its own, the usual");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Shared decoded results: `.cached(&pool)` on sqlx's queries.
 //!
 //! A hit on a pool makes rows, and sqlx decodes them. Where many requests want the same value, one of them can do that for
-//! all. The value is then kept beside the rows, for as long as they are good.
+//! all. The value is then kept with the rows, and goes with them.
 //!
 //! Two queries must never share a value unless the same code made it. So a value is found by the key of its rows and the
 //! type of what decodes them. The type of a closure says which closure it is, but not what it captured: a mapper that
@@ -64,7 +64,7 @@ pub trait QueryExt: Typed {
     ///
     /// Only `cargo build` says so, not `cargo check`.
     ///
-    /// Decoded values take memory beside the rows that they were made of. What they hold on the heap cannot be seen, and
+    /// Decoded values take memory besides the rows that they were made of. What they hold on the heap cannot be seen, and
     /// counts for as much as those rows take: values that are much larger go beyond
     /// [`max_bytes`](crate::Builder::max_bytes).
     ///
@@ -114,7 +114,11 @@ impl<Q: Typed> Cached<'_, Q> {
         match self.query.first(&watch).made().await? {
             Made::Before(value) => {
                 breathe().await;
-                Ok(value.downcast().ok())
+                match value.downcast() {
+                    Ok(row) => Ok(Some(row)),
+                    Err(value) if value.is::<Nothing>() => Ok(None),
+                    Err(_) => Err(sqlx::Error::Protocol(OTHER_TYPE.into())),
+                }
             }
             Made::Now(row) => {
                 let value = row.map(Arc::new);
@@ -164,12 +168,12 @@ pub trait Typed: Sized + Send {
     type Mapper: 'static;
 
     #[doc(hidden)]
-    fn all<'w>(self, watch: &'w Watch<'_, Self::Database>) -> Answer<'w, Vec<Self::Output>>
+    fn all<'w>(self, watch: &'w Watch<'_, Self::Database>) -> Look<'w, Vec<Self::Output>>
     where
         Self: 'w;
 
     #[doc(hidden)]
-    fn first<'w>(self, watch: &'w Watch<'_, Self::Database>) -> Answer<'w, Option<Self::Output>>
+    fn first<'w>(self, watch: &'w Watch<'_, Self::Database>) -> Look<'w, Option<Self::Output>>
     where
         Self: 'w;
 }
@@ -183,16 +187,16 @@ pub enum Made<T> {
 
 /// A value, if there was nothing to wait for. Small, so that a hit does not move about what only a miss needs.
 #[doc(hidden)]
-pub enum Answer<'w, T> {
+pub enum Look<'w, T> {
     Found(Arc<dyn Any + Send + Sync>),
     Asked(BoxFuture<'w, Result<Made<T>, sqlx::Error>>),
 }
 
-impl<T> Answer<'_, T> {
+impl<T> Look<'_, T> {
     async fn made(self) -> Result<Made<T>, sqlx::Error> {
         match self {
-            Answer::Found(value) => Ok(Made::Before(value)),
-            Answer::Asked(made) => made.await,
+            Look::Found(value) => Ok(Made::Before(value)),
+            Look::Asked(made) => made.await,
         }
     }
 }
@@ -210,31 +214,31 @@ macro_rules! typed {
             type Output = $output;
             type Mapper = $mapper;
 
-            fn all<'w>(self, watch: &'w Watch<'_, DB>) -> Answer<'w, Vec<$output>>
+            fn all<'w>(self, watch: &'w Watch<'_, DB>) -> Look<'w, Vec<$output>>
             where
                 Self: 'w,
             {
                 let mut request = Request::take(self);
                 if let Some(value) = watch.find(&mut request) {
-                    return Answer::Found(value);
+                    return Look::Found(value);
                 }
                 let rows = watch.rows(request);
-                Answer::Asked(Box::pin(async move {
+                Look::Asked(Box::pin(async move {
                     let rows: Vec<DB::Row> = rows.try_collect().await?;
                     rows.into_iter().map($decode).collect::<Result<_, _>>().map(Made::Now)
                 }))
             }
 
-            fn first<'w>(self, watch: &'w Watch<'_, DB>) -> Answer<'w, Option<$output>>
+            fn first<'w>(self, watch: &'w Watch<'_, DB>) -> Look<'w, Option<$output>>
             where
                 Self: 'w,
             {
                 let mut request = Request::take(self);
                 if let Some(value) = watch.find(&mut request) {
-                    return Answer::Found(value);
+                    return Look::Found(value);
                 }
                 let row = watch.row(request);
-                Answer::Asked(Box::pin(async move { row.await?.map($decode).transpose().map(Made::Now) }))
+                Look::Asked(Box::pin(async move { row.await?.map($decode).transpose().map(Made::Now) }))
             }
         }
     };
@@ -260,23 +264,23 @@ where
     type Output = O;
     type Mapper = ByFunction<F>;
 
-    fn all<'w>(self, watch: &'w Watch<'_, DB>) -> Answer<'w, Vec<O>>
+    fn all<'w>(self, watch: &'w Watch<'_, DB>) -> Look<'w, Vec<O>>
     where
         Self: 'w,
     {
         const { captures_nothing::<F>() }
-        Answer::Asked(Box::pin(async move {
+        Look::Asked(Box::pin(async move {
             let rows = self.fetch_all(watch).await?;
             Ok(watch.found.get().cloned().map_or(Made::Now(rows), Made::Before))
         }))
     }
 
-    fn first<'w>(self, watch: &'w Watch<'_, DB>) -> Answer<'w, Option<O>>
+    fn first<'w>(self, watch: &'w Watch<'_, DB>) -> Look<'w, Option<O>>
     where
         Self: 'w,
     {
         const { captures_nothing::<F>() }
-        Answer::Asked(Box::pin(async move {
+        Look::Asked(Box::pin(async move {
             let row = self.fetch_optional(watch).await?;
             Ok(watch.found.get().cloned().map_or(Made::Now(row), Made::Before))
         }))
@@ -356,8 +360,8 @@ impl<'p, DB: Backend> Watch<'p, DB> {
     }
 
     fn keep(self, value: Arc<dyn Any + Send + Sync>, bytes: usize) {
-        if let (Some(key), Some(kept)) = (self.key.into_inner(), self.kept.get()) {
-            read::keep_value(self.pool.rooms(), key, kept, value, bytes);
+        if let (Some(mapper), Some(key), Some(kept)) = (self.identity, self.key.into_inner(), self.kept.get()) {
+            read::keep_value(self.pool.rooms(), key, kept, mapper, value, bytes);
         }
     }
 }

@@ -10,7 +10,7 @@ use sqlx::Either;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::{Driver, Item, Request, release};
-use crate::entry::{Entry, Held, Life};
+use crate::entry::{Entry, Life, Value};
 use crate::flight::{Pilot, Seat};
 use crate::inner::{Inner, Kept, Shape};
 use crate::key::{Bound, Key, Lookup, TooLong};
@@ -96,7 +96,7 @@ pub(crate) async fn read<DB: Driver>(
     };
     let found = match view.fresh {
         true => Found::Nothing(Reason::Fresh, None),
-        false => inner.memory.find(&asked.lookup(None), &asked.terms, dice),
+        false => inner.memory.find(&asked.lookup(), &asked.terms, dice),
     };
     if let Found::Good(entry) | Found::Due(entry) = &found {
         match give_back(inner, asked.replay, entry).await {
@@ -107,7 +107,7 @@ pub(crate) async fn read<DB: Driver>(
                 }
                 return Ok(Answer::Rows(rows));
             }
-            None => inner.memory.remove(&asked.lookup(None)),
+            None => inner.memory.remove(&asked.lookup()),
         }
     }
     let (missed, stale) = match found {
@@ -179,7 +179,7 @@ fn refresh<DB: Driver>(mut load: Load<DB>, due: &Arc<Kept<DB>>, request: Request
     }
 }
 
-/// A value that was made of the rows of this request before, or the key to keep one under. `None`: not cacheable.
+/// The value that `mapper` made of the rows of this request before, or the key of the rows. `None`: not cacheable.
 pub(crate) fn find_value<DB: Driver>(
     inner: &Inner<DB>,
     view: &View,
@@ -188,10 +188,11 @@ pub(crate) fn find_value<DB: Driver>(
     mapper: TypeId,
 ) -> Option<Result<Arc<dyn Any + Send + Sync>, Key>> {
     let asked = Asked::new(inner, view, plan, request).ok()?;
-    let key = asked.lookup(Some(mapper));
+    let key = asked.lookup();
+    // One that is due is left to the rows, which are replaced in the background.
     if !view.fresh
         && let Found::Good(entry) = inner.memory.find(&key, &asked.terms, dice)
-        && let Held::Value { value, .. } = &entry.held
+        && let Some(value) = entry.value(mapper)
     {
         inner.counters.hit(&plan.statement, Tier::Typed, &*entry);
         return Some(Ok(value.clone()));
@@ -199,20 +200,17 @@ pub(crate) fn find_value<DB: Driver>(
     Some(Err(key.to_key()))
 }
 
-/// Keeps a value that was made of the rows of `kept`, and about how many bytes it takes besides those of the rows.
+/// Keeps a value with the rows it was made of, if they are still kept. It takes about `bytes` bytes besides those of the rows.
 pub(crate) fn keep_value<DB: Driver>(
     inner: &Inner<DB>,
     key: Key,
-    kept: &Kept<DB>,
+    kept: &Arc<Kept<DB>>,
+    mapper: TypeId,
     value: Arc<dyn Any + Send + Sync>,
     bytes: usize,
 ) {
-    let Held::Rows { stored, .. } = &kept.held else { return };
-    let held = Held::Value { value, rows: stored.rows, bytes: bytes + stored.bytes.len() };
-    let entry = Entry::new(held, kept.life.clone(), kept.of_use);
-    if entry.life.stamp.holds() {
-        inner.memory.insert(key, Arc::new(entry));
-    }
+    let value = Value { mapper, value, bytes: bytes + kept.stored.bytes.len() };
+    inner.memory.exchange(key, kept, Arc::new(kept.with(value)));
 }
 
 /// A request that may be kept, and all it takes to look it up.
@@ -274,8 +272,8 @@ impl<'a, DB: Driver> Asked<'a, DB> {
         Ok(Self { plan, reads, known, replay, terms, bound, hasher: &inner.hasher })
     }
 
-    fn lookup(&self, mapper: Option<TypeId>) -> Lookup<'_> {
-        Lookup::new(self.hasher, &self.reads.stem, &self.bound, mapper)
+    fn lookup(&self) -> Lookup<'_> {
+        Lookup::new(self.hasher, &self.reads.stem, &self.bound)
     }
 
     /// A load of it, under the versions as they are now.
@@ -288,7 +286,7 @@ impl<'a, DB: Driver> Asked<'a, DB> {
         Load {
             inner: inner.clone(),
             plan: self.plan.clone(),
-            key: self.lookup(None).to_key(),
+            key: self.lookup().to_key(),
             terms: self.terms.clone().into_owned(),
             stamp: stamp.filter(|_| self.plan.holds()),
             pilot: None,
@@ -300,8 +298,7 @@ impl<'a, DB: Driver> Asked<'a, DB> {
 async fn give_back<DB: Driver>(inner: &Inner<DB>, replay: &DB::Replay, entry: &Arc<Kept<DB>>) -> Option<Rows<DB>> {
     // A hit never waits, so that a loop of hits would never let other tasks run.
     tokio::task::coop::consume_budget().await;
-    let Held::Rows { stored, spares } = &entry.held else { return None };
-    match spares.take(replay, stored, &inner.room).await {
+    match entry.spares.take(replay, &entry.stored, &inner.room).await {
         Ok(replayed) => Some(Rows { rows: replayed.rows, end: Ok(Some(replayed.result)), kept: Some(entry.clone()) }),
         Err(why) => {
             tracing::warn!(target: "larder::replay", %why, "a cached result could not be given back");
@@ -395,7 +392,7 @@ impl<DB: Driver> Load<DB> {
         };
         self.plan.set_shape(&stored.shape);
         let of_use = self.terms.of_use(&life);
-        let entry = Arc::new(Entry::new(Held::Rows { stored, spares: Spares::none() }, life, of_use));
+        let entry = Arc::new(Entry::new(stored, Spares::none(), life, of_use));
         if entry.life.stamp.holds() {
             self.inner.counters.stored(&self.plan.statement, entry.weight());
             self.inner.memory.insert(self.key.clone(), entry.clone());

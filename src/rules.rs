@@ -133,10 +133,10 @@ impl Rules {
         let policies = tables.iter().map(|table| {
             let own = self.tables.iter().filter(|(name, _)| gate.table(&name.text).as_ref() == Some(table));
             own.map(|(_, policy)| policy.clone())
-                .reduce(|one, other| one.and(&other))
+                .reduce(|one, other| one.strictest(&other))
                 .map_or_else(|| self.pool.clone(), |policy| policy.over(&self.pool))
         });
-        let wider = policies.reduce(|one, other| one.and(&other)).unwrap_or_else(|| self.pool.clone());
+        let wider = policies.reduce(|one, other| one.strictest(&other)).unwrap_or_else(|| self.pool.clone());
         let policy = match self.queries.get(&facts.fingerprint) {
             Some(narrower) => narrower.over(&wider),
             None => wider,

@@ -13,7 +13,7 @@ use moka::notification::RemovalCause;
 use super::by_table::ByTable;
 use super::record::{Given, Spared};
 use super::{Metered, Queries, QueryStats, Sent, Stats, Subject, Tier, catalogue, metered, nanos, removal};
-use crate::entry::{Entry, Held};
+use crate::entry::Entry;
 use crate::reason::{Place, Reason};
 
 /// One number, kept for `stats()` and told to the `metrics` recorder that was installed when the pool was built.
@@ -394,11 +394,7 @@ impl Counters {
 
 impl<S, C> From<&Entry<S, C>> for Given {
     fn from(entry: &Entry<S, C>) -> Self {
-        let (rows, bytes) = match &entry.held {
-            Held::Rows { stored, .. } => (stored.rows, stored.bytes.len()),
-            Held::Value { rows, bytes, .. } => (*rows, *bytes),
-        };
-        Self { saved: entry.life.cost, rows, bytes }
+        Self { saved: entry.life.cost, rows: entry.stored.rows, bytes: entry.stored.bytes.len() }
     }
 }
 

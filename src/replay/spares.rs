@@ -67,6 +67,17 @@ struct State<DB: Database> {
     listed: bool,
 }
 
+/// Both hand out the same copies.
+impl<DB: Database> Clone for Spares<DB> {
+    fn clone(&self) -> Self {
+        let spares = Self::none();
+        if let Some(shelf) = self.0.get() {
+            let _ = spares.0.set(shelf.clone());
+        }
+        spares
+    }
+}
+
 impl<DB: Database> Spares<DB> {
     pub const fn none() -> Self {
         Self(OnceLock::new())

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use equivalent::Equivalent;
 use moka::Expiry;
 use moka::notification::RemovalCause;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use crate::entry::Entry;
@@ -75,9 +76,31 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
         self.entries.get(key).is_some_and(|now| Arc::ptr_eq(&now, entry))
     }
 
+    /// Puts `entry` under `key`, unless what is there is newer.
     pub fn insert(&self, key: Key, entry: Arc<Entry<S, C>>) {
+        if self.entries.contains_key(&key) {
+            let begun = entry.life.begun;
+            return self.put_if(key, entry, |now| now.is_none_or(|now| now.life.begun <= begun));
+        }
         (self.moved)(None, weigh(&key, &entry));
         self.entries.insert(key, entry);
+    }
+
+    /// Puts `entry` in the place of `old`, if that is still there.
+    pub fn exchange(&self, key: Key, old: &Arc<Entry<S, C>>, entry: Arc<Entry<S, C>>) {
+        self.put_if(key, entry, |now| now.is_some_and(|now| Arc::ptr_eq(now, old)));
+    }
+
+    fn put_if(&self, key: Key, entry: Arc<Entry<S, C>>, may: impl FnOnce(Option<&Arc<Entry<S, C>>>) -> bool) {
+        let bytes = weigh(&key, &entry);
+        let put = self.entries.entry(key).and_compute_with(|now| {
+            if !may(now.as_ref().map(|now| now.value())) {
+                return Op::Nop;
+            }
+            (self.moved)(None, bytes);
+            Op::Put(entry)
+        });
+        drop(put);
     }
 
     pub fn remove<K: Hash + Equivalent<Key>>(&self, key: &K) {
@@ -122,5 +145,78 @@ impl<S, C> Expiry<Key, Arc<Entry<S, C>>> for WhenOfNoUse {
         _before: Option<Duration>,
     ) -> Option<Duration> {
         self.expire_after_create(key, entry, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::TypeId;
+    use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+    use super::*;
+    use crate::entry::{Life, Stored, Value};
+    use crate::key::{Bound, Lookup, Stem};
+    use crate::stamp::Stamp;
+
+    type Kept = Arc<Entry<(), ()>>;
+
+    fn entry(begun: Instant) -> Kept {
+        let stored = Stored { shape: Arc::new(()), bytes: (*b"row").into(), rows: 1 };
+        let stamp = Stamp::take(&Vec::new().into()).unwrap();
+        let life = Life { stamp, begun, cost: Duration::ZERO, dice: 0.0, empty: false };
+        Entry::new(stored, (), life, None).into()
+    }
+
+    /// A memory, a key, and the bytes that it told of.
+    fn memory() -> (Memory<(), ()>, Key, Arc<AtomicI64>) {
+        let hasher = Default::default();
+        let bound = Bound::new(false, true, None, []).unwrap();
+        let key = Lookup::new(&hasher, &Stem::new(&hasher, &"".into(), &"".into()).into(), &bound).to_key();
+        let told = Arc::new(AtomicI64::new(0));
+        let tell = told.clone();
+        let moved = move |left: Option<_>, bytes| {
+            let bytes = i64::try_from(bytes).unwrap();
+            tell.fetch_add(if left.is_some() { -bytes } else { bytes }, Relaxed);
+        };
+        (Memory::new(1 << 20, Arc::new(moved)), key, told)
+    }
+
+    #[test]
+    fn an_older_result_does_not_replace_a_newer_one() {
+        let (memory, key, _) = memory();
+        let early = Instant::now();
+        let (older, newer) = (entry(early), entry(early + Duration::from_millis(1)));
+        memory.insert(key.clone(), newer.clone());
+        memory.insert(key.clone(), older.clone());
+        assert!(memory.holds(&key, &newer));
+        memory.remove(&key);
+        memory.insert(key.clone(), older.clone());
+        memory.insert(key.clone(), newer.clone());
+        assert!(memory.holds(&key, &newer));
+        memory.exchange(key.clone(), &older, entry(early));
+        assert!(memory.holds(&key, &newer), "it was made of what is gone");
+    }
+
+    #[test]
+    fn values_weigh_and_are_told_of() {
+        let (memory, key, told) = memory();
+        let rows = entry(Instant::now());
+        memory.insert(key.clone(), rows.clone());
+        memory.settle();
+        let before = memory.size();
+        assert_eq!(told.load(Relaxed), i64::try_from(before.1).unwrap());
+        let mapper = TypeId::of::<u8>();
+        let value = Value { mapper, value: Arc::new(7_u8), bytes: 1_000 };
+        let with = Arc::new(rows.with(value));
+        assert_eq!(with.value(mapper).and_then(|value| value.downcast_ref::<u8>()), Some(&7));
+        assert!(with.value(TypeId::of::<i8>()).is_none() && rows.value(mapper).is_none());
+        memory.exchange(key.clone(), &rows, with);
+        memory.settle();
+        assert_eq!(memory.size().0, 1);
+        assert!(memory.size().1 >= before.1 + 1_000);
+        assert_eq!(told.load(Relaxed), i64::try_from(memory.size().1).unwrap());
+        memory.remove(&key);
+        memory.settle();
+        assert_eq!(told.load(Relaxed), 0);
     }
 }
