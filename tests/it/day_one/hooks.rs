@@ -157,3 +157,33 @@ async fn settings_of_the_server_are_seen() {
     assert!(!read!(pool, "a").1);
     assert!(bypasses(&pool, Reason::SessionChanged) > 0, "{}", pool.stats());
 }
+
+/// Where all connections have temporary tables, one more of them hides a table from one connection.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn one_more_temporary_table_is_seen() {
+    let admin = crate::support::postgres().await;
+    sqlx::raw_sql(SETUP).execute(&admin).await.unwrap();
+    let pool = larder::PgPoolOptions::new()
+        .after_connect(|connection, _| {
+            Box::pin(
+                async move { sqlx::raw_sql("CREATE TEMP TABLE notes (x int)").execute(connection).await.map(drop) },
+            )
+        })
+        .connect_with((*admin.connect_options()).clone())
+        .await
+        .unwrap();
+    keep!(pool, "a");
+    let mut connection = pool.acquire().await.unwrap();
+    sqlx::raw_sql("CREATE TEMP TABLE a AS SELECT 1::bigint AS id, 5::bigint AS n")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    // Looked at on another connection, where nothing hides it.
+    keep!(pool, "a");
+    drop(connection);
+    idle!(pool);
+    for _ in 0..10 {
+        assert_eq!(read!(pool.fresh(), "a").0, 0);
+    }
+}
