@@ -246,7 +246,9 @@ impl<DB: Driver> Ledger<DB> {
     pub async fn measure_rollback(&mut self, connection: &mut DB::Connection) {
         let writes = self.transaction.as_mut();
         let Some(writes) = writes.filter(|w| w.depth == 1 && w.marked && w.everything.is_some()) else { return };
-        if self.opaque.is_none() && DB::witness(connection).await != Witness::Nothing {
+        // What was written through other sessions is not rolled back.
+        let alone = self.inner.known().is_some_and(|known| known.gate.witnessed(&[]).is_some());
+        if alone && self.opaque.is_none() && DB::witness(connection).await != Witness::Nothing {
             writes.everything = None;
         }
     }
