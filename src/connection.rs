@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use sqlx::{Connection, Database, Execute, Executor, SqlSafeStr, SqlStr};
 
-use crate::analysis::{Kind, SessionEffect, TransactionControl};
+use crate::analysis::{Kind, TransactionControl};
 use crate::backend::{Backend, Driver, Item, Request, drain};
 use crate::catalog::Witness;
 use crate::inner::Inner;
@@ -162,7 +162,7 @@ impl<DB: Driver> Ledger<DB> {
         }
         let reads_may_write = || plan.known.as_ref().is_some_and(|known| known.gate.reads_may_write());
         let elsewhere = (plan.change.is_some() || reads_may_write()) && self.may_mean_other_tables(connection).await;
-        self.verify |= plan.session != SessionEffect::Keeps;
+        self.verify |= plan.may_change_session(DB::DIALECT);
         if self.transaction.is_some() {
             // Until it is known to have succeeded: its caller may go away before he hears that it failed.
             self.doubt = Doubt::Failed;
@@ -246,7 +246,9 @@ impl<DB: Driver> Ledger<DB> {
     pub async fn measure_rollback(&mut self, connection: &mut DB::Connection) {
         let writes = self.transaction.as_mut();
         let Some(writes) = writes.filter(|w| w.depth == 1 && w.marked && w.everything.is_some()) else { return };
-        if self.opaque.is_none() && DB::witness(connection).await != Witness::Nothing {
+        // What was written through other sessions is not rolled back.
+        let alone = self.inner.known().is_some_and(|known| known.gate.witnessed(&[]).is_some());
+        if alone && self.opaque.is_none() && DB::witness(connection).await != Witness::Nothing {
             writes.everything = None;
         }
     }

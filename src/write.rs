@@ -139,7 +139,8 @@ async fn run<DB: Driver>(
     if gone {
         failure = drain::<DB>(&mut connection).await.err();
     }
-    if plan.session == SessionEffect::MayChange {
+    let may_change = plan.may_change_session(DB::DIALECT) && plan.session != SessionEffect::Changes;
+    if may_change && (plan.session == SessionEffect::MayChange || plan.known.is_some()) {
         inner.verify_session(&mut connection).await;
     }
     if let Some(armed) = armed {

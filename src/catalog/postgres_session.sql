@@ -20,6 +20,11 @@ UNION ALL SELECT 'transaction', CAST(
     pg_catalog.timestamptz_ne(pg_catalog.now(), pg_catalog.statement_timestamp()) AS pg_catalog.text)
 UNION ALL SELECT 'temporary', CAST(
     pg_catalog.oidne(pg_catalog.pg_my_temp_schema(), CAST(0 AS pg_catalog.oid)) AS pg_catalog.text)
+-- They take their names from tables that others see.
+UNION ALL SELECT 'temporary tables', (
+    SELECT pg_catalog.string_agg(CAST(c.relname AS pg_catalog.text), '/' ORDER BY c.relname) FROM pg_catalog.pg_class c
+    WHERE pg_catalog.oidne(pg_catalog.pg_my_temp_schema(), CAST(0 AS pg_catalog.oid))
+    AND pg_catalog.oideq(c.relnamespace, pg_catalog.pg_my_temp_schema()))
 -- Not by the name of the current user, since all users must find the same answer.
 UNION ALL SELECT 'identifiable', CAST(
     pg_catalog.has_function_privilege('public', 'pg_catalog.pg_control_system()', 'EXECUTE') AS pg_catalog.text)

@@ -157,3 +157,76 @@ async fn settings_of_the_server_are_seen() {
     assert!(!read!(pool, "a").1);
     assert!(bypasses(&pool, Reason::SessionChanged) > 0, "{}", pool.stats());
 }
+
+/// Where all connections have temporary tables, one more of them hides a table from one connection.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn one_more_temporary_table_is_seen() {
+    let admin = crate::support::postgres().await;
+    sqlx::raw_sql(SETUP).execute(&admin).await.unwrap();
+    let pool = larder::PgPoolOptions::new()
+        .after_connect(|connection, _| {
+            Box::pin(
+                async move { sqlx::raw_sql("CREATE TEMP TABLE notes (x int)").execute(connection).await.map(drop) },
+            )
+        })
+        .connect_with((*admin.connect_options()).clone())
+        .await
+        .unwrap();
+    keep!(pool, "a");
+    let mut connection = pool.acquire().await.unwrap();
+    sqlx::raw_sql("CREATE TEMP TABLE a AS SELECT 1::bigint AS id, 5::bigint AS n")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    // Looked at on another connection, where nothing hides it.
+    keep!(pool, "a");
+    drop(connection);
+    idle!(pool);
+    for _ in 0..10 {
+        assert_eq!(read!(pool.fresh(), "a").0, 0);
+    }
+}
+
+/// A write may set off code that changes the settings of its session.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn settings_that_a_trigger_changes_are_seen() {
+    const PATH: &str = "set_config('search_path', 'other, public', false)";
+    for how in ["pool", "connection", "transaction", "copy"] {
+        let admin = crate::support::postgres().await;
+        let setup = format!(
+            "{SETUP}; CREATE SCHEMA other; CREATE TABLE other.a AS SELECT id, 5::bigint AS n FROM a; CREATE TABLE t (x int); \
+             CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM {PATH}; RETURN NEW; END $$; \
+             CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(&admin).await.unwrap();
+        let pool = larder::PgPool::connect_with((*admin.connect_options()).clone()).await.unwrap();
+        keep!(pool, "a");
+        let insert = sqlx::query("INSERT INTO t VALUES (1)");
+        match how {
+            "pool" => drop(insert.execute(&pool).await.unwrap()),
+            "connection" => drop(insert.execute(&mut *pool.acquire().await.unwrap()).await.unwrap()),
+            "transaction" => {
+                let mut tx = pool.begin().await.unwrap();
+                insert.execute(&mut *tx).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+            _ => {
+                let mut copy = pool.copy_in_raw("COPY t FROM STDIN").await.unwrap();
+                copy.send(&b"1\n"[..]).await.unwrap();
+                copy.finish().await.unwrap();
+            }
+        }
+        idle!(pool);
+        for _ in 0..10 {
+            let answer = read!(pool, "a");
+            assert!(answer.0 == 0 || !answer.1, "by {how}: {answer:?} is what one connection alone sees");
+            let (_, hit) = read!(pool.fresh(), "a");
+            assert!(!hit);
+        }
+        // Closed, or nothing is kept any more.
+        let off = pool.stats().bypasses_by_reason.contains_key(&Reason::SessionChanged);
+        assert_eq!(off, how == "pool", "by {how}: {}", pool.stats());
+    }
+}

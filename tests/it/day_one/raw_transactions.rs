@@ -82,6 +82,22 @@ async fn what_was_rolled_back_drops_nothing() {
     assert_eq!(keep!(pool, "a"), 0);
 }
 
+/// What was written through another session stays, whatever becomes of the transaction.
+#[tokio::test]
+async fn what_was_written_elsewhere_is_not_rolled_back() {
+    let pool = lending_pool_on("CREATE EXTENSION dblink").await;
+    keep!(pool, "b");
+    let mut tx = pool.begin().await.unwrap();
+    run(
+        &mut tx,
+        "SELECT dblink_exec(format('host=127.0.0.1 port=%s dbname=%s user=postgres', current_setting('port'), \
+         current_database()), 'UPDATE b SET n = 1')",
+    )
+    .await;
+    tx.rollback().await.unwrap();
+    assert_eq!(read!(pool, "b"), (1, false));
+}
+
 #[tokio::test]
 async fn watched_and_unseen_writes_add_up() {
     let pool = lending_pool_on("CREATE TABLE c AS TABLE a").await;
