@@ -12,7 +12,10 @@ use crate::Failure;
 pub async fn open(file: &Path) -> Result<SqlitePool, Failure> {
     let failed = |source| Failure::Open { file: file.to_owned(), source };
     let options = SqliteConnectOptions::new().filename(file);
-    SqlitePool::connect_with(options).await.map_err(failed)
+    let pool = SqlitePool::connect_with(options).await.map_err(failed)?;
+    // SQLite opens whatever it is given, and looks into it when it is asked something.
+    sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&pool).await.map_err(failed)?;
+    Ok(pool)
 }
 
 /// Makes up a shop: three months, five countries, 900 orders.

@@ -135,7 +135,7 @@ async fn what_goes_wrong_is_told_and_harms_nothing() {
 
     let cases = [
         ("none.db", "report.md", "cannot open the database"),
-        ("text", "report.md", "not a database"),
+        ("text", "report.md", "cannot open the database"),
         ("empty", "report.md", "no such table"),
         ("shop.db", "no/such/report.md", "cannot write"),
         ("shop.db", ".", "cannot write"),

@@ -1,7 +1,7 @@
 //! The web service of a small shop: products, customers, orders and a sales report, as JSON over HTTP, on SQLite.
 //!
 //! In: `cargo run --example service [-- shop.db]`; without a file it opens a temporary one with a few things to look at.
-//! Out: HTTP on `127.0.0.1:3000`, or wherever `LISTEN` says. Its tests talk to it over a real port: `tests.rs`.
+//! Out: HTTP on `127.0.0.1:3000`, or wherever `--listen` says. Its tests talk to it over a real port: `tests.rs`.
 //!
 //! It was written for sqlx alone, and moved to Larder afterwards: `git log examples/service` has the move in one commit.
 
@@ -20,11 +20,13 @@ mod tests;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use clap::Parser;
 use tokio::net::TcpListener;
 
 use crate::db::SqlitePool;
@@ -44,7 +46,7 @@ fn app(pool: SqlitePool) -> Router {
         .route("/orders/{id}/cancel", post(orders::cancel))
         .route("/reports/sales", get(reports::sales))
         .route("/stats", get(stats))
-        .fallback(async || AppError::NotFound("such a page"))
+        .fallback(async || AppError::NotFound("page at this address"))
         .with_state(pool)
 }
 
@@ -58,22 +60,40 @@ async fn stats(State(pool): State<SqlitePool>) -> String {
     pool.stats().to_string()
 }
 
+/// A small shop over HTTP.
+///
+/// Example: service shop.db --listen 127.0.0.1:8080
+#[derive(clap::Parser)]
+struct Arguments {
+    /// The shop's database, an SQLite file; made if it is not there. Without it: a temporary one with a sample
+    file: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3000")]
+    listen: String,
+}
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
     tracing_subscriber::fmt::init();
-    let temporary = tempfile::tempdir()?;
-    let pool = match std::env::args_os().nth(1) {
-        Some(file) => {
-            let file = PathBuf::from(file);
-            db::open(&file).await.map_err(|error| format!("cannot open {}: {error}", file.display()))?
+    match serve(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
+    }
+}
+
+async fn serve(Arguments { file, listen }: Arguments) -> Result<(), Box<dyn Error>> {
+    let temporary = tempfile::tempdir()?;
+    let pool = match file {
+        Some(file) => db::open(&file).await.map_err(|error| format!("cannot open {}: {error}", file.display()))?,
         None => {
             let pool = db::open(&temporary.path().join("shop.db")).await?;
             sqlx::raw_sql(include_str!("sample.sql")).execute(&pool).await?;
             pool
         }
     };
-    let listen = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let address = listener.local_addr()?;
     println!("The shop is open. Ask twice, and see what the second time cost:");

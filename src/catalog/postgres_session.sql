@@ -20,6 +20,8 @@ UNION ALL SELECT 'transaction', CAST(
     pg_catalog.timestamptz_ne(pg_catalog.now(), pg_catalog.statement_timestamp()) AS pg_catalog.text)
 UNION ALL SELECT 'temporary', CAST(
     pg_catalog.oidne(pg_catalog.pg_my_temp_schema(), CAST(0 AS pg_catalog.oid)) AS pg_catalog.text)
+-- What marks a transaction must not be there outside of one.
+UNION ALL SELECT 'mark', coalesce(pg_catalog.current_setting('larder.transaction', true), '')
 -- They take their names from tables that others see.
 UNION ALL SELECT 'temporary tables', (
     SELECT pg_catalog.string_agg(CAST(c.relname AS pg_catalog.text), '/' ORDER BY c.relname) FROM pg_catalog.pg_class c
