@@ -64,6 +64,7 @@ mod versions;
 
 // The corridors, and what they run through.
 mod inner;
+mod ledger;
 mod read;
 mod write;
 
