@@ -12,6 +12,7 @@ const WORDS: &[&str] = &["error", "policy", "entry", "key", "stamp", "reason"];
 const FACE: &[&str] = &[
     "pool",
     "pool_options",
+    "builder",
     "connection",
     "transaction",
     "copy",
