@@ -17,7 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::analysis::{self, Dialect, Kind};
-use crate::connection::{CachedConnection, Ledger, PoolConnection};
+use crate::connection::{CachedConnection, PoolConnection};
+use crate::ledger::Ledger;
 use crate::pool::CachedPool;
 use crate::reason::Reason;
 

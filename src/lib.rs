@@ -64,6 +64,7 @@ mod versions;
 
 // The corridors, and what they run through.
 mod inner;
+mod ledger;
 mod read;
 mod write;
 
@@ -71,6 +72,7 @@ mod write;
 mod interleavings;
 
 // The public face.
+mod builder;
 pub mod config;
 mod connection;
 #[cfg(feature = "postgres")]
@@ -92,11 +94,12 @@ mod transaction;
 pub mod cli;
 
 pub use backend::Backend;
+pub use builder::{Builder, Sessions};
 pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
 pub use observe::{QueryStats, Stats, Tier};
 pub use policy::Policy;
-pub use pool::{Builder, CachedPool, CachedPool as Pool, Sessions};
+pub use pool::{CachedPool, CachedPool as Pool};
 pub use pool_options::PoolOptions;
 pub use query_ext::{Cached, QueryExt, Typed};
 pub use reason::{Reason, Refusal};

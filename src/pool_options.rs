@@ -13,8 +13,9 @@ use sqlx::pool::PoolConnectionMetadata;
 
 use crate::analysis::Dialect;
 use crate::backend::{Backend, Driver, Options};
+use crate::builder::{Builder, Sessions};
 use crate::inner::Inner;
-use crate::pool::{Builder, CachedPool, Sessions};
+use crate::pool::CachedPool;
 use crate::reason::Reason;
 
 /// [`PoolOptions`] for PostgreSQL.

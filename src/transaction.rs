@@ -8,7 +8,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use crate::analysis::{self, TransactionControl};
 use crate::backend::Backend;
-use crate::connection::{CachedConnection, Ledger};
+use crate::connection::CachedConnection;
+use crate::ledger::Ledger;
 use crate::reason::Reason;
 
 /// An open transaction or savepoint, begun on a [`CachedPool`](crate::CachedPool), a [`CachedConnection`] or another

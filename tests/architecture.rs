@@ -12,6 +12,7 @@ const WORDS: &[&str] = &["error", "policy", "entry", "key", "stamp", "reason"];
 const FACE: &[&str] = &[
     "pool",
     "pool_options",
+    "builder",
     "connection",
     "transaction",
     "copy",
@@ -47,6 +48,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "versions",
         ],
     ),
+    // What one connection wrote, until it is settled.
+    ("ledger", &["analysis", "backend", "catalog", "inner", "observe", "plan", "write"]),
 ];
 /// They use every room and the words, but not each other.
 const CORRIDORS: &[&str] = &["read", "write"];

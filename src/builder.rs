@@ -1,0 +1,142 @@
+//! How a pool is built over one of sqlx's.
+//!
+//! In: an sqlx pool, and what the user says of it and of its results. Out: a [`CachedPool`].
+//! It never makes connections differ from each other, nor takes it for granted that they do not: the user says it, or they
+//! are compared.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::Backend;
+use crate::config::{Config, InForce};
+use crate::inner::Inner;
+use crate::policy::Policy;
+use crate::pool::CachedPool;
+use crate::pool_options::Watch;
+use crate::rules::Rules;
+
+/// What the user says about the connections of a pool that he brings along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sessions {
+    /// All connections look alike: no hook of the pool gives some of them another role, schema, tenant or setting than
+    /// others. Only then may one connection's results answer another's queries.
+    Uniform,
+}
+
+/// Builds a [`CachedPool`] over an sqlx pool.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct Builder<DB: Backend> {
+    pool: sqlx::Pool<DB>,
+    rules: Rules,
+    max_bytes: u64,
+    sole_writer: bool,
+    statistics: bool,
+    /// Where connections are compared with each other when they are made.
+    sessions: Option<Arc<Watch<DB>>>,
+}
+
+pub(crate) const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+
+impl<DB: Backend> Builder<DB> {
+    pub(crate) fn over(pool: sqlx::Pool<DB>, sessions: Option<Arc<Watch<DB>>>) -> Self {
+        Self {
+            pool,
+            rules: Rules::default(),
+            max_bytes: DEFAULT_MAX_BYTES,
+            sole_writer: false,
+            statistics: true,
+            sessions,
+        }
+    }
+
+    /// How results are kept where nothing narrower is said. Laid over what was said before.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.rules.pool = policy.over(&self.rules.pool);
+        self
+    }
+
+    /// What a configuration says, laid over what was said before; what is said afterwards is laid over it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use larder::{CachedPool, Config, Sessions};
+    ///
+    /// let sqlx_pool = sqlx::SqlitePool::connect("sqlite::memory:").await?;
+    /// let pool = CachedPool::builder(sqlx_pool, Sessions::Uniform).config(Config::load()?).build().await?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap(); }
+    /// ```
+    pub fn config(mut self, config: Config) -> Self {
+        let InForce { rules, max_bytes, sole_writer, statistics } = config.in_force();
+        self.rules.lay(rules);
+        self.max_bytes = max_bytes.unwrap_or(self.max_bytes);
+        self.sole_writer = sole_writer.unwrap_or(self.sole_writer);
+        self.statistics = statistics.unwrap_or(self.statistics);
+        self
+    }
+
+    /// How long a result may be given out after its query was begun; 10 seconds by default, and without end for a
+    /// [`Builder::sole_writer`]. Writes through a pool of this process are seen at once; those of others after this time.
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.policy(Policy::ttl(ttl))
+    }
+
+    /// Says that nobody but the pools of this process ever writes to the database, so that results are good until one of
+    /// them writes.
+    pub fn sole_writer(mut self) -> Self {
+        self.sole_writer = true;
+        self
+    }
+
+    /// Most bytes of memory that results may take; 64 MiB by default.
+    ///
+    /// Rows of small results that are asked for all the time are made ahead, and take an eighth of that besides, but never
+    /// more than 16 MiB.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Most bytes of one result; 1 MiB by default. A larger one is streamed through and not kept.
+    pub fn max_entry_bytes(self, bytes: usize) -> Self {
+        self.policy(Policy::default().max_entry_bytes(bytes))
+    }
+
+    /// Whether to count by statement, for [`CachedPool::queries`], and to measure the time that the database takes and
+    /// that hits save; yes by default. Without, [`CachedPool::stats`] and the metrics still count events.
+    pub fn statistics(mut self, on: bool) -> Self {
+        self.statistics = on;
+        self
+    }
+
+    /// Looks at the database, and builds the pool.
+    ///
+    /// A database that cannot be understood makes a pool that works and caches nothing; [`CachedPool::stats`] and the log
+    /// say why.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::acquire`].
+    pub async fn build(self) -> Result<CachedPool<DB>, sqlx::Error> {
+        let pool = self.build_lazy();
+        pool.rooms().learn().await?;
+        Ok(pool)
+    }
+
+    /// Builds the pool without connecting. See [`CachedPool::connect_lazy`].
+    pub fn build_lazy(mut self) -> CachedPool<DB> {
+        // What the pool leaves open has to be told, so that it counts against what is said of single tables.
+        let usual = match self.sole_writer {
+            true => Policy::usual().with_ttl(Duration::MAX),
+            false => Policy::usual(),
+        };
+        self.rules.pool = self.rules.pool.over(&usual);
+        let session = self.sessions.as_ref().map(|sessions| sessions.session.clone()).unwrap_or_default();
+        let inner = Inner::new(self.pool, self.rules, self.max_bytes, self.statistics, session);
+        if let Some(sessions) = self.sessions {
+            sessions.tell(&inner);
+        }
+        CachedPool::new(inner)
+    }
+}

@@ -1,0 +1,348 @@
+//! What a connection did that is not settled, and how it is settled.
+//!
+//! In: the statements and transactions of one connection, and how they ended. Out: writes announced before they are sent and
+//! concluded when their outcome is definite, and a connection that is fit for others or closed.
+//! It never sends what the user sends: only questions of its own, and the ROLLBACK of a transaction that was half begun.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::stream::StreamExt;
+use sqlx::SqlStr;
+
+use crate::analysis::{Kind, TransactionControl};
+use crate::backend::{Driver, Request, drain};
+use crate::catalog::Witness;
+use crate::inner::Inner;
+use crate::observe::{Sent, Subject};
+use crate::plan::{Change, Known};
+use crate::reason::Reason;
+use crate::write::Armed;
+
+/// What a connection did that is not settled.
+pub(crate) struct Ledger<DB: Driver> {
+    pub inner: Arc<Inner<DB>>,
+    /// Writes whose callers went away before the outcome was known.
+    unsettled: Vec<Armed>,
+    /// Set from the moment the connection was handed out raw.
+    opaque: Option<Armed>,
+    /// Whether its settings have to be compared before anybody else gets the connection.
+    verify: bool,
+    /// Set while a transaction is being begun: sqlx leaves it open on the server if the future is dropped or fails.
+    pub half_begun: bool,
+    doubt: Doubt,
+    /// Set once sqlx no longer knows which answer of the server belongs to which question.
+    out_of_step: bool,
+    /// Set while something runs on the connection that leaves more behind than settings if it stops half way.
+    pub unfinished: bool,
+    /// Whether the connection was handed out raw in the open transaction: that may have ended it, too.
+    raw: bool,
+    pub transaction: Option<Writes>,
+}
+
+/// Whether the open transaction may have been ended by the database itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Doubt {
+    No,
+    /// A statement in it failed, or nobody heard how it ended.
+    Failed,
+    /// The database is being asked.
+    Asking,
+}
+
+/// What an open transaction wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    pub changes: Vec<Change>,
+    /// What the changes were planned under: the oldest of it.
+    known: Option<Arc<Known>>,
+    /// Whether it was begun so that the database can tell what it wrote.
+    pub marked: bool,
+    /// 1 in the transaction itself, 2 in a savepoint of it, and so on.
+    pub depth: usize,
+    /// Set once something happened that was not seen or not understood.
+    pub everything: Option<Reason>,
+}
+
+impl<DB: Driver> Ledger<DB> {
+    pub fn new(inner: Arc<Inner<DB>>) -> Self {
+        Self {
+            inner,
+            unsettled: Vec::new(),
+            opaque: None,
+            verify: false,
+            half_begun: false,
+            doubt: Doubt::No,
+            out_of_step: false,
+            unfinished: false,
+            raw: false,
+            transaction: None,
+        }
+    }
+
+    /// Announces what a statement changes, or puts it off to the commit. Tells what to count it as.
+    pub async fn begin_statement(&mut self, sql: &str, connection: &mut DB::Connection) -> (Subject, Sent) {
+        let plan = match self.transaction.is_some() || self.opaque.is_some() {
+            // What is seen within a transaction is not what others see.
+            true => self.inner.plan(sql),
+            false => self.inner.plan_to_run_on(sql, connection).await,
+        };
+        let counted = (plan.statement.clone(), plan.sent());
+        if plan.sent() == Sent::Write {
+            self.inner.counters.write(&plan.statement);
+        }
+        let reads_may_write = || plan.known.as_ref().is_some_and(|known| known.gate.reads_may_write());
+        let elsewhere = (plan.change.is_some() || reads_may_write()) && self.may_mean_other_tables(connection).await;
+        self.verify |= plan.may_change_session(DB::DIALECT);
+        if self.transaction.is_some() {
+            // Until it is known to have succeeded: its caller may go away before he hears that it failed.
+            self.doubt = Doubt::Failed;
+        }
+        match plan.transaction {
+            Some(TransactionControl::Savepoint) if self.transaction.is_some() => return counted,
+            // Where a transaction begins and ends is no longer known: until it is given back, anything may happen.
+            Some(_) => {
+                self.opaque_from_now(Reason::OpaqueStatement);
+                return counted;
+            }
+            None => {}
+        }
+        if plan.kind == Kind::Read && plan.change.is_none() {
+            let reason = if self.transaction.is_some() { Reason::Transaction } else { Reason::Connection };
+            self.inner.counters.bypass(reason, "it ran on a connection of its own", &plan.statement);
+        }
+        if elsewhere {
+            match &mut self.transaction {
+                Some(writes) => {
+                    writes.everything.get_or_insert(Reason::OpaqueStatement);
+                    self.inner.measure_from_now();
+                }
+                None => self.unsettled.push(Armed::everything(&self.inner, Reason::OpaqueStatement)),
+            }
+            return counted;
+        }
+        let Some(change) = &plan.change else { return counted };
+        match &mut self.transaction {
+            Some(writes) => {
+                if writes.changes.is_empty() {
+                    writes.known = plan.known.clone();
+                }
+                if !writes.changes.iter().any(|known| known.cells.as_ptr() == change.cells.as_ptr()) {
+                    writes.changes.push(change.clone());
+                }
+            }
+            None => self.unsettled.push(Armed::changes(
+                &self.inner,
+                plan.known.as_ref(),
+                [change],
+                change.reason,
+                &plan.statement.text,
+            )),
+        }
+        counted
+    }
+
+    /// Whether the names in a statement may stand for other tables than is known, since settings of the session were
+    /// changed.
+    async fn may_mean_other_tables(&mut self, connection: &mut DB::Connection) -> bool {
+        // Within a transaction, a session reads as one that is in a transaction.
+        if self.verify && self.opaque.is_none() && self.transaction.is_none() {
+            self.verify = !self.inner.is_unchanged(connection).await;
+        }
+        self.verify
+    }
+
+    /// Asks the database what the open transaction wrote, where that was not seen. To be called as the last thing before its
+    /// COMMIT; until it is answered, the transaction counts as having written anything.
+    pub async fn measure_commit(&mut self, connection: &mut DB::Connection) {
+        let Some(writes) = self.transaction.as_mut().filter(|writes| writes.marked && writes.everything.is_some())
+        else {
+            return;
+        };
+        let (None, Some(known)) = (&self.opaque, self.inner.known()) else { return };
+        let Witness::Tables(names) = DB::witness(connection).await else { return };
+        let Some(tables) = known.gate.witnessed(&names) else { return };
+        writes.everything = None;
+        if !tables.is_empty() {
+            let cells = known.versions.write_cells(tables.iter().map(|table| &*table.0));
+            if writes.changes.is_empty() {
+                writes.known = Some(known);
+            }
+            writes.changes.push(Change { cells, tables: Some(tables.into()), reason: Reason::Commit, schema: false });
+        }
+    }
+
+    /// Asks the database whether the open transaction is the one that was begun. To be called as the last thing before its
+    /// ROLLBACK.
+    pub async fn measure_rollback(&mut self, connection: &mut DB::Connection) {
+        let writes = self.transaction.as_mut();
+        let Some(writes) = writes.filter(|w| w.depth == 1 && w.marked && w.everything.is_some()) else { return };
+        // What was written through other sessions is not rolled back.
+        let alone = self.inner.known().is_some_and(|known| known.gate.witnessed(&[]).is_some());
+        if alone && self.opaque.is_none() && DB::witness(connection).await != Witness::Nothing {
+            writes.everything = None;
+        }
+    }
+
+    /// Anything may happen on this connection from now on, at any time.
+    pub fn opaque_from_now(&mut self, reason: Reason) {
+        self.verify = true;
+        if self.opaque.is_none() {
+            self.opaque = Some(Armed::everything(&self.inner, reason));
+        }
+    }
+
+    /// The connection is handed out raw: what happens there is not seen.
+    pub fn hand_out_raw(&mut self) {
+        self.verify = true;
+        match &mut self.transaction {
+            Some(writes) if self.doubt == Doubt::No => {
+                writes.everything = Some(Reason::OpaqueConnection);
+                self.raw = true;
+                self.inner.measure_from_now();
+            }
+            _ => self.opaque_from_now(Reason::OpaqueConnection),
+        }
+    }
+
+    /// Announces what the open transaction wrote. To be called before its COMMIT is sent.
+    pub fn begin_commit(&mut self) {
+        let Some(writes) = self.transaction.take() else { return };
+        let armed = match writes.everything {
+            Some(reason) => Armed::everything(&self.inner, reason),
+            None if writes.changes.is_empty() => return,
+            None => {
+                // A change that is more than a write to its tables is worth the name.
+                let more = writes.changes.iter().map(|change| change.reason).find(|reason| *reason != Reason::Write);
+                let reason = more.unwrap_or(Reason::Commit);
+                Armed::changes(&self.inner, writes.known.as_ref(), &writes.changes, reason, "a transaction")
+            }
+        };
+        self.unsettled.push(armed);
+    }
+
+    /// Something that was not seen may have ended a transaction that is rolled back now.
+    pub fn begin_unseen(&mut self, reason: Reason) {
+        self.unsettled.push(Armed::everything(&self.inner, reason));
+    }
+
+    /// The statement or commit under way is over.
+    pub fn conclude(&mut self, failure: Option<&sqlx::Error>) {
+        if failure.is_none() {
+            self.doubt = Doubt::No;
+        }
+        for armed in self.unsettled.drain(..) {
+            armed.conclude(&self.inner, failure);
+        }
+    }
+
+    /// Nothing that is sent or heard on this connection can be trusted any more: it is closed instead of given back.
+    #[cfg(feature = "postgres")]
+    pub fn out_of_step(&mut self) {
+        self.out_of_step = true;
+    }
+
+    /// Whether anything may happen on the connection without being seen.
+    pub fn is_opaque(&self) -> bool {
+        self.opaque.is_some()
+    }
+
+    /// Whether nothing is left to be done before others may have the connection.
+    pub fn is_clean(&self) -> bool {
+        self.unsettled.is_empty()
+            && self.opaque.is_none()
+            && !self.verify
+            && !self.half_begun
+            && !self.out_of_step
+            && self.transaction.is_none()
+    }
+
+    /// Ends what is under way on `connection` whose callers went away.
+    pub async fn settle(&mut self, connection: &mut DB::Connection) {
+        if self.out_of_step {
+            // It is used all the same, and what comes of that is not to be known.
+            self.opaque_from_now(Reason::OpaqueConnection);
+        }
+        if !self.unsettled.is_empty() {
+            let answered = drain::<DB>(connection).await;
+            self.conclude(answered.as_ref().err());
+        }
+        self.roll_back_half_begun(connection).await;
+        let raw = std::mem::take(&mut self.raw);
+        if (raw || self.doubt != Doubt::No) && self.transaction.is_some() {
+            // Asked before, and never heard the answer: the question itself may have left something open.
+            let asked = std::mem::replace(&mut self.doubt, Doubt::Asking) == Doubt::Asking;
+            if asked || DB::has_lost_transaction(connection).await {
+                self.opaque_from_now(Reason::OpaqueConnection);
+            }
+        }
+        self.doubt = Doubt::No;
+    }
+
+    async fn roll_back_half_begun(&mut self, connection: &mut DB::Connection) {
+        if self.half_begun {
+            let request =
+                Request { sql: SqlStr::from_static("ROLLBACK"), arguments: None, statement: None, persistent: false };
+            // Fails where there is nothing to roll back.
+            DB::fetch_many(connection, request).for_each(async |_| {}).await;
+        }
+        self.half_begun = false;
+    }
+
+    /// Makes the connection fit to be given back.
+    pub fn close(self, connection: sqlx::pool::PoolConnection<DB>) -> impl Future<Output = ()> + Send + 'static {
+        // Not fit before it is known to be as it was: the future may be dropped.
+        let (inner, broken) = (self.inner.clone(), self.out_of_step || self.unfinished);
+        let returned = Returned { connection, inner, broken, fit: !self.verify && !broken };
+        self.settle_at_last(returned)
+    }
+
+    async fn settle_at_last(mut self, mut returned: Returned<DB>) {
+        let connection = &mut *returned.connection;
+        if self.out_of_step {
+            let unknown = Some(&sqlx::Error::WorkerCrashed);
+            self.conclude(unknown);
+            if let Some(opaque) = self.opaque.take() {
+                opaque.conclude(&self.inner, unknown);
+            }
+            return;
+        }
+        let answered = drain::<DB>(connection).await;
+        if answered.is_ok() {
+            self.roll_back_half_begun(connection).await;
+        }
+        // A transaction that nobody can end any more, since its guard was leaked, shows in the session. A connection that is
+        // dead does no harm.
+        let unproved = (self.verify || self.transaction.is_some()) && !self.inner.sessions_differ();
+        returned.fit =
+            !self.unfinished && (answered.is_err() || !unproved || self.inner.is_unchanged(connection).await);
+        let answered = match returned.fit {
+            true => answered,
+            // What it left open ends with it.
+            false => drain::<DB>(connection).await,
+        };
+        self.conclude(answered.as_ref().err());
+        if let Some(opaque) = self.opaque.take() {
+            opaque.conclude(&self.inner, answered.as_ref().err());
+        }
+    }
+}
+
+/// A connection on its way back to the pool. Others get it only if it is as it was.
+struct Returned<DB: Driver> {
+    connection: sqlx::pool::PoolConnection<DB>,
+    inner: Arc<Inner<DB>>,
+    /// It has to be closed, whatever its settings are.
+    broken: bool,
+    fit: bool,
+}
+
+impl<DB: Driver> Drop for Returned<DB> {
+    fn drop(&mut self) {
+        match self.fit {
+            true => {}
+            false if self.broken => self.connection.close_on_drop(),
+            false => self.inner.discard(&mut self.connection),
+        }
+    }
+}
