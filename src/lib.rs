@@ -31,6 +31,10 @@
 //! |---|---|
 //! | hit, miss, bypass | a read answered from memory; a read that could have been; one that cannot be kept |
 //! | coalesced | a read answered by another request's load of the same |
+//! | stale | given out though it may be wrong by now, during an outage and by a policy that allows it |
+//! | [`Policy`] | how long results of a query live, and what else is asked of them |
+//! | due | good, but to be replaced in the background: its soft time to live is over, or its end is near |
+//! | value | what an application made of rows, kept with them: [`QueryExt::cached`] |
 //! | [`Reason`] | why a read missed or bypassed, a result was not stored, entries were invalidated |
 //! | normal form, fingerprint | the statement without comments and superfluous blanks; its name in statistics |
 //! | cell, version, stamp | what a write changes as a whole; how often it did; the versions that a result rests on |
@@ -40,6 +44,8 @@
 //! | replay | to turn stored bytes back into sqlx's rows |
 //! | gate | what of the catalog is known: only plain tables pass |
 //! | opaque | a connection or statement whose writes cannot be told |
+//! | lent raw | handed out as sqlx's own connection, so that what happens on it is not seen |
+//! | witness | the database itself, asked at a commit which tables the transaction wrote |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
