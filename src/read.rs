@@ -102,7 +102,9 @@ pub(crate) async fn read<DB: Driver>(
         match give_back(inner, asked.replay, entry).await {
             Some(rows) => {
                 inner.counters.hit(&plan.statement, Tier::Memory, &**entry);
-                if let Found::Due(entry) = found {
+                if let Found::Due(entry) = found
+                    && entry.may_be_replaced()
+                {
                     refresh(asked.load(inner), &entry, request);
                 }
                 return Ok(Answer::Rows(rows));
@@ -172,7 +174,7 @@ fn may_be_stale<S, C>(entry: &Entry<S, C>, terms: &Terms) -> bool {
 fn refresh<DB: Driver>(mut load: Load<DB>, due: &Arc<Kept<DB>>, request: Request<DB>) {
     let Some(stamp) = &load.stamp else { return };
     let Seat::Pilot(pilot) = load.inner.flights.join(&load.key, stamp) else { return };
-    if load.inner.memory.holds(&load.key, due) && due.may_be_replaced() {
+    if load.inner.memory.holds(&load.key, due) {
         load.inner.counters.refresh(&load.plan.statement);
         load.pilot = Some(pilot);
         tokio::spawn(load.run(request, oneshot::channel().0));
