@@ -10,9 +10,11 @@
 use std::any::{Any, TypeId};
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
+use futures_util::TryFutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::query::{Map, Query, QueryAs, QueryScalar};
@@ -218,27 +220,17 @@ macro_rules! typed {
             where
                 Self: 'w,
             {
-                let mut request = Request::take(self);
-                if let Some(value) = watch.find(&mut request) {
-                    return Look::Found(value);
-                }
-                let rows = watch.rows(request);
-                Look::Asked(Box::pin(async move {
-                    let rows: Vec<DB::Row> = rows.try_collect().await?;
-                    rows.into_iter().map($decode).collect::<Result<_, _>>().map(Made::Now)
-                }))
+                watch.look(self, |request| async move {
+                    let rows: Vec<DB::Row> = watch.rows(request).try_collect().await?;
+                    rows.into_iter().map($decode).collect()
+                })
             }
 
             fn first<'w>(self, watch: &'w Watch<'_, DB>) -> Look<'w, Option<$output>>
             where
                 Self: 'w,
             {
-                let mut request = Request::take(self);
-                if let Some(value) = watch.find(&mut request) {
-                    return Look::Found(value);
-                }
-                let row = watch.row(request);
-                Look::Asked(Box::pin(async move { row.await?.map($decode).transpose().map(Made::Now) }))
+                watch.look(self, |request| async move { watch.row(request).await?.map($decode).transpose() })
             }
         }
     };
@@ -345,6 +337,22 @@ impl<'p, DB: Backend> Watch<'p, DB> {
                 let _ = self.key.set(key);
                 None
             }
+        }
+    }
+
+    /// The value, or what `make` makes of the request.
+    fn look<'w, 'q, T: 'w, F>(
+        &'w self,
+        query: impl Execute<'q, DB>,
+        make: impl FnOnce(Result<Request<DB>, sqlx::Error>) -> F,
+    ) -> Look<'w, T>
+    where
+        F: Future<Output = Result<T, sqlx::Error>> + Send + 'w,
+    {
+        let mut request = Request::take(query);
+        match self.find(&mut request) {
+            Some(value) => Look::Found(value),
+            None => Look::Asked(Box::pin(make(request).map_ok(Made::Now))),
         }
     }
 
