@@ -12,7 +12,7 @@ use crate::config::{Config, InForce};
 use crate::inner::Inner;
 use crate::policy::Policy;
 use crate::pool::CachedPool;
-use crate::pool_options::Watch;
+use crate::pool_options::SessionWatch;
 use crate::rules::Rules;
 
 /// What the user says about the connections of a pool that he brings along.
@@ -34,13 +34,13 @@ pub struct Builder<DB: Backend> {
     sole_writer: bool,
     statistics: bool,
     /// Where connections are compared with each other when they are made.
-    sessions: Option<Arc<Watch<DB>>>,
+    sessions: Option<Arc<SessionWatch<DB>>>,
 }
 
 pub(crate) const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 
 impl<DB: Backend> Builder<DB> {
-    pub(crate) fn over(pool: sqlx::Pool<DB>, sessions: Option<Arc<Watch<DB>>>) -> Self {
+    pub(crate) fn over(pool: sqlx::Pool<DB>, sessions: Option<Arc<SessionWatch<DB>>>) -> Self {
         Self {
             pool,
             rules: Rules::default(),

@@ -252,7 +252,7 @@ impl<DB: Driver> Inner<DB> {
         if !Arc::ptr_eq(&versions, &Versions::of(&survey.database)) {
             self.turn_off_elsewhere("this pool is connected to another database than it was");
         }
-        if !self.is_first_or_like_it(&survey.session) {
+        if !is_first_or_like_it(&self.session, &survey.session) {
             self.turn_off(Reason::SessionChanged, "two connections of this pool have different settings");
         }
         *failed = None;
@@ -327,11 +327,6 @@ impl<DB: Driver> Inner<DB> {
         self.databases().iter().flat_map(|versions| versions.everything().to_vec()).collect()
     }
 
-    /// Whether a session has the settings of the first that was seen.
-    fn is_first_or_like_it(&self, session: &str) -> bool {
-        **self.session.get_or_init(|| session.into()) == *session
-    }
-
     /// Whether a session that somebody may have changed has the settings that results are kept under.
     pub async fn is_unchanged(&self, connection: &mut DB::Connection) -> bool {
         let Some(first) = self.session.get() else { return false };
@@ -358,6 +353,11 @@ impl<DB: Driver> Inner<DB> {
             self.turn_off(Reason::SessionChanged, "a connection came back with other settings than it had");
         }
     }
+}
+
+/// Whether a session has the settings of the first that was seen, which it is if there was none.
+pub(crate) fn is_first_or_like_it(first: &OnceLock<Box<str>>, session: &str) -> bool {
+    **first.get_or_init(|| session.into()) == *session
 }
 
 fn in_transaction(survey: &Survey) -> bool {

@@ -14,7 +14,7 @@ use sqlx::pool::PoolConnectionMetadata;
 use crate::analysis::Dialect;
 use crate::backend::{Backend, Driver, Options};
 use crate::builder::{Builder, Sessions};
-use crate::inner::Inner;
+use crate::inner::{Inner, is_first_or_like_it};
 use crate::pool::CachedPool;
 use crate::reason::Reason;
 
@@ -237,7 +237,7 @@ impl<DB: Backend> PoolOptions<DB> {
     }
 
     /// sqlx's options, with a hook that compares connections where that has to be done.
-    fn watched(self) -> (sqlx::pool::PoolOptions<DB>, Option<Arc<Watch<DB>>>) {
+    fn watched(self) -> (sqlx::pool::PoolOptions<DB>, Option<Arc<SessionWatch<DB>>>) {
         let Self { options, after_connect, hook, sessions } = self;
         if let Some(Sessions::Uniform) = sessions {
             let options = match after_connect {
@@ -246,7 +246,8 @@ impl<DB: Backend> PoolOptions<DB> {
             };
             return (options, None);
         }
-        let watch = Arc::new(Watch { hook, inner: OnceLock::new(), session: Arc::default(), differ: OnceLock::new() });
+        let watch =
+            Arc::new(SessionWatch { hook, inner: OnceLock::new(), session: Arc::default(), differ: OnceLock::new() });
         if after_connect.is_none() && DB::DIALECT == Dialect::Sqlite {
             // Made with the same options, and there is no server with a mind of its own.
             return (options, Some(watch));
@@ -268,7 +269,7 @@ impl<DB: Backend> PoolOptions<DB> {
 
 /// Compares the connections of a pool with each other when they are made.
 #[derive(Debug)]
-pub(crate) struct Watch<DB: Driver> {
+pub(crate) struct SessionWatch<DB: Driver> {
     /// The hook that may make them differ later.
     hook: Option<&'static str>,
     /// The pool, once it is there: its first connections are made before.
@@ -279,10 +280,10 @@ pub(crate) struct Watch<DB: Driver> {
     differ: OnceLock<()>,
 }
 
-impl<DB: Driver> Watch<DB> {
+impl<DB: Driver> SessionWatch<DB> {
     async fn see(&self, connection: &mut DB::Connection) {
         let alike = match DB::session(connection).await {
-            Ok(session) => **self.session.get_or_init(|| session.as_str().into()) == *session,
+            Ok(session) => is_first_or_like_it(&self.session, &session),
             // A connection that is dead does no harm.
             Err(_) => connection.ping().await.is_err(),
         };
