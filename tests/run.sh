@@ -45,6 +45,11 @@ has_postgres() {
     return 1
 }
 
+has_mariadb() {
+    local PATH=$PATH:/usr/sbin:/usr/libexec
+    command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && command -v mariadb >/dev/null
+}
+
 has_linker() { command -v cc >/dev/null; }
 
 # Runs each lesson as it stands. Each says what it teaches and fails if that is not so.
@@ -69,6 +74,8 @@ install_missing() {
             echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
         fi
     fi
+    # The parts that bring no service, which would take the usual port.
+    has_mariadb || packages+=(mariadb-server-core mariadb-client-core)
     [ ${#packages[@]} = 0 ] && return 0
     command -v apt-get >/dev/null || die "missing, and there is no apt-get to install it with: ${packages[*]}"
     say "Installing ${packages[*]}"

@@ -11,7 +11,7 @@ use larder::{CachedPool, PgPool, QueryExt, Sessions, SqlitePool};
 use sqlx::AssertSqlSafe;
 
 mod mixed;
-#[path = "../../tests/it/servers.rs"]
+#[path = "../../tests/it/servers/mod.rs"]
 mod servers;
 mod statistics;
 mod threads;

@@ -9,7 +9,7 @@ mod postgres_names;
 mod postgres_session;
 #[cfg(feature = "postgres")]
 #[allow(clippy::duplicate_mod, reason = "each room's tests load it for themselves: no room may use another's tests")]
-#[path = "../../../tests/it/servers.rs"]
+#[path = "../../../tests/it/servers/mod.rs"]
 mod servers;
 #[cfg(feature = "sqlite")]
 mod sqlite;

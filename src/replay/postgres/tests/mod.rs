@@ -11,7 +11,7 @@ use crate::replay::spares::{Room, Spares};
 mod alike;
 mod damage;
 mod many_at_once;
-#[path = "../../../../tests/it/servers.rs"]
+#[path = "../../../../tests/it/servers/mod.rs"]
 mod servers;
 mod sizes;
 mod sockets;
