@@ -21,6 +21,10 @@ use crate::transaction::Transaction;
 #[cfg(feature = "postgres")]
 pub type PgConnection = CachedConnection<sqlx::Postgres>;
 
+/// A [`CachedConnection`] to MySQL or MariaDB: what helpers take that work on `&mut *tx` and `&mut *connection`.
+#[cfg(feature = "mysql")]
+pub type MySqlConnection = CachedConnection<sqlx::MySql>;
+
 /// A [`CachedConnection`] to SQLite: what helpers take that work on `&mut *tx` and `&mut *connection`.
 ///
 /// ```

@@ -10,7 +10,6 @@ use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::backend::Driver;
-use crate::catalog::Survey;
 use crate::entry::Entry;
 use crate::flight::Flights;
 use crate::observe::Counters;
@@ -21,7 +20,7 @@ use crate::replay::spares::{Room, Spares};
 use crate::rules::Rules;
 use crate::stamp::Cell;
 use crate::tier::Memory;
-use crate::versions::Versions;
+use crate::versions::{Mark, Versions};
 
 /// The columns of a result.
 pub(crate) type Shape<DB> = <<DB as Driver>::Replay as Replay<DB>>::Shape;
@@ -59,6 +58,8 @@ pub(crate) struct Inner<DB: Driver> {
     learning: Mutex<Option<Instant>>,
     /// Held by the one task that looks in the background.
     looking: Arc<Mutex<()>>,
+    /// All tables, where what a statement writes may be committed at any time.
+    late: OnceLock<Mark>,
 }
 
 /// After a look at the database failed, the next one waits this long.
@@ -94,6 +95,7 @@ impl<DB: Driver> Inner<DB> {
             off: OnceLock::new(),
             learning: Mutex::new(None),
             looking: Arc::default(),
+            late: OnceLock::new(),
         };
         if !DB::arguments_are_readable() {
             inner
@@ -234,7 +236,7 @@ impl<DB: Driver> Inner<DB> {
             // The stamp has to be older than what is learnt under it, but whose stamp it is, only the database can tell.
             match DB::survey(connection, &options).await {
                 // What is seen within a transaction does not even name the database.
-                Ok(survey) if in_transaction(&survey) => return Ok(self.seen_too_little(&mut failed)),
+                Ok(survey) if survey.within_transaction => return Ok(self.seen_too_little(&mut failed)),
                 Ok(survey) => {
                     let _ = self.versions.set(Versions::of(&survey.database));
                 }
@@ -245,7 +247,7 @@ impl<DB: Driver> Inner<DB> {
             return Ok(None);
         };
         let survey = match DB::survey(connection, &options).await {
-            Ok(survey) if in_transaction(&survey) => return Ok(self.seen_too_little(&mut failed)),
+            Ok(survey) if survey.within_transaction => return Ok(self.seen_too_little(&mut failed)),
             Ok(survey) => survey,
             Err(error) => return self.not_learnt(&mut failed, error),
         };
@@ -254,6 +256,9 @@ impl<DB: Driver> Inner<DB> {
         }
         if !is_first_or_like_it(&self.session, &survey.session) {
             self.turn_off(Reason::SessionChanged, "two connections of this pool have different settings");
+        }
+        if survey.commits_late {
+            self.late.get_or_init(|| Mark::arm(self.all_tables()));
         }
         *failed = None;
         let known = Arc::new(Known::new(survey, versions, stamp));
@@ -329,8 +334,10 @@ impl<DB: Driver> Inner<DB> {
 
     /// Whether a session that somebody may have changed has the settings that results are kept under.
     pub async fn is_unchanged(&self, connection: &mut DB::Connection) -> bool {
-        let Some(first) = self.session.get() else { return false };
-        DB::session(connection).await.is_ok_and(|session| *session == **first)
+        match self.session.get() {
+            Some(first) => DB::is_as_it_was(connection, first).await,
+            None => false,
+        }
     }
 
     /// The same for a connection that goes on to be used by all, since its settings were changed through the pool.
@@ -360,8 +367,13 @@ pub(crate) fn is_first_or_like_it(first: &OnceLock<Box<str>>, session: &str) -> 
     **first.get_or_init(|| session.into()) == *session
 }
 
-fn in_transaction(survey: &Survey) -> bool {
-    survey.refusal.as_ref().is_some_and(|refusal| refusal.reason == Reason::Transaction)
+impl<DB: Driver> Drop for Inner<DB> {
+    fn drop(&mut self) {
+        if let Some(late) = self.late.take() {
+            // With the pool go its connections, and with them what was not committed.
+            late.finish();
+        }
+    }
 }
 
 impl<DB: Driver> std::fmt::Debug for Inner<DB> {

@@ -85,6 +85,8 @@ mod connection;
 mod copy;
 #[cfg(feature = "migrate")]
 mod migrate;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod pool;
 mod pool_options;
 #[cfg(feature = "postgres")]
@@ -111,6 +113,8 @@ pub use query_ext::{Cached, QueryExt, Typed};
 pub use reason::{Reason, Refusal};
 pub use transaction::Transaction;
 
+#[cfg(feature = "mysql")]
+pub use mysql::{MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlTransaction};
 #[cfg(feature = "postgres")]
 pub use postgres::{PgConnection, PgPool, PgPoolOptions, PgTransaction};
 #[cfg(feature = "sqlite")]

@@ -30,6 +30,10 @@ use crate::write;
 #[cfg(feature = "postgres")]
 pub type PgPool = CachedPool<sqlx::Postgres>;
 
+/// A [`CachedPool`] for MySQL and MariaDB.
+#[cfg(feature = "mysql")]
+pub type MySqlPool = CachedPool<sqlx::MySql>;
+
 /// A [`CachedPool`] for SQLite.
 #[cfg(feature = "sqlite")]
 pub type SqlitePool = CachedPool<sqlx::Sqlite>;

@@ -22,6 +22,10 @@ use crate::reason::Reason;
 #[cfg(feature = "postgres")]
 pub type PgPoolOptions = PoolOptions<sqlx::Postgres>;
 
+/// [`PoolOptions`] for MySQL and MariaDB.
+#[cfg(feature = "mysql")]
+pub type MySqlPoolOptions = PoolOptions<sqlx::MySql>;
+
 /// [`PoolOptions`] for SQLite.
 #[cfg(feature = "sqlite")]
 pub type SqlitePoolOptions = PoolOptions<sqlx::Sqlite>;

@@ -1,10 +1,11 @@
-//! What differs between Postgres and SQLite.
+//! What differs between Postgres, MySQL and SQLite.
 //!
 //! In: connections, requests, arguments. Out: rows, and what the database says of itself.
 //! It never decides what is cached.
 
 use std::fmt;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sqlx::error::BoxDynError;
@@ -17,12 +18,18 @@ use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::Replay;
 
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-/// A database that Larder works with: [`sqlx::Postgres`] or [`sqlx::Sqlite`].
+/// What a server may still receive from a connection that was lost, it has received after this long.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const IN_THE_PIPE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// A database that Larder works with: [`sqlx::Postgres`], [`sqlx::MySql`] or [`sqlx::Sqlite`].
 ///
 /// Sealed: it cannot be implemented outside this crate.
 pub trait Backend: Driver {}
@@ -118,6 +125,11 @@ pub trait Driver: Database {
     /// The settings of this session, as in [`Survey::session`].
     fn session<'c>(connection: &'c mut Self::Connection) -> BoxFuture<'c, Result<String, sqlx::Error>>;
 
+    /// Whether the settings of a session that somebody may have changed are those of `session`. "No" where it cannot tell.
+    fn is_as_it_was<'c>(connection: &'c mut Self::Connection, session: &'c str) -> BoxFuture<'c, bool> {
+        async move { Self::session(connection).await.is_ok_and(|now| now == session) }.boxed()
+    }
+
     /// Begins a transaction with a mark that ends with it. `None` where the database cannot tell what a transaction wrote.
     const MARKED_BEGIN: Option<&'static str>;
 
@@ -179,7 +191,7 @@ pub(crate) async fn drain<DB: Driver>(connection: &mut DB::Connection) -> Result
 }
 
 /// Whether [`Driver::write_arguments`] writes something of its own for each of `samples`, and leaves them as they were.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 fn all_differ<DB: Driver>(mut samples: Vec<DB::Arguments>) -> bool
 where
     DB::Arguments: fmt::Debug,

@@ -8,7 +8,7 @@ use futures_util::stream::BoxStream;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Arguments, Executor, Postgres, SqlStr};
 
-use super::{Backend, Driver, Item, Request};
+use super::{Backend, Driver, IN_THE_PIPE, Item, Request};
 use crate::analysis::Dialect;
 use crate::catalog::{self, Survey, Witness};
 use crate::key::{Bound, TooLong};
@@ -18,9 +18,6 @@ use crate::replay::postgres::PostgresReplay;
 mod arguments;
 
 impl Backend for Postgres {}
-
-/// What a server may still receive from a connection that was lost, it has received after this long.
-const IN_THE_PIPE: Duration = Duration::from_secs(2);
 
 /// Whether a session of this login that was there at a moment is still at work on something begun before it.
 ///

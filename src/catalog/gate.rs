@@ -29,6 +29,8 @@ pub struct Gate {
     database: String,
     /// The schemas in which a bare name is looked up, in order. The first that holds the name wins.
     path: Vec<String>,
+    /// Whether the case of a table's name is of no importance to the server, where it has the choice.
+    ignores_case: bool,
     /// Whether letters beyond ASCII may fold in a way that is not known here.
     ascii_only: bool,
     /// Whether a function has such a letter in its name.
@@ -62,6 +64,7 @@ impl Gate {
             dialect,
             database: database.into(),
             path,
+            ignores_case: dialect == Dialect::Sqlite,
             ascii_only: false,
             beyond_ascii: false,
             schemas: Map::default(),
@@ -80,6 +83,12 @@ impl Gate {
         self.ascii_only = true;
     }
 
+    /// Takes names that differ in case only for the same.
+    pub(super) fn ignore_case(&mut self) {
+        self.ignores_case = true;
+        self.trust_ascii_only();
+    }
+
     pub(super) fn see_relation(&mut self, schema: &str, name: &str, kind: Kind, traits: Traits) {
         let (schema, name) = (self.folded(schema), self.folded(name));
         let table = Table(Arc::from(Name::new([&*schema, &*name]).to_string()));
@@ -94,7 +103,7 @@ impl Gate {
     }
 
     pub(super) fn see_function(&mut self, name: &str, routine: Routine) {
-        let name = self.folded(name).into_owned();
+        let name = self.folded_function(name).into_owned();
         self.beyond_ascii |= !name.is_ascii();
         worst(&mut self.functions, name, routine);
     }
@@ -253,13 +262,18 @@ impl Gate {
         self.schemas.get(&*self.folded(schema))?.get(&*self.folded(table))
     }
 
-    /// A name as the database keeps it: cut to its limit in Postgres, in lower case in SQLite.
+    /// A name as the database keeps it: cut to its limit in Postgres, in lower case where case is ignored.
     fn folded<'a>(&self, name: &'a str) -> Cow<'a, str> {
         match self.dialect {
-            Dialect::Sqlite if name.bytes().any(|b| b.is_ascii_uppercase()) => Cow::Owned(name.to_ascii_lowercase()),
             Dialect::Postgres => Cow::Borrowed(&name[..name.floor_char_boundary(LONGEST_NAME)]),
+            Dialect::Sqlite | Dialect::MySql if self.ignores_case => lower(name),
             Dialect::Sqlite | Dialect::MySql => Cow::Borrowed(name),
         }
+    }
+
+    /// The same for the name of a function. MySQL minds the case of tables only.
+    fn folded_function<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        if self.dialect == Dialect::MySql { lower(name) } else { self.folded(name) }
     }
 
     fn folds_unknown(&self, name: &str) -> bool {
@@ -269,10 +283,11 @@ impl Gate {
     /// Everything in a statement that may run code, with what is known of it; `None` where nothing is.
     fn mentioned<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = (Mention, &'a str, Option<Routine>)> {
         let mentions = &facts.mentions;
-        let obscure = |name: &str| self.beyond_ascii && self.folds_unknown(name);
+        let by_ascii = self.ascii_only || self.dialect == Dialect::MySql;
+        let obscure = move |name: &str| self.beyond_ascii && by_ascii && !name.is_ascii();
         let function = move |name: &str| match obscure(name) {
             true => Some(Routine::MayWrite),
-            false => self.functions.get(&*self.folded(name)).copied(),
+            false => self.functions.get(&*self.folded_function(name)).copied(),
         };
         let functions = mentions.functions.iter().map(move |name| (Mention::Function, &**name, function(name)));
         let operators = mentions.operators.iter().map(move |name| {
@@ -313,6 +328,13 @@ impl Gate {
             && only_calls
             && calls
             && self.mentioned(facts).all(|(mention, _, routine)| mention != Mention::Function || routine.is_some())
+    }
+}
+
+fn lower(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
     }
 }
 

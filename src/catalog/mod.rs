@@ -10,14 +10,16 @@
 //! - `gate` decides, from plain data;
 //! - `relation` is the plain data: what was seen of a table or a routine, and what follows from it;
 //! - `spelling` understands a table's name as a user writes it;
-//! - `postgres` and `sqlite` ask the database.
+//! - `postgres`, `mysql` and `sqlite` ask the database.
 
 #![cfg_attr(
-    not(all(feature = "postgres", feature = "sqlite")),
+    not(all(feature = "mysql", feature = "postgres", feature = "sqlite")),
     allow(dead_code, reason = "each database has a part of the kinds and traits")
 )]
 
 mod gate;
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 mod relation;
@@ -80,5 +82,9 @@ pub struct Survey {
     pub session: String,
     /// Set where no result may be kept at all, whatever the statement.
     pub refusal: Option<Refusal>,
+    /// Whether the session was in a transaction: then nothing but the session was looked at.
+    pub within_transaction: bool,
+    /// Whether what a statement of such a session wrote may be committed by a later one, or by none.
+    pub commits_late: bool,
     pub gate: Gate,
 }

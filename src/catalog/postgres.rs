@@ -65,7 +65,14 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
             }
         }
     }
-    Ok(Survey { database, session: session.text(), refusal: session.refusal(), gate })
+    Ok(Survey {
+        database,
+        session: session.text(),
+        refusal: session.refusal(),
+        within_transaction: session.is("transaction"),
+        commits_late: false,
+        gate,
+    })
 }
 
 /// The settings of the session that change what a query returns. One round trip.
@@ -199,7 +206,6 @@ fn relation(schema: &str, details: &str) -> (Kind, Traits) {
         // No user can create a schema whose name begins like this.
         system: schema == "information_schema" || schema.starts_with("pg_") && schema != "pg_temp",
         temporary: traits.contains('t'),
-        attached: false,
         unusual_storage: traits.contains('a'),
         inherits: traits.contains('i'),
         row_security: traits.contains('s'),
@@ -210,6 +216,7 @@ fn relation(schema: &str, details: &str) -> (Kind, Traits) {
         reads_run_code: traits.contains('w'),
         time_of_day: traits.contains('d'),
         zoned_time_of_day: traits.contains('z'),
+        ..Traits::default()
     };
     (kind, traits)
 }

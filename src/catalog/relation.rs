@@ -31,15 +31,22 @@ pub(super) struct Traits {
     pub temporary: bool,
     /// It lies in another SQLite file.
     pub attached: bool,
-    /// It is stored by an access method other than the usual one, whose workings are unknown.
+    /// It is stored by an access method or engine other than the usual one, whose workings are unknown.
     pub unusual_storage: bool,
+    /// It is stored by an engine that knows no transactions.
+    pub without_transactions: bool,
     /// It is a partition, or has a parent or children.
     pub inherits: bool,
     pub row_security: bool,
     pub rules: bool,
     pub triggers: bool,
+    /// It may have triggers, and tables that refer to it, which are not shown to this user.
+    pub triggers_hidden: bool,
     /// A foreign key changes another table when a row of this one is deleted or gets another key.
     pub cascades: bool,
+    /// A foreign key changes this table when a row of a table in another MySQL database changes: to whoever does that, this
+    /// one may not be shown.
+    pub cascades_from_afar: bool,
     /// A default, constraint, policy or index of it calls a user's volatile function, which may write elsewhere.
     pub runs_code: bool,
     /// To read it runs a user's volatile function, which may write elsewhere.
@@ -102,7 +109,11 @@ fn reading(kind: Kind, traits: Traits) -> Option<(Reason, &'static str)> {
         Kind::Virtual => "is a virtual table, whose rows come from code, or the storage of one",
         Kind::Other => "is not a table",
         Kind::Table if traits.attached => "lies in an attached database: open a pool on that file",
-        Kind::Table if traits.unusual_storage => "is stored by an access method other than heap",
+        Kind::Table if traits.unusual_storage => "is stored by an access method or engine other than the usual one",
+        Kind::Table if traits.without_transactions => {
+            "is stored by an engine without transactions, which shows a write before it is complete: use InnoDB"
+        }
+        Kind::Table if traits.cascades_from_afar => "has a foreign key that cascades from a table in another database",
         Kind::Table if traits.inherits => {
             "is a partition, or inherits or is inherited from, and such families are not followed yet"
         }
@@ -131,6 +142,7 @@ fn writing(kind: Kind, traits: Traits) -> Option<&'static str> {
         (traits.inherits, "has partitions, parents or children"),
         (traits.rules, "has rules"),
         (traits.triggers, "has triggers"),
+        (traits.triggers_hidden, "may have triggers that this user cannot see"),
         (traits.cascades, "is referenced by a foreign key that cascades"),
         (traits.runs_code, "calls a user's volatile function in a default, constraint, policy or index"),
     ]

@@ -70,7 +70,14 @@ pub(crate) async fn survey(
     } else {
         session.refusal()
     };
-    Ok(Survey { database, session: session.text(), refusal, gate: seen.gate(&session) })
+    Ok(Survey {
+        database,
+        session: session.text(),
+        refusal,
+        within_transaction: session.transaction,
+        commits_late: false,
+        gate: seen.gate(&session),
+    })
 }
 
 /// The settings of the session that change what a query returns.

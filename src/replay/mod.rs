@@ -16,6 +16,8 @@ use crate::entry::Stored;
 
 #[cfg_attr(not(any(all(unix, feature = "postgres"), feature = "sqlite")), allow(dead_code))]
 mod cells;
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 pub(crate) mod spares;

@@ -1,0 +1,339 @@
+//! Asks MySQL or MariaDB what stands behind the names.
+//!
+//! In: a connection. Out: a survey: which session, which tables, functions and triggers.
+//! It never leaves a prepared statement or a setting behind.
+//!
+//! **Which database.** A statement may name the tables of any database of the server, so that tables are known by database
+//! and name and all databases of a server are one. Servers are not told apart at all: what identifies one (a UUID, a host)
+//! is another one's after a failover, below a pool that was there before it. Two servers that happen to have tables of the
+//! same names then invalidate each other, which is safe.
+//!
+//! **What cannot be seen.** Triggers are shown to those who have the right TRIGGER, tables to those who have any right on
+//! them. A write to a table of a database for which this user lacks that right is taken for a write to everything: there may
+//! be triggers on it, and tables that refer to it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::{AssertSqlSafe, Column, Row};
+
+use super::relation::{Kind, Routine, Traits};
+use super::{Gate, Survey};
+use crate::analysis::Dialect;
+use crate::reason::{Reason, Refusal};
+
+/// Variables that a session's answers depend on, or that say that it cannot be relied on. Those that a server does not have
+/// are not listed by it.
+const VARIABLES: &str = "'autocommit', 'block_encryption_mode', 'character_set_client', 'character_set_collations', \
+    'character_set_connection', 'character_set_database', 'character_set_results', 'character_set_server', \
+    'collation_connection', 'collation_database', 'collation_server', 'completion_type', 'cte_max_recursion_depth', \
+    'default_collation_for_utf8mb4', 'default_regex_flags', 'default_week_format', 'div_precision_increment', \
+    'explicit_defaults_for_timestamp', 'foreign_key_checks', 'ft_boolean_syntax', 'group_concat_max_len', \
+    'group_replication_consistency', 'group_replication_group_name', 'in_transaction', 'innodb_ft_aux_table', \
+    'innodb_ft_enable_stopword', 'innodb_ft_server_stopword_table', 'innodb_ft_user_stopword_table', 'innodb_read_only', \
+    'lc_messages', 'lc_time_names', 'lower_case_table_names', 'max_recursive_iterations', 'max_sort_length', 'old_mode', \
+    'read_only', 'resultset_metadata', 'server_id', 'server_uuid', 'sql_auto_is_null', 'sql_mode', \
+    'sql_select_limit', 'standard_compliant_cte', 'super_read_only', 'system_time_zone', 'system_versioning_asof', \
+    'time_zone', 'transaction_isolation', 'transaction_read_only', 'tx_isolation', 'tx_read_only', 'version', \
+    'windowing_use_high_precision', 'wsrep_dirty_reads', 'wsrep_on', 'wsrep_sync_wait'";
+
+/// How often MariaDB created a temporary table in this session, also in a procedure; it lists none of them.
+const TEMPORARY_TABLES: &str = "Com_create_temporary_table";
+
+/// Everything behind the names of a server. Each result begins with a column that says what its rows are.
+const SCHEMA: &str = "\
+    SELECT 'relation' AS relation, TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES \
+        WHERE TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
+    SELECT 'trigger' AS `trigger`, EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS; \
+    SELECT 'key' AS `key`, CONSTRAINT_SCHEMA, TABLE_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME \
+        FROM information_schema.REFERENTIAL_CONSTRAINTS \
+        WHERE UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION'); \
+    SELECT 'function' AS `function`, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE <> 'PROCEDURE'; \
+    SHOW GRANTS";
+
+/// Looks at the server and at this session of it. Two round trips.
+///
+/// Within a transaction it looks at the session alone.
+pub(crate) async fn survey(connection: &mut MySqlConnection) -> Result<Survey, sqlx::Error> {
+    let session = Session::read(connection).await?;
+    let within = session.within_transaction(connection).await;
+    let schema = if within { Schema::default() } else { Schema::read(connection).await? };
+    Ok(Survey {
+        database: String::from("mysql"),
+        session: session.text(),
+        refusal: session.refusal(within),
+        within_transaction: within,
+        commits_late: session.commits_late(),
+        gate: schema.gate(&session),
+    })
+}
+
+/// The settings of the session that change what a query returns. One round trip.
+pub(crate) async fn session(connection: &mut MySqlConnection) -> Result<String, sqlx::Error> {
+    Ok(Session::read(connection).await?.text())
+}
+
+/// Whether temporary tables that were created in a session change its text.
+pub(crate) fn tells_of_temporary_tables(session: &str) -> bool {
+    session.contains(TEMPORARY_TABLES)
+}
+
+/// Whether the session is in a transaction. "No" where it cannot be told.
+pub(crate) async fn is_in_transaction(connection: &mut MySqlConnection) -> bool {
+    match Session::read(connection).await {
+        Ok(session) => session.within_transaction(connection).await,
+        Err(_) => false,
+    }
+}
+
+#[derive(Default)]
+struct Session {
+    variables: HashMap<String, String>,
+    /// The database in which a bare name is looked up.
+    database: Option<String>,
+}
+
+impl Session {
+    async fn read(connection: &mut MySqlConnection) -> Result<Self, sqlx::Error> {
+        let text = format!(
+            "SHOW SESSION VARIABLES WHERE Variable_name IN ({VARIABLES}); \
+             SHOW SESSION STATUS WHERE Variable_name IN ('{TEMPORARY_TABLES}', 'Slave_running'); \
+             SELECT 'current_user', CURRENT_USER(); SELECT 'current_role', CURRENT_ROLE(); SELECT 'database', DATABASE()"
+        );
+        let mut session = Self::default();
+        for row in sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await? {
+            let (name, value) = (text_at(&row, 0)?.unwrap_or_default(), text_at(&row, 1)?);
+            if name == "database" {
+                session.database.clone_from(&value);
+            }
+            session.variables.insert(name, value.unwrap_or_else(|| "NULL".into()));
+        }
+        Ok(session)
+    }
+
+    fn text(&self) -> String {
+        let lasting = self.variables.iter().filter(|(name, _)| *name != "in_transaction");
+        // A database called NULL is not the same as none.
+        let lines: BTreeSet<String> = lasting
+            .map(|(name, value)| format!("{name}={value:?}\n"))
+            .chain([format!("{:?}\n", self.database)])
+            .collect();
+        lines.into_iter().collect()
+    }
+
+    fn value(&self, name: &str) -> &str {
+        self.variables.get(name).map(String::as_str).unwrap_or_default()
+    }
+
+    /// Whether a switch is on, or in a state that is not known.
+    fn may_be_on(&self, name: &str) -> bool {
+        !["", "OFF", "0", "NO"].contains(&self.value(name))
+    }
+
+    /// Whether the session is in a transaction. One that cannot be told is: MySQL tells by refusing what it would do
+    /// otherwise, to no effect, since it is what the session does anyway.
+    async fn within_transaction(&self, connection: &mut MySqlConnection) -> bool {
+        match self.value("in_transaction") {
+            "" => {
+                let level = self.value("transaction_isolation").replace('-', " ");
+                let probe = format!("SET TRANSACTION ISOLATION LEVEL {level}");
+                sqlx::raw_sql(AssertSqlSafe(probe)).execute(connection).await.is_err()
+            }
+            state => state != "0",
+        }
+    }
+
+    /// Whether what a statement wrote may be committed by a later one.
+    fn commits_late(&self) -> bool {
+        self.value("autocommit") != "ON" || self.value("completion_type").starts_with("CHAIN")
+    }
+
+    fn refusal(&self, within_transaction: bool) -> Option<Refusal> {
+        let refuse = |reason, sentence: &str| Some(Refusal::new(reason, sentence));
+        if within_transaction {
+            return refuse(Reason::Transaction, "The session is in a transaction, and sees an old state.");
+        }
+        if self.commits_late() {
+            return refuse(
+                Reason::Transaction,
+                "The session does not end its transactions with each statement, and sees an old state: let autocommit be \
+                 1, and completion_type NO_CHAIN.",
+            );
+        }
+        if [self.value("tx_isolation"), self.value("transaction_isolation")].contains(&"READ-UNCOMMITTED") {
+            return refuse(
+                Reason::ReadUncommitted,
+                "The session reads what others have not committed: take another isolation level.",
+            );
+        }
+        if ["read_only", "super_read_only", "innodb_read_only", "Slave_running"].iter().any(|name| self.may_be_on(name))
+        {
+            return refuse(
+                Reason::Replica,
+                "The server is read-only or a replica, which may be behind the writes: cache over the primary.",
+            );
+        }
+        let waits = self.value("wsrep_sync_wait").parse().is_ok_and(|mask: u32| mask & 1 == 1);
+        if self.may_be_on("wsrep_on") && (!waits || self.may_be_on("wsrep_dirty_reads")) {
+            return refuse(
+                Reason::Replica,
+                "The server is a node of a Galera cluster and may be behind the others: set wsrep_sync_wait to 1.",
+            );
+        }
+        let consistent = ["BEFORE", "BEFORE_AND_AFTER", "AFTER"].contains(&self.value("group_replication_consistency"));
+        if !self.value("group_replication_group_name").is_empty() && !consistent {
+            return refuse(
+                Reason::Replica,
+                "The server is a member of a replication group and may be behind the others: set \
+                 group_replication_consistency to BEFORE.",
+            );
+        }
+        None
+    }
+
+    /// Why the names in a statement, or the catalog, cannot be relied on.
+    fn distrust(&self) -> Option<&'static str> {
+        if !["utf8mb4", "utf8mb3", "utf8"].contains(&self.value("character_set_client")) {
+            return Some("The session takes statements in another character set than UTF-8: leave SET NAMES to sqlx.");
+        }
+        if self.value("sql_select_limit") != u64::MAX.to_string() {
+            return Some("The session has a sql_select_limit, which may also cut what is asked of the catalog.");
+        }
+        if self.may_be_on("sql_auto_is_null") {
+            return Some("The session has sql_auto_is_null, with which a comparison may read the last inserted id.");
+        }
+        if !["0", "1", "2"].contains(&self.value("lower_case_table_names")) {
+            return Some("The server does not say whether the case of names matters.");
+        }
+        None
+    }
+}
+
+#[derive(Default)]
+struct Schema {
+    /// Database, name, type and engine of each relation.
+    relations: Vec<(String, String, String, String)>,
+    triggered: BTreeSet<(String, String)>,
+    /// What foreign keys refer to that change other tables.
+    cascading: BTreeSet<(String, String)>,
+    /// Tables that change by a foreign key to a table of another database.
+    cascaded_from_afar: BTreeSet<(String, String)>,
+    functions: Vec<String>,
+    grants: Vec<String>,
+}
+
+impl Schema {
+    async fn read(connection: &mut MySqlConnection) -> Result<Self, sqlx::Error> {
+        let mut schema = Self::default();
+        for row in sqlx::raw_sql(SCHEMA).fetch_all(connection).await? {
+            let text = |at| Ok::<_, sqlx::Error>(text_at(&row, at)?.unwrap_or_default());
+            match row.column(0).name() {
+                "relation" => schema.relations.push((text(1)?, text(2)?, text(3)?, text(4)?)),
+                "trigger" => drop(schema.triggered.insert((text(1)?, text(2)?))),
+                "key" => {
+                    let (child, parent) = ((text(1)?, text(2)?), (text(3)?, text(4)?));
+                    if child.0 != parent.0 {
+                        schema.cascaded_from_afar.insert(child);
+                    }
+                    schema.cascading.insert(parent);
+                }
+                "function" => schema.functions.push(text(1)?),
+                _ => schema.grants.push(text(0)?),
+            }
+        }
+        Ok(schema)
+    }
+
+    fn gate(self, session: &Session) -> Gate {
+        let mut gate = Gate::new(Dialect::MySql, "", session.database.iter().cloned().collect());
+        if session.value("lower_case_table_names") != "0" {
+            gate.ignore_case();
+        }
+        if let Some(sentence) = session.distrust() {
+            gate.refuse_reads(Refusal::new(Reason::NotUnderstood, sentence));
+            gate.widen_writes();
+        }
+        let mut unseen = BTreeSet::new();
+        for (database, name, kind, engine) in self.relations {
+            let place = (database, name);
+            let (database, name) = &place;
+            let hidden = !shows_triggers(&self.grants, database);
+            if hidden {
+                unseen.insert(database.clone());
+            }
+            let kind = match &*kind {
+                "BASE TABLE" | "SYSTEM VERSIONED" => Kind::Table,
+                "VIEW" => Kind::View,
+                "SEQUENCE" => Kind::Sequence,
+                _ => Kind::Other,
+            };
+            let without_transactions = ["myisam", "aria"].contains(&&*engine.to_ascii_lowercase());
+            let traits = Traits {
+                without_transactions,
+                unusual_storage: !without_transactions && !engine.eq_ignore_ascii_case("innodb"),
+                triggers: self.triggered.contains(&place),
+                triggers_hidden: hidden,
+                cascades: self.cascading.contains(&place),
+                cascades_from_afar: self.cascaded_from_afar.contains(&place),
+                ..Traits::default()
+            };
+            gate.see_relation(database, name, kind, traits);
+        }
+        for database in unseen {
+            tracing::warn!(target: "larder::catalog", database, "this user may not see the triggers of a database, so that each write to it drops everything that is cached: GRANT TRIGGER ON it");
+        }
+        // Nothing obliges a function to do what its declaration says.
+        for name in self.functions {
+            gate.see_function(&name, Routine::MayWrite);
+        }
+        gate
+    }
+}
+
+/// Whether all triggers of a database are shown to whom these rights were granted, and then all of its tables are, too.
+fn shows_triggers(grants: &[String], database: &str) -> bool {
+    // Rights may be taken back in part; what is left then is not for here to tell.
+    grants.iter().all(|grant| !grant.starts_with("REVOKE"))
+        && grants.iter().any(|grant| {
+            let Some((rights, rest)) = grant.strip_prefix("GRANT ").and_then(|rest| rest.split_once(" ON ")) else {
+                return false;
+            };
+            let triggers = rights.split(", ").any(|right| ["ALL", "ALL PRIVILEGES", "TRIGGER"].contains(&right.trim()));
+            let Some((on, _)) = rest.split_once(" TO ") else { return false };
+            let Some(pattern) = on.strip_suffix(".*") else { return false };
+            let quoted = ['`', '"'].iter().find_map(|quote| pattern.strip_prefix(*quote)?.strip_suffix(*quote));
+            let pattern = quoted.unwrap_or(pattern);
+            // One with a quote in it might be cut at the wrong place.
+            triggers
+                && !pattern.contains(['`', '"'])
+                && (pattern == "*" || pattern.replace("\\_", "_").replace("\\%", "%") == database)
+        })
+}
+
+fn text_at(row: &MySqlRow, column: usize) -> Result<Option<String>, sqlx::Error> {
+    row.try_get_unchecked(column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_grant_shows_triggers() {
+        let shows = |grants: &[&str], database| {
+            let grants: Vec<String> = grants.iter().map(|&grant| grant.into()).collect();
+            shows_triggers(&grants, database)
+        };
+        assert!(shows(&["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"], "shop"));
+        assert!(shows(&["GRANT USAGE ON *.* TO `a`@`%`", "GRANT SELECT, TRIGGER ON `shop`.* TO `a`@`%`"], "shop"));
+        assert!(shows(&["GRANT TRIGGER ON \"my\\_shop\".* TO \"a\"@\"%\""], "my_shop"));
+        assert!(shows(&["GRANT TRIGGER ON my_shop.* TO a@%"], "my_shop"));
+        assert!(!shows(&["GRANT SELECT ON `shop`.* TO `a`@`%`"], "shop"));
+        assert!(!shows(&["GRANT TRIGGER ON `shop`.* TO `a`@`%`"], "other"));
+        assert!(!shows(&["GRANT TRIGGER ON `shop`.`users` TO `a`@`%`"], "shop"));
+        assert!(!shows(&["GRANT SELECT (`TRIGGER`) ON `shop`.* TO `a`@`%`"], "shop"));
+        assert!(!shows(&["GRANT TRIGGER ON *.* TO `a`@`%`", "REVOKE TRIGGER ON `shop`.* FROM `a`@`%`"], "shop"));
+        assert!(!shows(&["GRANT TRIGGER ON `shop``.* TO `x`.* TO `a`@`%`"], "shop"));
+        assert!(!shows(&[], "shop"));
+    }
+}
