@@ -21,6 +21,9 @@ mod link;
 #[cfg_attr(not(unix), path = "no_links.rs")]
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod links;
+#[cfg(feature = "mysql")]
+#[allow(dead_code)]
+pub(crate) mod mysql;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
