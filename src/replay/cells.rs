@@ -58,7 +58,7 @@ impl<'a> Cells<'a> {
     }
 
     /// Reads everything once, before any of it is used.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(test, all(unix, any(feature = "mysql", feature = "postgres"))))]
     pub fn check(bytes: &'a [u8], columns: usize, rows: usize) -> Result<(), Unfaithful> {
         let mut cells = Self::new(bytes, columns, rows)?;
         for _ in 0..rows * columns {

@@ -4,8 +4,8 @@
 //! It never hands bytes on unchecked, and never gives rows it is not sure of: on any doubt the caller asks the database.
 //!
 //! sqlx makes a row only where a connection receives one. So each database has a private connection of its own here, whose
-//! other end is this process: for Postgres a socket that we answer ourselves, for SQLite a database in memory. Rows
-//! made there go through sqlx's own decoding, and are what the application would have got.
+//! other end is this process: for Postgres and MySQL a socket that we answer ourselves, for SQLite a database in memory.
+//! Rows made there go through sqlx's own decoding, and are what the application would have got.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,12 +14,21 @@ use sqlx::{Database, SqlStr};
 
 use crate::entry::Stored;
 
-#[cfg_attr(not(any(all(unix, feature = "postgres"), feature = "sqlite")), allow(dead_code))]
+#[cfg_attr(not(any(all(unix, any(feature = "mysql", feature = "postgres")), feature = "sqlite")), allow(dead_code))]
 mod cells;
+#[cfg(all(unix, any(feature = "mysql", feature = "postgres")))]
+mod link;
+#[cfg_attr(not(unix), path = "no_links.rs")]
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod links;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod protocol;
+#[cfg(all(unix, any(feature = "mysql", feature = "postgres")))]
+mod socket;
 pub(crate) mod spares;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;

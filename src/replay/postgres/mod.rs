@@ -13,37 +13,30 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::postgres::{PgColumn, PgConnection, PgQueryResult, PgRow, PgStatement, PgValueFormat};
+use sqlx::postgres::{PgColumn, PgConnection, PgRow, PgStatement, PgValueFormat};
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, Postgres, Row, SqlSafeStr, SqlStr, Statement, ValueRef};
 
+use super::links::Links;
 use super::{Replay, Replayed, Unfaithful, cells};
 use crate::entry::Stored;
 
 mod arguments;
-#[cfg(unix)]
-mod link;
-#[cfg(unix)]
-mod links;
-#[cfg(not(unix))]
-#[path = "no_links.rs"]
-mod links;
+mod protocol;
 #[cfg(unix)]
 mod self_test;
 #[cfg(all(test, unix))]
 mod tests;
-#[cfg(unix)]
 mod wire;
 
-use links::Links;
+use protocol::Prepared;
 
 /// Replay for Postgres.
 pub struct PostgresReplay {
-    links: Links,
+    links: Links<Prepared>,
 }
 
 /// The prepared statement a result came from: columns, by name and by position, and parameters.
 #[derive(Debug)]
-#[cfg_attr(not(unix), allow(dead_code))]
 pub struct Shape {
     /// Tells replay connections whether they have seen this shape. Never used twice in a process.
     id: u64,
@@ -112,7 +105,10 @@ impl Replay<Postgres> for PostgresReplay {
     type Shape = Shape;
 
     async fn start() -> Result<Self, Unfaithful> {
-        Ok(Self { links: Links::start().await? })
+        let links = Links::start()?;
+        #[cfg(unix)]
+        self_test::run(&links).await?;
+        Ok(Self { links })
     }
 
     fn row_bytes(row: &PgRow) -> usize {
@@ -152,10 +148,6 @@ impl Replay<Postgres> for PostgresReplay {
     }
 
     async fn mint(&self, stored: &Stored<Shape>, copies: usize) -> Result<Vec<Replayed<Postgres>>, Unfaithful> {
-        if stored.rows == 0 {
-            cells::Cells::check(&stored.bytes, 0, 0)?;
-            return Ok((0..copies).map(|_| Replayed { rows: Vec::new(), result: PgQueryResult::default() }).collect());
-        }
         self.links.mint(stored, copies).await
     }
 

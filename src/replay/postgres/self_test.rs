@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use sqlx::postgres::types::Oid;
-use sqlx::{Column, Row, Statement};
+use sqlx::{Column, Executor, Row, Statement};
 
-use super::links::Links;
-use super::{Shape, encode, tag, wire};
+use super::{Prepared, Shape, encode, tag, wire};
 use crate::entry::Stored;
+use crate::replay::links::Links;
 use crate::replay::{Replayed, Unfaithful, cells};
 
 /// The types every PostgreSQL has from the start: bool to jsonb, with arrays, ranges and geometry among them.
@@ -20,7 +20,7 @@ const TYPES: &[u32] = &[
     1562, 1700, 2249, 2278, 2950, 2951, 3802, 3807, 3904, 3906, 3908, 3910, 3912, 3926,
 ];
 
-pub(super) async fn run(links: &Links) -> Result<(), Unfaithful> {
+pub(super) async fn run(links: &Links<Prepared>) -> Result<(), Unfaithful> {
     let wide = shape(links, TYPES, 0).await?;
     let narrow = shape(links, &[20, 25], 1).await?;
     let value = |length: usize| vec![0xa5; length];
@@ -46,7 +46,7 @@ pub(super) async fn run(links: &Links) -> Result<(), Unfaithful> {
 }
 
 /// A statement of columns of these types, one of each.
-async fn shape(links: &Links, types: &[u32], number: u64) -> Result<Arc<Shape>, Unfaithful> {
+async fn shape(links: &Links<Prepared>, types: &[u32], number: u64) -> Result<Arc<Shape>, Unfaithful> {
     let mut description = Vec::new();
     wire::message(&mut description, b'1', |_| Ok(()))?;
     wire::message(&mut description, b't', |out| {
@@ -68,7 +68,14 @@ async fn shape(links: &Links, types: &[u32], number: u64) -> Result<Arc<Shape>, 
     // Ready for the next query.
     description.extend_from_slice(&wire::PREPARED[5..]);
 
-    let statement = links.describe(tag(number), description).await?;
+    let statement = links
+        .with_new_link(async move |mut link| {
+            link.answer(&description)?
+                .prepare(tag(number))
+                .await
+                .map_err(|error| Unfaithful::because(format!("the self-test of replay cannot prepare: {error}")))
+        })
+        .await?;
     let same = statement
         .columns()
         .iter()
@@ -90,7 +97,12 @@ fn stored(shape: &Arc<Shape>, values: &[Option<Vec<u8>>], rows: usize) -> Result
 }
 
 /// Replays the values and makes bytes of the rows again, in the way of a result from a database.
-async fn expect(links: &Links, shape: &Arc<Shape>, values: &[Option<Vec<u8>>], rows: usize) -> Result<(), Unfaithful> {
+async fn expect(
+    links: &Links<Prepared>,
+    shape: &Arc<Shape>,
+    values: &[Option<Vec<u8>>],
+    rows: usize,
+) -> Result<(), Unfaithful> {
     let stored = stored(shape, values, rows)?;
     let Replayed { rows, result } = one(links, &stored).await?;
     if rows.len() != stored.rows || result.rows_affected() != stored.rows as u64 {
@@ -107,7 +119,7 @@ async fn expect(links: &Links, shape: &Arc<Shape>, values: &[Option<Vec<u8>>], r
     Ok(())
 }
 
-async fn one(links: &Links, stored: &Stored<Shape>) -> Result<Replayed<sqlx::Postgres>, Unfaithful> {
+async fn one(links: &Links<Prepared>, stored: &Stored<Shape>) -> Result<Replayed<sqlx::Postgres>, Unfaithful> {
     links.mint(stored, 1).await?.pop().ok_or_else(|| failed("rows are lost"))
 }
 

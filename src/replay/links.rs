@@ -1,4 +1,4 @@
-//! The links: as many as are needed at once, each used by one reply at a time.
+//! The links of a pool: as many as are needed at once, each used by one reply at a time.
 //!
 //! In: kept results. Out: rows.
 //! It never holds a lock while a link works, and never takes a link back that did not end well.
@@ -7,25 +7,22 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use sqlx::Postgres;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
+use super::cells::{Cells, LENGTH};
 use super::link::Link;
-use super::{Shape, self_test, wire};
+use super::protocol::Protocol;
+use super::{Replayed, Unfaithful, socket};
 use crate::entry::Stored;
-use crate::replay::cells::LENGTH;
-use crate::replay::{Replayed, Unfaithful};
 
 /// Replies up to this size are given at once, if the sockets of this system hold as much.
 const AT_ONCE: usize = 64 << 10;
 
-#[derive(Debug)]
-pub(super) struct Links(Arc<Inner>);
+pub(super) struct Links<P: Protocol>(Arc<Inner<P>>);
 
-#[derive(Debug)]
-struct Inner {
-    idle: Mutex<Vec<Link>>,
+struct Inner<P: Protocol> {
+    idle: Mutex<Vec<Link<P>>>,
     most_idle: usize,
     /// Replies up to this size fit into a socket.
     at_once: usize,
@@ -34,27 +31,33 @@ struct Inner {
     runtime: PrivateRuntime,
 }
 
-impl Links {
-    /// Opens a first link and tests it.
-    pub async fn start() -> Result<Self, Unfaithful> {
+impl<P: Protocol> Links<P> {
+    /// Links are opened when they are needed. Whoever starts them should test them first.
+    pub fn start() -> Result<Self, Unfaithful> {
         let cores = thread::available_parallelism().map_or(4, usize::from);
         let runtime = PrivateRuntime::new(2 * cores)
             .map_err(|error| Unfaithful::because(format!("the runtime for replay cannot be built: {error}")))?;
-        let at_once = socket_room()
+        let at_once = socket::room(AT_ONCE)
             .map_err(|error| Unfaithful::because(format!("the room in a Unix socket cannot be measured: {error}")))?;
-        let links = Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             idle: Mutex::new(Vec::new()),
             most_idle: 2 * cores,
-            at_once: at_once.min(AT_ONCE),
+            at_once,
             opening: Semaphore::new(1),
             runtime,
-        }));
-        self_test::run(&links).await?;
-        Ok(links)
+        })))
     }
 
     /// As many of `copies` as fit into a socket together; one, if not even that does.
-    pub async fn mint(&self, stored: &Stored<Shape>, copies: usize) -> Result<Vec<Replayed<Postgres>>, Unfaithful> {
+    pub async fn mint(
+        &self,
+        stored: &Stored<P::Shape>,
+        copies: usize,
+    ) -> Result<Vec<Replayed<P::Database>>, Unfaithful> {
+        if stored.rows == 0 {
+            Cells::check(&stored.bytes, 0, 0)?;
+            return Ok((0..copies).map(|_| Replayed { rows: Vec::new(), result: Default::default() }).collect());
+        }
         let fit = self.0.fit_at_once(stored);
         if fit > 0 {
             let mut link = self.link().await?;
@@ -71,13 +74,13 @@ impl Links {
             };
             let replayed = inner.runtime.block_on(link.replay_in_turns(&stored));
             inner.give_back(link);
-            replayed.map(|replayed| vec![replayed])
+            replayed
         })
         .await
     }
 
     /// Runs `work` on a thread that may block.
-    pub async fn aside<T: Send + 'static>(
+    async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Unfaithful> + Send + 'static,
     ) -> Result<T, Unfaithful> {
@@ -85,7 +88,7 @@ impl Links {
         task.await.unwrap_or_else(|_| Err(Unfaithful::because("a replay was cut short")))
     }
 
-    async fn link(&self) -> Result<Link, Unfaithful> {
+    async fn link(&self) -> Result<Link<P>, Unfaithful> {
         if let Some(link) = self.0.take_idle() {
             return Ok(link);
         }
@@ -97,40 +100,34 @@ impl Links {
         self.aside(move || inner.runtime.block_on(Link::open())).await
     }
 
-    /// A link to describe statements on, for the self-test.
-    pub async fn describe(
+    /// Does `work` with a link of its own.
+    #[cfg(feature = "postgres")]
+    pub async fn with_new_link<T: Send + 'static>(
         &self,
-        tag: sqlx::SqlStr,
-        description: Vec<u8>,
-    ) -> Result<sqlx::postgres::PgStatement, Unfaithful> {
+        work: impl AsyncFnOnce(Link<P>) -> Result<T, Unfaithful> + Send + 'static,
+    ) -> Result<T, Unfaithful> {
         let inner = Arc::clone(&self.0);
-        self.aside(move || {
-            inner.runtime.block_on(async {
-                let mut link = Link::open().await?;
-                link.describe(tag, &description).await
-            })
-        })
-        .await
+        self.aside(move || inner.runtime.block_on(async { work(Link::open().await?).await })).await
     }
 }
 
-impl Inner {
+impl<P: Protocol> Inner<P> {
     /// How many copies of a result fit into a socket together.
-    fn fit_at_once(&self, stored: &Stored<Shape>) -> usize {
+    fn fit_at_once(&self, stored: &Stored<P::Shape>) -> usize {
         // A stored row has at least one value, so this cannot overflow if the counts are true; if not, it is found later.
         if stored.rows.saturating_mul(LENGTH) > stored.bytes.len() {
             return 0;
         }
-        let frames = stored.rows.saturating_mul(wire::ROW_HEADER);
-        let copy = stored.bytes.len().saturating_add(frames).saturating_add(wire::COMPLETION);
-        self.at_once.saturating_sub(wire::PREPARED.len() + wire::READY.len()) / copy
+        let frames = P::frames(&stored.shape);
+        let rows = stored.bytes.len().saturating_add(stored.rows.saturating_mul(frames.row));
+        self.at_once.saturating_sub(frames.reply) / rows.saturating_add(frames.copy)
     }
 
-    fn take_idle(&self) -> Option<Link> {
+    fn take_idle(&self) -> Option<Link<P>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    fn give_back(&self, link: Link) {
+    fn give_back(&self, link: Link<P>) {
         if !link.is_usable() {
             return;
         }
@@ -145,23 +142,6 @@ impl Inner {
         drop(idle);
         drop(surplus);
     }
-}
-
-/// How much can be written to a Unix socket before anyone reads, with a margin: 8 KiB on macOS, 200 KiB on Linux.
-fn socket_room() -> std::io::Result<usize> {
-    use std::io::{ErrorKind, Write};
-    let (mut near, _far) = std::os::unix::net::UnixStream::pair()?;
-    near.set_nonblocking(true)?;
-    let mut room = 0;
-    loop {
-        match near.write(&[0; 4 << 10]) {
-            Ok(written) if room < 4 * AT_ONCE => room += written,
-            Ok(_) => break,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(room / 2)
 }
 
 /// The runtime whose reactor knows the sockets. Only large replies drive it; small ones need it merely to exist.
