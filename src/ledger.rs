@@ -100,6 +100,7 @@ impl<DB: Driver> Ledger<DB> {
         }
         match plan.transaction {
             Some(TransactionControl::Savepoint) if self.transaction.is_some() => return counted,
+            Some(_) if plan.commits_first && self.transaction.is_none() => {}
             // Where a transaction begins and ends is no longer known: until it is given back, anything may happen.
             Some(_) => {
                 self.opaque_from_now(Reason::OpaqueStatement);

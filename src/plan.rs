@@ -90,6 +90,8 @@ pub(crate) struct Plan<S> {
     pub change: Option<Change>,
     pub session: SessionEffect,
     pub transaction: Option<TransactionControl>,
+    /// Whether that is only that it commits what is open before it runs.
+    pub commits_first: bool,
     /// Whether a bound text may become the current time.
     pub clock_by_argument: bool,
     /// The columns of its last result.
@@ -114,7 +116,7 @@ impl<S> Plan<S> {
         };
         let change = match known.gate.writes(facts) {
             // A transaction that ends here may publish what was written before, by whomever.
-            _ if facts.transaction.is_some() => {
+            _ if facts.transaction.is_some() && !commits_first(facts) => {
                 let (cells, reason) = (versions.everything(), Reason::OpaqueStatement);
                 Some(Change { cells, tables: None, reason, schema: true })
             }
@@ -162,6 +164,7 @@ impl<S> Plan<S> {
             change,
             session: facts.session,
             transaction: facts.transaction,
+            commits_first: commits_first(facts),
             clock_by_argument: facts.clock_by_argument,
             shape: Mutex::default(),
             unfaithful: AtomicU8::new(0),
@@ -219,10 +222,19 @@ impl<S> Plan<S> {
     }
 }
 
+/// Whether a statement controls a transaction only in that it commits what is open before it runs, as schema changes of
+/// MySQL do. Where nothing is open, that is nothing.
+fn commits_first(facts: &Facts) -> bool {
+    facts.kind == Kind::Write
+        && facts.transaction == Some(TransactionControl::End)
+        && facts.refusals.iter().all(|refusal| refusal.reason != Reason::SeveralStatements)
+}
+
 /// Whether a statement can be trusted to leave the schema alone: it names the tables it writes, and no code that it runs
 /// is unknown.
 fn keeps_schema(facts: &Facts) -> bool {
-    !facts.schema_change && facts.transaction.is_none() && matches!(facts.writes, Writes::Tables(_))
+    let runs_alone = facts.transaction.is_none() || commits_first(facts);
+    !facts.schema_change && runs_alone && matches!(facts.writes, Writes::Tables(_))
 }
 
 /// After that many results in a row that could not be kept, it is not tried again.

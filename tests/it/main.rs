@@ -18,6 +18,7 @@ mod gate;
 mod known_mistakes;
 mod lives;
 mod macros;
+mod mysql;
 mod one_load_per_key;
 mod opaque;
 mod policies;
