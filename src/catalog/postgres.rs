@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use super::gate::LONGEST_NAME;
 use super::relation::{Kind, Routine, Traits};
 use super::{Gate, Survey, Witness};
-use crate::analysis::Dialect;
+use crate::analysis::{Dialect, SqlMode};
 use crate::reason::{Reason, Refusal};
 
 /// Looks at the database and at this session of it. Two round trips.
@@ -65,7 +65,7 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
             }
         }
     }
-    Ok(Survey { database, session: session.text(), refusal: session.refusal(), gate })
+    Ok(Survey { database, session: session.text(), mode: SqlMode::default(), refusal: session.refusal(), gate })
 }
 
 /// The settings of the session that change what a query returns. One round trip.

@@ -18,7 +18,7 @@ use sqlx::{Column, Connection, Row, SqliteConnection};
 
 use super::relation::{Kind, Routine, Traits};
 use super::{Gate, Survey};
-use crate::analysis::Dialect;
+use crate::analysis::{Dialect, SqlMode};
 use crate::reason::{Reason, Refusal};
 
 /// What a session's answers depend on besides the data. Statements, not table-valued functions: a table of the user's
@@ -70,7 +70,7 @@ pub(crate) async fn survey(
     } else {
         session.refusal()
     };
-    Ok(Survey { database, session: session.text(), refusal, gate: seen.gate(&session) })
+    Ok(Survey { database, session: session.text(), mode: SqlMode::default(), refusal, gate: seen.gate(&session) })
 }
 
 /// The settings of the session that change what a query returns.
