@@ -108,7 +108,7 @@ fn a_text_is_read_as_its_session_reads_it() {
         ("", "write", "-", "t", r"DELETE FROM t WHERE a = '\'; DELETE FROM u -- '"),
         ("NO_BACKSLASH_ESCAPES", "cached", "a", "-", r"SELECT x FROM a WHERE y = 'c:\'"),
         ("NO_BACKSLASH_ESCAPES", "cached", "a b", "-", r"SELECT 'a\' FROM a WHERE x IN (SELECT 'y' FROM b) -- '"),
-        ("", "none", "-", "-", r"SELECT 'a\' FROM a WHERE x IN (SELECT 'y' FROM b) -- '"),
+        ("", "?read", "-", "-", r"SELECT 'a\' FROM a WHERE x IN (SELECT 'y' FROM b) -- '"),
         ("PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION", "cached", "a", "-", r"SELECT x || '\'' FROM a"),
         ("IGNORE_SPACE", "cached", "a", "-", "SELECT count (*) FROM a"),
         ("ORACLE", "?write", "*", "*", "SELECT * FROM a"),
