@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 use moka::sync::Cache;
 
-use crate::analysis::{self, Dialect, Facts, Kind, SessionEffect, TransactionControl, Writes};
+use crate::analysis::{self, Dialect, Facts, Kind, SessionEffect, SqlMode, TransactionControl, Writes};
 use crate::catalog::{Gate, Survey, Table, Widened};
 use crate::key::Stem;
 use crate::observe::{Counters, Sent, Subject};
@@ -24,6 +24,8 @@ pub(crate) struct Known {
     pub session: Arc<str>,
     pub versions: Arc<Versions>,
     pub gate: Gate,
+    /// How the sessions read texts.
+    pub mode: SqlMode,
     /// Why nothing at all may be cached.
     pub refusal: Option<Refusal>,
     /// Taken before the database was looked at.
@@ -33,7 +35,8 @@ pub(crate) struct Known {
 impl Known {
     /// Joins a survey with the versions of its database and a stamp on the catalog taken before the survey.
     pub fn new(survey: Survey, versions: Arc<Versions>, stamp: Stamp) -> Self {
-        Self { session: survey.session.into(), versions, gate: survey.gate, refusal: survey.refusal, stamp }
+        let Survey { session, mode, gate, refusal, .. } = survey;
+        Self { session: session.into(), versions, gate, mode, refusal, stamp }
     }
 
     /// Whether the schema was not changed through this process since, and is not being changed.
@@ -286,8 +289,9 @@ impl<S: Send + Sync + 'static> Plans<S> {
         }
         let plan = self.plans.get(sql).filter(|plan| is_for(plan)).unwrap_or_else(|| {
             let sql: Arc<str> = sql.into();
-            let facts = self.facts(&sql, site.dialect);
-            let plan = Arc::new(Plan::new(&sql, &facts, self.subject(&sql, site.dialect, &facts), known, site));
+            let facts = self.facts(&sql, site.dialect, known.mode);
+            let subject = self.subject(&sql, site.dialect, known.mode, &facts);
+            let plan = Arc::new(Plan::new(&sql, &facts, subject, known, site));
             self.plans.insert(sql, plan.clone());
             plan
         });
@@ -312,18 +316,24 @@ impl<S: Send + Sync + 'static> Plans<S> {
 
     /// The plan for a statement while nothing is known.
     pub fn blind(&self, sql: &str, dialect: Dialect, databases: &[Arc<Versions>]) -> Arc<Plan<S>> {
-        let facts = self.facts(sql, dialect);
-        Arc::new(Plan::blind(sql, &facts, self.subject(sql, dialect, &facts), databases))
+        let mode = SqlMode::unseen(dialect);
+        let facts = self.facts(sql, dialect, mode);
+        Arc::new(Plan::blind(sql, &facts, self.subject(sql, dialect, mode, &facts), databases))
     }
 
-    fn subject(&self, sql: &str, dialect: Dialect, facts: &Facts) -> Subject {
+    fn subject(&self, sql: &str, dialect: Dialect, mode: SqlMode, facts: &Facts) -> Subject {
         let text = facts.normal_form.as_str().into();
-        Subject::new(text, facts.fingerprint, self.counters.queries(), || analysis::without_literals(sql, dialect))
+        let shown = || analysis::without_literals_in(sql, dialect, mode);
+        Subject::new(text, facts.fingerprint, self.counters.queries(), shown)
     }
 
-    fn facts(&self, sql: &str, dialect: Dialect) -> Arc<Facts> {
+    fn facts(&self, sql: &str, dialect: Dialect, mode: SqlMode) -> Arc<Facts> {
+        // Those that are kept are for the default mode, or for texts that mean the same in it.
+        if mode.matters_to(sql) {
+            return Arc::new(analysis::analyze_in(sql, dialect, mode));
+        }
         self.facts.get(sql).unwrap_or_else(|| {
-            let facts = Arc::new(analysis::analyze(sql, dialect));
+            let facts = Arc::new(analysis::analyze_in(sql, dialect, mode));
             self.facts.insert(sql.into(), facts.clone());
             facts
         })

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use sqlx::SqlStr;
 use sqlx_core::transaction::TransactionManager;
 
-use crate::analysis::{self, TransactionControl};
+use crate::analysis::{self, SqlMode, TransactionControl, Writes};
 use crate::backend::Backend;
 use crate::connection::CachedConnection;
 use crate::ledger::Ledger;
@@ -74,9 +74,10 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
         ledger.settle(connection).await;
         let by_text = ledger.is_opaque();
         if let Some(statement) = &statement {
-            let facts = analysis::analyze(statement.as_str(), DB::DIALECT);
+            let facts = analysis::analyze_in(statement.as_str(), DB::DIALECT, SqlMode::unseen(DB::DIALECT));
             let several = facts.refusals.iter().any(|refusal| refusal.reason == Reason::SeveralStatements);
-            if facts.transaction != Some(TransactionControl::Begin) || several {
+            let only_begins = facts.transaction == Some(TransactionControl::Begin) && facts.writes == Writes::Nothing;
+            if !only_begins || several {
                 // It does more than to begin, whether or not sqlx then finds a transaction open.
                 ledger.opaque_from_now(Reason::OpaqueStatement);
             }

@@ -294,6 +294,9 @@ impl Cursor<'_> {
     }
 
     fn number(&mut self) -> TokenKind {
+        if self.dialect == Dialect::MySql {
+            return self.mysql_number();
+        }
         let start = self.at;
         self.take_while(|b| b.is_ascii_alphanumeric() || b == b'_');
         let head = self.text.get(start..self.at).unwrap_or_default();
@@ -305,11 +308,6 @@ impl Cursor<'_> {
             self.at += 1;
             self.take_while(|b| b.is_ascii_digit());
             return TokenKind::Number;
-        }
-        if self.dialect == Dialect::MySql && !radix && (continues_word(self.peek(0)) || !is_decimal(head)) {
-            // MySQL lets an identifier begin with a digit.
-            self.take_while(continues_word);
-            return TokenKind::Word;
         }
         if radix || self.peek(0) != b'.' || (self.dialect == Dialect::Postgres && self.starts("..")) {
             return TokenKind::Number;
@@ -323,6 +321,55 @@ impl Cursor<'_> {
             self.take_while(|b| b.is_ascii_digit());
         }
         TokenKind::Number
+    }
+
+    /// MySQL lets an identifier begin with a digit, and begins the next token where a number cannot go on: `1.5FROM` is two.
+    fn mysql_number(&mut self) -> TokenKind {
+        let start = self.at;
+        // After `a.`, all is a name.
+        if start >= 2 && self.bytes[start - 1] == b'.' && continues_word(self.bytes[start - 2]) {
+            self.take_while(continues_word);
+            return TokenKind::Word;
+        }
+        let digits: fn(u8) -> bool = match (self.peek(0), self.peek(1)) {
+            (b'0', b'x') => |b| b.is_ascii_hexdigit(),
+            (b'0', b'b') => |b| matches!(b, b'0' | b'1'),
+            _ => |b| b.is_ascii_digit(),
+        };
+        if self.peek(0) == b'0' && matches!(self.peek(1), b'x' | b'b') {
+            self.at += 2;
+            self.take_while(digits);
+            if self.at > start + 2 && !continues_word(self.peek(0)) {
+                return TokenKind::Number;
+            }
+            self.take_while(continues_word);
+            return TokenKind::Word;
+        }
+        self.take_while(digits);
+        if self.exponent() {
+            return TokenKind::Number;
+        }
+        if self.at > start && continues_word(self.peek(0)) {
+            self.take_while(continues_word);
+            return TokenKind::Word;
+        }
+        if self.peek(0) == b'.' {
+            self.at += 1;
+            self.take_while(digits);
+            self.exponent();
+        }
+        TokenKind::Number
+    }
+
+    /// Takes `e5`, `E+5`, if that is what follows.
+    fn exponent(&mut self) -> bool {
+        let sign = usize::from(matches!(self.peek(1), b'+' | b'-'));
+        let is_one = matches!(self.peek(0), b'e' | b'E') && self.peek(1 + sign).is_ascii_digit();
+        if is_one {
+            self.at += 1 + sign;
+            self.take_while(|b| b.is_ascii_digit());
+        }
+        is_one
     }
 
     /// `$1`, `$tag$ ... $tag$`, SQLite's `$name`.
@@ -476,13 +523,6 @@ fn starts_word(byte: u8) -> bool {
 
 fn continues_word(byte: u8) -> bool {
     starts_word(byte) || byte.is_ascii_digit() || byte == b'$'
-}
-
-/// `12`, `1e5`.
-fn is_decimal(word: &str) -> bool {
-    let (digits, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
-    let all_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    all_digits(digits) && all_digits(exponent)
 }
 
 #[cfg(test)]

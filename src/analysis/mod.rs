@@ -1,10 +1,11 @@
 //! Reads the text of a statement: which tables it reads and writes, and whether its result may be kept.
 //!
-//! In: SQL text and a dialect. Out: [`Facts`].
+//! In: SQL text, a dialect, and how the session reads texts. Out: [`Facts`].
 //! It never connects to a database, never fails, and never guesses: what it cannot understand it calls unknown.
 //!
 //! | file | question |
 //! |---|---|
+//! | `mode` | how does the session read the text? |
 //! | `lexer`, `fold` | where does a token end, and what is its name? |
 //! | `normal_form` | which texts are the same statement? |
 //! | `statement`, `definition`, `utility` | what does the first word say? |
@@ -26,6 +27,7 @@ mod fold;
 mod functions;
 mod guess;
 mod lexer;
+mod mode;
 mod name;
 mod normal_form;
 mod operators;
@@ -41,14 +43,17 @@ mod word_set;
 mod words;
 
 pub use facts::{Dialect, Facts, Fingerprint, Kind, Mentions, Outcome, SessionEffect, TransactionControl, Writes};
+pub use mode::SqlMode;
 pub use name::Name;
 
+use std::borrow::Cow;
+
 use crate::reason::Reason;
-use lexer::Token;
+use lexer::{Token, TokenKind};
 use statement::Statement;
 use verdict::Findings;
 
-/// Analyses one statement text.
+/// Analyses one statement text, for a session in the default [`SqlMode`].
 ///
 /// ```
 /// use larder::analysis::{Dialect, Name, Writes, analyze};
@@ -64,8 +69,33 @@ use verdict::Findings;
 /// assert_eq!(facts.writes, Writes::Tables([Name::new(["users"])].into()));
 /// ```
 pub fn analyze(sql: &str, dialect: Dialect) -> Facts {
+    analyze_in(sql, dialect, SqlMode::default())
+}
+
+/// Analyses one statement text, for a session that reads it as `mode` says.
+pub fn analyze_in(sql: &str, dialect: Dialect, mode: SqlMode) -> Facts {
     parse::reserve_stack();
-    let tokens = lexer::tokens(sql, dialect);
+    let spelled = mode.respell(sql);
+    let tokens = lexer::tokens(spelled.as_deref().unwrap_or(sql), dialect);
+    let found = match &spelled {
+        None => {
+            Findings::opaque(Kind::Write, "The sql_mode or the character set of the session may change what it means.")
+        }
+        // Which server it is decides whether it runs them, and so where the tokens after them end.
+        Some(_) if tokens.iter().any(|token| token.kind == TokenKind::Executable) => {
+            Findings::opaque(Kind::Write, "It holds a comment that some servers run.")
+        }
+        Some(spelled) => find(spelled, &tokens, dialect),
+    };
+    // Columns are named after the text as it was written. It is as good a key as any.
+    let normal_form = match spelled {
+        Some(Cow::Borrowed(_)) => normal_form::normal_form(&tokens, dialect),
+        _ => sql.to_owned(),
+    };
+    found.into_facts(normal_form, normal_form::fingerprint(&tokens))
+}
+
+fn find(sql: &str, tokens: &[Token<'_>], dialect: Dialect) -> Findings {
     let visible: Vec<Token<'_>> = tokens.iter().copied().filter(|token| !token.is_blank()).collect();
     let whole = Statement { text: sql, tokens: &visible, dialect, depth: 0 };
     let mut pieces: Vec<Findings> = Vec::new();
@@ -83,15 +113,15 @@ pub fn analyze(sql: &str, dialect: Dialect) -> Facts {
         start += length + 1;
     }
     let several = pieces.len() > 1;
-    let mut found = pieces.into_iter().reduce(|mut all, piece| {
+    let found = pieces.into_iter().reduce(|mut all, piece| {
         all.merge(piece);
         all
     });
-    let mut found = found.take().unwrap_or_else(|| Findings::new(Kind::Other));
+    let mut found = found.unwrap_or_else(|| Findings::new(Kind::Other));
     if several {
         found.refuse(Reason::SeveralStatements, "The text holds several statements.");
     }
-    found.into_facts(normal_form::normal_form(&tokens, dialect), normal_form::fingerprint(&tokens))
+    found
 }
 
 /// The text behind a [`Fingerprint`], for people: words in lower case, and `?` for all that may be a literal.
@@ -105,7 +135,13 @@ pub fn analyze(sql: &str, dialect: Dialect) -> Facts {
 /// assert_eq!(text, "select name from users where id in (?) and city = ?");
 /// ```
 pub fn without_literals(sql: &str, dialect: Dialect) -> String {
-    normal_form::without_literals(&lexer::tokens(sql, dialect), dialect)
+    without_literals_in(sql, dialect, SqlMode::default())
+}
+
+/// The same for a session that reads the text as `mode` says.
+pub(crate) fn without_literals_in(sql: &str, dialect: Dialect, mode: SqlMode) -> String {
+    let spelled = mode.respell(sql);
+    normal_form::without_literals(&lexer::tokens(spelled.as_deref().unwrap_or(sql), dialect), dialect)
 }
 
 /// Whether semicolons may stand inside the statement.

@@ -31,7 +31,7 @@ mod tests;
 
 pub use gate::Gate;
 
-use crate::analysis::{Dialect, Name};
+use crate::analysis::{Dialect, Name, SqlMode};
 use crate::reason::{Reason, Refusal};
 
 /// A table by its full name (`schema.table`), the same for every session of one database.
@@ -80,6 +80,8 @@ pub struct Survey {
     pub database: String,
     /// The settings of the session that change what a query returns. Equal text: equal answers.
     pub session: String,
+    /// How the session reads the texts that it is sent.
+    pub mode: SqlMode,
     /// Set where no result may be kept at all, whatever the statement.
     pub refusal: Option<Refusal>,
     /// Whether the session was in a transaction: then nothing but the session was looked at.

@@ -19,7 +19,7 @@ use sqlx::{AssertSqlSafe, Column, Row};
 
 use super::relation::{Kind, Routine, Traits};
 use super::{Gate, Survey};
-use crate::analysis::Dialect;
+use crate::analysis::{Dialect, SqlMode};
 use crate::reason::{Reason, Refusal};
 
 /// Variables that a session's answers depend on, or that say that it cannot be relied on. Those that a server does not have
@@ -64,6 +64,7 @@ pub(crate) async fn survey(connection: &mut MySqlConnection) -> Result<Survey, s
         refusal: session.refusal(within),
         within_transaction: within,
         commits_late: session.commits_late(),
+        mode: SqlMode::of(session.value("sql_mode"), session.value("character_set_client")),
         gate: schema.gate(&session),
     })
 }
@@ -193,9 +194,6 @@ impl Session {
 
     /// Why the names in a statement, or the catalog, cannot be relied on.
     fn distrust(&self) -> Option<&'static str> {
-        if !["utf8mb4", "utf8mb3", "utf8"].contains(&self.value("character_set_client")) {
-            return Some("The session takes statements in another character set than UTF-8: leave SET NAMES to sqlx.");
-        }
         if self.value("sql_select_limit") != u64::MAX.to_string() {
             return Some("The session has a sql_select_limit, which may also cut what is asked of the catalog.");
         }

@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use super::gate::LONGEST_NAME;
 use super::relation::{Kind, Routine, Traits};
 use super::{Gate, Survey, Witness};
-use crate::analysis::Dialect;
+use crate::analysis::{Dialect, SqlMode};
 use crate::reason::{Reason, Refusal};
 
 /// Looks at the database and at this session of it. Two round trips.
@@ -71,6 +71,7 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
         refusal: session.refusal(),
         within_transaction: session.is("transaction"),
         commits_late: false,
+        mode: SqlMode::default(),
         gate,
     })
 }

@@ -18,7 +18,7 @@ use sqlx::{Column, Connection, Row, SqliteConnection};
 
 use super::relation::{Kind, Routine, Traits};
 use super::{Gate, Survey};
-use crate::analysis::Dialect;
+use crate::analysis::{Dialect, SqlMode};
 use crate::reason::{Reason, Refusal};
 
 /// What a session's answers depend on besides the data. Statements, not table-valued functions: a table of the user's
@@ -76,6 +76,7 @@ pub(crate) async fn survey(
         refusal,
         within_transaction: session.transaction,
         commits_late: false,
+        mode: SqlMode::default(),
         gate: seen.gate(&session),
     })
 }

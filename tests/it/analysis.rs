@@ -1,6 +1,8 @@
 //! Promises of the analysis, as a table of statements: `analysis_cases.txt`.
 
-use larder::analysis::{Dialect, Facts, Kind, Name, Outcome, SessionEffect, TransactionControl, Writes, analyze};
+use larder::analysis::{
+    Dialect, Facts, Kind, Name, Outcome, SessionEffect, SqlMode, TransactionControl, Writes, analyze, analyze_in,
+};
 
 const CASES: &str = include_str!("analysis_cases.txt");
 
@@ -82,6 +84,55 @@ fn every_case_is_told_as_the_table_says() {
         }
     }
     assert!(failures.is_empty(), "{} of {cases} cases:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// For MySQL: the modes of the session, then as in the table.
+#[test]
+fn a_text_is_read_as_its_session_reads_it() {
+    for (modes, verdict, reads, writes, sql) in [
+        ("ANSI_QUOTES", "cached", "users", "-", r#"SELECT "name" FROM "users""#),
+        ("ANSI_QUOTES", "cached", "shop.\"a.b\"", "-", r#"SELECT u."name" AS "n" FROM "shop"."a.b" AS "u""#),
+        ("ANSI_QUOTES", "write", "-", "users", r#"UPDATE "users" SET "name" = 'x'"#),
+        ("ANSI_QUOTES", "cached", "b", "-", r#"WITH "a" AS (SELECT * FROM b) SELECT * FROM a"#),
+        ("ANSI_QUOTES", "read:volatile_function", "a", "-", r#"SELECT "now"() FROM a"#),
+        ("ANSI_QUOTES", "write", "-", "t", r#"DELETE FROM "t" WHERE "a\" = 'b\'; DELETE FROM c; -- '"#),
+        ("ANSI_QUOTES", "write:several_statements", "-", "t u", r#"DELETE FROM t WHERE "a\"; DELETE FROM u -- ""#),
+        ("", "write", "-", "t", r#"DELETE FROM t WHERE "a\"; DELETE FROM u -- ""#),
+        (
+            "NO_BACKSLASH_ESCAPES",
+            "write:several_statements",
+            "-",
+            "t u",
+            r"DELETE FROM t WHERE a = '\'; DELETE FROM u -- '",
+        ),
+        ("", "write", "-", "t", r"DELETE FROM t WHERE a = '\'; DELETE FROM u -- '"),
+        ("NO_BACKSLASH_ESCAPES", "cached", "a", "-", r"SELECT x FROM a WHERE y = 'c:\'"),
+        ("NO_BACKSLASH_ESCAPES", "cached", "a b", "-", r"SELECT 'a\' FROM a WHERE x IN (SELECT 'y' FROM b) -- '"),
+        ("", "?read", "-", "-", r"SELECT 'a\' FROM a WHERE x IN (SELECT 'y' FROM b) -- '"),
+        ("PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION", "cached", "a", "-", r"SELECT x || '\'' FROM a"),
+        ("IGNORE_SPACE", "cached", "a", "-", "SELECT count (*) FROM a"),
+        ("ORACLE", "?write", "*", "*", "SELECT * FROM a"),
+        ("MSSQL", "?write", "*", "*", "SELECT * FROM a"),
+    ] {
+        let facts = analyze_in(sql, Dialect::MySql, SqlMode::of(modes, "utf8mb4"));
+        let wrong = differences(&facts, verdict, reads, writes);
+        assert!(wrong.is_empty(), "{modes}: {sql}: {wrong:?}");
+    }
+    for sql in ["SELECT \"a\" FROM a", r"SELECT 'it\'s' FROM a", "BEGIN -- \"", "SELECT [a] FROM a"] {
+        let facts = analyze_in(sql, Dialect::MySql, SqlMode::unseen(Dialect::MySql));
+        assert_eq!((facts.writes, facts.session), (Writes::Everything, SessionEffect::MayChange), "{sql}");
+    }
+    let facts = analyze_in("SELECT 'a' FROM a", Dialect::MySql, SqlMode::unseen(Dialect::MySql));
+    assert_eq!(facts.writes, Writes::Nothing);
+}
+
+/// What is not spelled alike may be called otherwise in the answer.
+#[test]
+fn a_text_in_another_mode_has_a_normal_form_of_its_own() {
+    let mode = SqlMode::of("ANSI_QUOTES", "utf8mb4");
+    let normal = |sql: &str| analyze_in(sql, Dialect::MySql, mode).normal_form;
+    assert_ne!(normal("SELECT \"a\" + 1 FROM t"), normal("SELECT `a` + 1 FROM t"));
+    assert_eq!(normal("SELECT `a`  FROM  t"), "SELECT `a`  FROM t");
 }
 
 #[test]
