@@ -340,12 +340,10 @@ impl<DB: Driver> Inner<DB> {
         }
     }
 
-    /// The same for a connection that goes on to be used by all, since its settings were changed through the pool.
-    pub async fn verify_session(&self, connection: &mut DB::Connection) {
+    /// Whether a connection on which code ran that nobody read may go on to be used by all.
+    pub async fn is_fit(&self, connection: &mut DB::Connection) -> bool {
         // A connection that is dead does no harm.
-        if !self.is_unchanged(connection).await && connection.ping().await.is_ok() {
-            self.turn_off(Reason::SessionChanged, "the settings of a session were changed by a statement");
-        }
+        self.is_unchanged(connection).await || connection.ping().await.is_err()
     }
 
     /// Keeps a connection from being used by others that is not known to have the settings that results are kept under.

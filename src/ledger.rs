@@ -112,6 +112,12 @@ impl<DB: Driver> Ledger<DB> {
             let reason = if self.transaction.is_some() { Reason::Transaction } else { Reason::Connection };
             self.inner.counters.bypass(reason, "it ran on a connection of its own", &plan.statement);
         }
+        let opaque = plan.change.as_ref().is_some_and(|change| change.reason == Reason::OpaqueStatement);
+        if DB::COMMITS_UNSEEN && self.transaction.is_some() && opaque {
+            // Others may see at once what was written here, and not only at the COMMIT.
+            self.opaque_from_now(Reason::OpaqueStatement);
+            return counted;
+        }
         if elsewhere {
             match &mut self.transaction {
                 Some(writes) => {
@@ -197,7 +203,7 @@ impl<DB: Driver> Ledger<DB> {
     pub fn hand_out_raw(&mut self) {
         self.verify = true;
         match &mut self.transaction {
-            Some(writes) if self.doubt == Doubt::No => {
+            Some(writes) if self.doubt == Doubt::No && !DB::COMMITS_UNSEEN => {
                 writes.everything = Some(Reason::OpaqueConnection);
                 self.raw = true;
                 self.inner.measure_from_now();

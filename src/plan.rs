@@ -177,7 +177,7 @@ impl<S> Plan<S> {
     /// Whether the session may have other settings afterwards: by what the statement says, or by a trigger, a default or
     /// a rule that it sets off.
     pub fn may_change_session(&self, dialect: Dialect) -> bool {
-        let runs_code = dialect == Dialect::Postgres && self.change.as_ref().is_some_and(|c| c.tables.is_none());
+        let runs_code = dialect != Dialect::Sqlite && self.change.as_ref().is_some_and(|c| c.tables.is_none());
         runs_code || self.session != SessionEffect::Keeps
     }
 

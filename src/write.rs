@@ -140,9 +140,8 @@ async fn run<DB: Driver>(
         failure = drain::<DB>(&mut connection).await.err();
     }
     let may_change = plan.may_change_session(DB::DIALECT) && plan.session != SessionEffect::Changes;
-    if may_change && (plan.session == SessionEffect::MayChange || plan.known.is_some()) {
-        inner.verify_session(&mut connection).await;
-    }
+    let looked_at = may_change && (plan.session == SessionEffect::MayChange || plan.known.is_some());
+    let fit = !looked_at || inner.is_fit(&mut connection).await;
     if let Some(armed) = armed {
         armed.conclude(&inner, failure.as_ref());
     }
@@ -155,5 +154,8 @@ async fn run<DB: Driver>(
         let _ = send.send(Err(error)).await;
     }
     drop(send);
-    release::<DB>(connection).await;
+    match fit {
+        true => release::<DB>(connection).await,
+        false => inner.discard(&mut connection),
+    }
 }

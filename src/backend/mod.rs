@@ -130,6 +130,9 @@ pub trait Driver: Database {
         async move { Self::session(connection).await.is_ok_and(|now| now == session) }.boxed()
     }
 
+    /// Whether a statement other than COMMIT may end a transaction: in MySQL a schema change does, and a procedure may.
+    const COMMITS_UNSEEN: bool;
+
     /// Begins a transaction with a mark that ends with it. `None` where the database cannot tell what a transaction wrote.
     const MARKED_BEGIN: Option<&'static str>;
 

@@ -89,6 +89,8 @@ impl Driver for MySql {
         .boxed()
     }
 
+    const COMMITS_UNSEEN: bool = true;
+
     const MARKED_BEGIN: Option<&'static str> = None;
 
     fn witness(_connection: &mut MySqlConnection) -> BoxFuture<'_, Witness> {

@@ -81,6 +81,8 @@ impl Driver for Postgres {
         catalog::postgres::session(connection).boxed()
     }
 
+    const COMMITS_UNSEEN: bool = false;
+
     // A text that is always the same, so that statistics of the server take it for one statement.
     const MARKED_BEGIN: Option<&'static str> = Some("BEGIN; SET LOCAL larder.transaction = 'open'");
 

@@ -91,6 +91,8 @@ impl Driver for Sqlite {
         catalog::sqlite::session(connection).boxed()
     }
 
+    const COMMITS_UNSEEN: bool = false;
+
     const MARKED_BEGIN: Option<&'static str> = None;
 
     fn witness(_connection: &mut SqliteConnection) -> BoxFuture<'_, Witness> {

@@ -45,9 +45,14 @@ const SCHEMA: &str = "\
     SELECT 'relation' AS relation, TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES \
         WHERE TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
     SELECT 'trigger' AS `trigger`, EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS; \
-    SELECT 'key' AS `key`, CONSTRAINT_SCHEMA, TABLE_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME \
+    SELECT 'parent' AS parent, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME \
         FROM information_schema.REFERENTIAL_CONSTRAINTS \
         WHERE UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION'); \
+    SELECT 'child' AS child, k.TABLE_SCHEMA, k.TABLE_NAME FROM information_schema.KEY_COLUMN_USAGE k \
+        LEFT JOIN information_schema.REFERENTIAL_CONSTRAINTS r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA \
+            AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME \
+        WHERE k.REFERENCED_TABLE_SCHEMA <> k.TABLE_SCHEMA AND (r.UPDATE_RULE IS NULL \
+            OR r.UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR r.DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION')); \
     SELECT 'function' AS `function`, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE <> 'PROCEDURE'; \
     SHOW GRANTS";
 
@@ -214,7 +219,7 @@ struct Schema {
     triggered: BTreeSet<(String, String)>,
     /// What foreign keys refer to that change other tables.
     cascading: BTreeSet<(String, String)>,
-    /// Tables that change by a foreign key to a table of another database.
+    /// Tables that may change by a foreign key to a table of another database. What it does is not shown to everybody.
     cascaded_from_afar: BTreeSet<(String, String)>,
     functions: Vec<String>,
     grants: Vec<String>,
@@ -228,13 +233,8 @@ impl Schema {
             match row.column(0).name() {
                 "relation" => schema.relations.push((text(1)?, text(2)?, text(3)?, text(4)?)),
                 "trigger" => drop(schema.triggered.insert((text(1)?, text(2)?))),
-                "key" => {
-                    let (child, parent) = ((text(1)?, text(2)?), (text(3)?, text(4)?));
-                    if child.0 != parent.0 {
-                        schema.cascaded_from_afar.insert(child);
-                    }
-                    schema.cascading.insert(parent);
-                }
+                "parent" => drop(schema.cascading.insert((text(1)?, text(2)?))),
+                "child" => drop(schema.cascaded_from_afar.insert((text(1)?, text(2)?))),
                 "function" => schema.functions.push(text(1)?),
                 _ => schema.grants.push(text(0)?),
             }
