@@ -24,7 +24,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::check::Comparison;
-use self::ground::{Ground, PostgresGround, SqliteGround};
+use self::ground::{Ground, MySqlGround, PostgresGround, SqliteGround};
 use self::mix::Size;
 use self::report::Report;
 use self::run::Load;
@@ -42,9 +42,10 @@ use crate::cli::Failure;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES, after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Postgres to use, as postgres://user@host/database; without it, SQLite in a temporary file.
+    /// Database to use, as postgres://user@host/database or mysql://user@host; without it, SQLite in a temporary file.
     ///
-    /// The shop gets a schema of its own there, which is dropped at the end. Nothing else is touched.
+    /// The shop gets a schema of its own in Postgres, a database of its own in MySQL or MariaDB, which is dropped at the
+    /// end. Nothing else is touched.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
 
@@ -85,6 +86,7 @@ const EXAMPLES: &str = "\
 Examples:
   larder demo
   larder demo --database-url postgres://postgres@localhost/postgres --seconds 30
+  larder demo --database-url mysql://root@localhost
   larder demo --writes-per-second 200 --json | jq .speedup";
 
 /// Runs the command.
@@ -96,8 +98,13 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             let reached = interrupt.unless(PostgresGround::reach(url)).await?;
             on(PostgresGround::create(reached).await?, &args, &mut interrupt).await
         }
+        Some(url) if url.starts_with("mysql://") || url.starts_with("mariadb://") => {
+            let reached = interrupt.unless(MySqlGround::reach(url)).await?;
+            on(MySqlGround::create(reached).await?, &args, &mut interrupt).await
+        }
         Some(_) => Err(Failure::Usage(
-            "--database-url must begin with postgres://; leave it out to use SQLite in a temporary file".to_owned(),
+            "--database-url must begin with postgres:// or mysql://; leave it out to use SQLite in a temporary file"
+                .to_owned(),
         )),
     }
 }

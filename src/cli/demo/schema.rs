@@ -1,6 +1,6 @@
 //! The shop's tables, its rows as an application would hold them, and every statement it runs.
 //!
-//! In: nothing. Out: SQL that means the same to Postgres and SQLite, and the structs its rows decode into.
+//! In: nothing. Out: SQL that means the same to Postgres, MySQL and SQLite, and the structs its rows decode into.
 //! It holds nothing that would need one of them: no views, no triggers, no cascades, no functions of the clock; money is
 //! in cents and a month is a number (`202403`), so that no sum is rounded and no date is cast.
 
@@ -72,13 +72,64 @@ pub const REVENUE: &str = "
 pub const ADD_ORDER: &str = "INSERT INTO orders (id, customer_id, month, total_cents) VALUES ($1, $2, $3, $4)";
 pub const ADD_LINES: &str = "
     INSERT INTO order_lines (order_id, line, product_id, quantity, price_cents)
-    VALUES ($1, 1, $2, $3, $4), ($1, 2, $5, $6, $7)";
-pub const TAKE_STOCK: &str = "UPDATE stock SET quantity = quantity - $2, version = version + 1 WHERE product_id = $1";
-pub const RESTOCK: &str = "UPDATE stock SET quantity = quantity + $2, version = version + 1 WHERE product_id = $1";
+    VALUES ($1, 1, $2, $3, $4), ($5, 2, $6, $7, $8)";
+pub const TAKE_STOCK: &str = "UPDATE stock SET quantity = quantity - $1, version = version + 1 WHERE product_id = $2";
+pub const RESTOCK: &str = "UPDATE stock SET quantity = quantity + $1, version = version + 1 WHERE product_id = $2";
 pub const ADD_REVIEW: &str =
     "INSERT INTO reviews (id, product_id, customer_id, stars, body) VALUES ($1, $2, $3, $4, $5)";
-pub const SET_PRICE: &str = "UPDATE products SET price_cents = $2, version = version + 1 WHERE id = $1";
-pub const SET_CITY: &str = "UPDATE customers SET city = $2, version = version + 1 WHERE id = $1";
+pub const SET_PRICE: &str = "UPDATE products SET price_cents = $1, version = version + 1 WHERE id = $2";
+pub const SET_CITY: &str = "UPDATE customers SET city = $1, version = version + 1 WHERE id = $2";
+
+/// The same statements for MySQL, whose parameters have no numbers, and whose sums are decimal.
+pub mod mysql {
+    macro_rules! unnumbered {
+        ($($name:ident)+) => {$(
+            pub const $name: &str = {
+                const BYTES: [u8; super::$name.len()] = unnumber(super::$name.as_bytes());
+                match std::str::from_utf8(&BYTES) {
+                    Ok(text) => text,
+                    Err(_) => panic!("a parameter is written in ASCII"),
+                }
+            };
+        )+};
+    }
+
+    unnumbered! {
+        CUSTOMER PRODUCT STOCK ORDER REVIEWS RELATED ADD_ORDER ADD_LINES TAKE_STOCK RESTOCK ADD_REVIEW SET_PRICE SET_CITY
+    }
+
+    pub const BEST_SELLERS: &str = "
+    SELECT p.id, p.name, CAST(SUM(l.quantity) AS SIGNED) AS sold
+    FROM products p
+    JOIN order_lines l ON l.product_id = p.id
+    WHERE p.category = ?
+    GROUP BY p.id, p.name
+    ORDER BY sold DESC, p.id
+    LIMIT 10";
+    pub const REVENUE: &str = "
+    SELECT month, COUNT(*) AS orders, CAST(SUM(total_cents) AS SIGNED) AS cents
+    FROM orders
+    GROUP BY month
+    ORDER BY month";
+
+    /// Writes `? ` for each `$1`. The numbers must count from one, in order.
+    const fn unnumber<const N: usize>(text: &[u8]) -> [u8; N] {
+        let mut out = [b' '; N];
+        let (mut at, mut count) = (0, b'0');
+        while at < N {
+            if text[at] == b'$' {
+                count += 1;
+                assert!(text[at + 1] == count, "the parameters count from one, in order");
+                out[at] = b'?';
+                at += 2;
+            } else {
+                out[at] = text[at];
+                at += 1;
+            }
+        }
+        out
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Customer {

@@ -89,30 +89,30 @@ pub trait Shop: Clone + Send + Sync + 'static {
 }
 
 macro_rules! shop {
-    ($pool:ty) => {
+    ($pool:ty, $($schema:ident)::+) => {
         impl Shop for $pool {
             async fn ask(&self, question: Question) -> sqlx::Result<Answer> {
                 Ok(match question {
                     Question::Customer(id) => {
-                        Answer::Customer(sqlx::query_as(schema::CUSTOMER).bind(id).fetch_optional(self).await?)
+                        Answer::Customer(sqlx::query_as($($schema)::+::CUSTOMER).bind(id).fetch_optional(self).await?)
                     }
                     Question::Product(id) => {
-                        Answer::Product(sqlx::query_as(schema::PRODUCT).bind(id).fetch_optional(self).await?)
+                        Answer::Product(sqlx::query_as($($schema)::+::PRODUCT).bind(id).fetch_optional(self).await?)
                     }
                     Question::Stock(id) => {
-                        Answer::Stock(sqlx::query_as(schema::STOCK).bind(id).fetch_optional(self).await?)
+                        Answer::Stock(sqlx::query_as($($schema)::+::STOCK).bind(id).fetch_optional(self).await?)
                     }
-                    Question::Order(id) => Answer::Order(sqlx::query_as(schema::ORDER).bind(id).fetch_all(self).await?),
+                    Question::Order(id) => Answer::Order(sqlx::query_as($($schema)::+::ORDER).bind(id).fetch_all(self).await?),
                     Question::Reviews(product) => {
-                        Answer::Reviews(sqlx::query_as(schema::REVIEWS).bind(product).fetch_all(self).await?)
+                        Answer::Reviews(sqlx::query_as($($schema)::+::REVIEWS).bind(product).fetch_all(self).await?)
                     }
                     Question::Related(product) => {
-                        Answer::Related(sqlx::query_as(schema::RELATED).bind(product).fetch_all(self).await?)
+                        Answer::Related(sqlx::query_as($($schema)::+::RELATED).bind(product).fetch_all(self).await?)
                     }
                     Question::BestSellers(category) => {
-                        Answer::BestSellers(sqlx::query_as(schema::BEST_SELLERS).bind(category).fetch_all(self).await?)
+                        Answer::BestSellers(sqlx::query_as($($schema)::+::BEST_SELLERS).bind(category).fetch_all(self).await?)
                     }
-                    Question::Revenue => Answer::Revenue(sqlx::query_as(schema::REVENUE).fetch_all(self).await?),
+                    Question::Revenue => Answer::Revenue(sqlx::query_as($($schema)::+::REVENUE).fetch_all(self).await?),
                 })
             }
 
@@ -121,30 +121,30 @@ macro_rules! shop {
                     Change::Order { id, customer, month, lines: [a, b] } => {
                         let total = a.quantity * a.price_cents + b.quantity * b.price_cents;
                         let mut tx = self.begin().await?;
-                        let order = sqlx::query(schema::ADD_ORDER).bind(id).bind(customer).bind(month).bind(total);
+                        let order = sqlx::query($($schema)::+::ADD_ORDER).bind(id).bind(customer).bind(month).bind(total);
                         order.execute(&mut *tx).await?;
-                        let lines = sqlx::query(schema::ADD_LINES).bind(id);
-                        let lines = lines.bind(a.product).bind(a.quantity).bind(a.price_cents);
+                        let lines = sqlx::query($($schema)::+::ADD_LINES).bind(id);
+                        let lines = lines.bind(a.product).bind(a.quantity).bind(a.price_cents).bind(id);
                         let lines = lines.bind(b.product).bind(b.quantity).bind(b.price_cents);
                         lines.execute(&mut *tx).await?;
                         for line in [a, b] {
-                            let take = sqlx::query(schema::TAKE_STOCK).bind(line.product).bind(line.quantity);
+                            let take = sqlx::query($($schema)::+::TAKE_STOCK).bind(line.quantity).bind(line.product);
                             take.execute(&mut *tx).await?;
                         }
                         return tx.commit().await;
                     }
                     Change::Restock { product, quantity } => {
-                        sqlx::query(schema::RESTOCK).bind(product).bind(quantity).execute(self).await?
+                        sqlx::query($($schema)::+::RESTOCK).bind(quantity).bind(product).execute(self).await?
                     }
                     Change::Review { id, product, customer, stars, body } => {
-                        let review = sqlx::query(schema::ADD_REVIEW).bind(id).bind(product).bind(customer);
+                        let review = sqlx::query($($schema)::+::ADD_REVIEW).bind(id).bind(product).bind(customer);
                         review.bind(stars).bind(body).execute(self).await?
                     }
                     Change::Price { product, price_cents } => {
-                        sqlx::query(schema::SET_PRICE).bind(product).bind(price_cents).execute(self).await?
+                        sqlx::query($($schema)::+::SET_PRICE).bind(price_cents).bind(product).execute(self).await?
                     }
                     Change::Move { customer, city } => {
-                        sqlx::query(schema::SET_CITY).bind(customer).bind(*city).execute(self).await?
+                        sqlx::query($($schema)::+::SET_CITY).bind(*city).bind(customer).execute(self).await?
                     }
                 };
                 Ok(())
@@ -157,7 +157,9 @@ macro_rules! shop {
     };
 }
 
-shop!(sqlx::PgPool);
-shop!(sqlx::SqlitePool);
-shop!(crate::PgPool);
-shop!(crate::SqlitePool);
+shop!(sqlx::PgPool, schema);
+shop!(sqlx::MySqlPool, schema::mysql);
+shop!(sqlx::SqlitePool, schema);
+shop!(crate::PgPool, schema);
+shop!(crate::MySqlPool, schema::mysql);
+shop!(crate::SqlitePool, schema);
