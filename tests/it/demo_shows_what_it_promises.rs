@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::servers::Postgres;
+use crate::servers::{MariaDb, Postgres};
 
 /// The command, with a folder of its own for temporary files.
 fn demo(folder: &tempfile::TempDir, arguments: &[&str]) -> Command {
@@ -74,6 +74,34 @@ fn on_postgres_it_touches_only_its_own_schema() {
     assert_empty(&folder);
 }
 
+/// Databases of the demo that a server holds.
+fn databases(server: &MariaDb) -> String {
+    server.mysql("", "SHOW DATABASES LIKE 'larder%'")
+}
+
+#[test]
+fn on_mysql_it_touches_only_its_own_database() {
+    // One of its own, since others may be in the shared one.
+    let (server, folder) = (MariaDb::start(), folder());
+    let database = server.create_database();
+    server.mysql(&database, "CREATE TABLE orders (id int); INSERT INTO orders VALUES (7)");
+    let url = server.url(&database);
+    let output =
+        demo(&folder, &["--database-url", &url, "--seconds", "1", "--rows", "2000", "--json"]).output().unwrap();
+    assert_complete(&output);
+    assert_eq!(databases(&server), "");
+    assert_eq!(server.mysql(&database, "SELECT id FROM orders"), "7");
+    assert_empty(&folder);
+
+    let mut child = demo(&folder, &["--database-url", &url, "--seconds", "60", "--rows", "2000"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(databases(&server).starts_with("larder_demo_"));
+    crate::servers::signal("INT", &[child.id()]).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(databases(&server), "");
+    assert_empty(&folder);
+}
+
 #[test]
 fn the_table_is_for_people_and_keep_keeps() {
     let folder = folder();
@@ -95,7 +123,8 @@ fn what_makes_no_sense_is_a_usage_error() {
         &["--seconds", "soon"][..],
         &["--seconds", "0"],
         &["--rows", "-1"],
-        &["--database-url", "mysql://localhost/shop"],
+        &["--database-url", "oracle://localhost/shop"],
+        &["--database-url", "mysql://localhost:port/shop"],
         &["--database-url", "postgres://localhost:port/shop"],
         &["--nonsense"],
     ] {
@@ -116,6 +145,8 @@ fn a_database_that_cannot_be_reached_is_a_failure() {
         (format!("postgres://me@{closed}/shop"), "refused"),
         (format!("postgres://me@{}/shop", silent.local_addr().unwrap()), "no answer for 10s"),
         (server.url("no_such_database"), "database \"no_such_database\" does not exist"),
+        (format!("mysql://me@{closed}/shop"), "refused"),
+        (MariaDb::shared().url("no_such_database"), "Unknown database 'no_such_database'"),
     ] {
         let output = demo(&folder(), &["--database-url", &url]).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{url}: {}", stderr(&output));
