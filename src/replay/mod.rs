@@ -32,6 +32,8 @@ mod socket;
 pub(crate) mod spares;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+#[cfg(test)]
+mod tests;
 
 /// Why a result cannot be kept, or a kept one not be given back. The sentence names no value.
 #[derive(Debug, Clone, thiserror::Error)]
