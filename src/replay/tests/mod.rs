@@ -14,6 +14,10 @@ use crate::entry::Stored;
 #[cfg(all(unix, any(feature = "mysql", feature = "postgres")))]
 pub(super) mod links;
 pub(super) mod many_at_once;
+#[cfg(all(unix, any(feature = "mysql", feature = "postgres")))]
+#[allow(clippy::duplicate_mod, reason = "each room's tests load it for themselves: no room may use another's tests")]
+#[path = "../../../tests/it/servers/mod.rs"]
+pub(super) mod servers;
 pub(super) mod sizes;
 pub(super) mod speed;
 

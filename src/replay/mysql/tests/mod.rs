@@ -6,12 +6,10 @@ use sqlx::mysql::{MySqlConnection, MySqlQueryResult, MySqlRow};
 use sqlx::{AssertSqlSafe, Column, Connection, Row, SqlSafeStr, SqlStr, TypeInfo, ValueRef};
 
 use super::*;
-use crate::replay::tests::{Stage, link_tests, room_tests};
+use crate::replay::tests::{Stage, link_tests, room_tests, servers};
 
 mod alike;
 mod refusals;
-#[path = "../../../../tests/it/servers/mod.rs"]
-mod servers;
 mod shapes;
 mod types;
 

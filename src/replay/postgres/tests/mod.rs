@@ -6,11 +6,9 @@ use sqlx::postgres::{PgArguments, PgConnection, PgQueryResult, PgRow};
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, Row, SqlSafeStr, SqlStr, ValueRef};
 
 use super::*;
-use crate::replay::tests::{Stage, link_tests, room_tests};
+use crate::replay::tests::{Stage, link_tests, room_tests, servers};
 
 mod alike;
-#[path = "../../../../tests/it/servers/mod.rs"]
-mod servers;
 mod sizes;
 mod statements;
 mod types;
