@@ -1,5 +1,8 @@
 //! Columns of every kind of origin and name, and which results share them.
 
+use futures_util::TryStreamExt;
+use sqlx::Executor;
+
 use super::*;
 
 const SETUP: &str = "
@@ -40,6 +43,20 @@ async fn columns_of_every_origin_come_back() {
         "INSERT INTO t (name) VALUES ('c') RETURNING id, name",
     ] {
         scene.comes_back(sql).await;
+    }
+}
+
+/// What a server says after the rows of a SELECT: what replay says, too.
+#[tokio::test]
+async fn a_select_completes_with_nothing_changed() {
+    let mut scene = Scene::new().await;
+    scene.run("CREATE TABLE n (id INT PRIMARY KEY AUTO_INCREMENT, v INT); INSERT INTO n (v) VALUES (1), (2)").await;
+    for sql in
+        ["SELECT * FROM n", "SELECT * FROM n WHERE false", "SELECT last_insert_id(), last_insert_id(7)", "SHOW TABLES"]
+    {
+        let items: Vec<_> = scene.connection.fetch_many(sqlx::query(sql)).try_collect().await.unwrap();
+        let results: Vec<_> = items.iter().filter_map(|item| item.as_ref().left()).collect();
+        assert!(matches!(results[..], [result] if Scene::completes(result, 0)), "{sql}: {results:?}");
     }
 }
 
