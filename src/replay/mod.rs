@@ -21,10 +21,13 @@ mod link;
 #[cfg_attr(not(unix), path = "no_links.rs")]
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod links;
+#[cfg_attr(not(unix), allow(dead_code))]
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
+#[cfg_attr(not(unix), allow(dead_code))]
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg_attr(not(unix), allow(dead_code))]
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod protocol;
 #[cfg(all(unix, any(feature = "mysql", feature = "postgres")))]
@@ -32,6 +35,8 @@ mod socket;
 pub(crate) mod spares;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+#[cfg(test)]
+mod tests;
 
 /// Why a result cannot be kept, or a kept one not be given back. The sentence names no value.
 #[derive(Debug, Clone, thiserror::Error)]

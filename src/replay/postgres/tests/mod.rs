@@ -2,22 +2,19 @@
 
 use std::fmt::Debug;
 
-use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::postgres::{PgArguments, PgConnection, PgQueryResult, PgRow};
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, Row, SqlSafeStr, SqlStr, ValueRef};
 
 use super::*;
-use crate::replay::spares::{Room, Spares};
+use crate::replay::tests::{Stage, link_tests, room_tests, servers};
 
 mod alike;
-mod damage;
-mod many_at_once;
-#[path = "../../../../tests/it/servers/mod.rs"]
-mod servers;
 mod sizes;
-mod sockets;
-mod speed;
 mod statements;
 mod types;
+
+room_tests!(Scene);
+link_tests!(Scene, Prepared);
 
 /// A replay, and a connection to a fresh database.
 struct Scene {
@@ -26,21 +23,34 @@ struct Scene {
 }
 
 impl Scene {
+    async fn run(&mut self, sql: &str) {
+        self.connection.execute(text(sql)).await.unwrap();
+    }
+}
+
+impl Stage for Scene {
+    type Database = Postgres;
+    type Replay = PostgresReplay;
+
     async fn new() -> Self {
         let connection = PgConnection::connect(&servers::postgres()).await.unwrap();
         Self { replay: PostgresReplay::start().await.unwrap(), connection }
     }
 
-    async fn run(&mut self, sql: &str) {
-        self.connection.execute(text(sql)).await.unwrap();
+    fn replay(&self) -> &PostgresReplay {
+        &self.replay
     }
 
-    /// What the server answers, and the same as it is kept.
-    async fn load(&mut self, sql: &str) -> (Vec<PgRow>, Stored<Shape>) {
-        let rows =
-            sqlx::query(text(sql)).fetch_all(&mut self.connection).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-        let stored = self.keep(sql, &rows, None).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-        (rows, stored)
+    fn into_replay(self) -> PostgresReplay {
+        self.replay
+    }
+
+    fn series(columns: &str, rows: usize) -> String {
+        format!("SELECT {columns} FROM generate_series(1, {rows}) i")
+    }
+
+    async fn fetch(&mut self, sql: &str) -> Vec<PgRow> {
+        sqlx::query(text(sql)).fetch_all(&mut self.connection).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
     }
 
     async fn keep(
@@ -53,35 +63,25 @@ impl Scene {
         self.replay.store(&mut self.connection, &text(sql), &none, rows, previous).await
     }
 
-    /// Loads, keeps, gives back twice (the second time the shape is known to the link), then as copies, and compares.
-    async fn comes_back(&mut self, sql: &str) -> Vec<PgRow> {
-        let (rows, stored) = self.load(sql).await;
-        for _ in 0..2 {
-            let replayed = self.replay.replay(&stored).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-            assert_eq!(replayed.result.rows_affected(), rows.len() as u64);
-            alike::assert_same(&rows, &replayed.rows);
-        }
-        let copies = hits(&self.replay, &stored).await;
-        for copy in &copies {
-            alike::assert_same_cells(&rows, copy);
-        }
-        alike::assert_same(&rows, &copies[5]);
-        rows
+    fn encode(rows: &[PgRow], shape: &Shape) -> Vec<u8> {
+        encode(rows, &shape.statement).unwrap()
     }
-}
 
-/// Gives a result back as often as it takes for several batches of copies, and then from none: all of them.
-async fn hits(replay: &PostgresReplay, stored: &Stored<Shape>) -> Vec<Vec<PgRow>> {
-    let (spares, room) = (Spares::none(), Room::beside(64 << 20));
-    let mut copies = Vec::new();
-    for _ in 0..8 {
-        let copy = spares.take(replay, stored, &room).await.unwrap();
-        assert_eq!(copy.result.rows_affected(), stored.rows as u64);
-        copies.push(copy.rows);
+    fn text(row: &PgRow, column: usize) -> &str {
+        row.get(column)
     }
-    drop(spares);
-    assert_eq!(room.taken(), 0);
-    copies
+
+    fn completes(result: &PgQueryResult, rows: usize) -> bool {
+        result.rows_affected() == rows as u64
+    }
+
+    fn assert_same_cells(direct: &[PgRow], replayed: &[PgRow]) {
+        alike::assert_same_cells(direct, replayed);
+    }
+
+    fn assert_same(direct: &[PgRow], replayed: &[PgRow]) {
+        alike::assert_same(direct, replayed);
+    }
 }
 
 fn text(sql: &str) -> SqlStr {

@@ -116,3 +116,16 @@ async fn arguments_of_every_kind_of_type_fit() {
         assert!(scene.replay.store(&mut scene.connection, &sql, unreadable, &rows, None).await.is_err());
     }
 }
+
+/// More shapes than a client keeps statements for.
+#[tokio::test]
+async fn more_shapes_than_a_link_keeps() {
+    let mut scene = Scene::new().await;
+    let (rows, stored) = scene.load("SELECT 1 AS a, 'x' AS b").await;
+    for _ in 0..2_500 {
+        let shape = Arc::new(Shape::new(stored.shape.statement.clone()));
+        let replayed = scene.replay.replay(&Stored { shape, ..stored.clone() }).await.unwrap();
+        assert_eq!(encode(&replayed.rows, &stored.shape.statement).unwrap(), *stored.bytes);
+    }
+    alike::assert_same(&rows, &scene.replay.replay(&stored).await.unwrap().rows);
+}

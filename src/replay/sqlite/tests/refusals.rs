@@ -4,7 +4,7 @@ use super::*;
 
 async fn refusal(scene: &mut Scene, sql: &str) -> String {
     let rows = scene.connection.fetch_all(text(sql)).await.unwrap();
-    scene.keep(&rows, None).await.expect_err(sql).to_string()
+    scene.store(&rows, None).await.expect_err(sql).to_string()
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn a_column_dropped_under_a_statement_is_refused() {
     let rows = scene.fetch("SELECT * FROM t").await;
     println!("columns: {}", rows[0].len());
     if rows[0].len() == 2 {
-        assert!(scene.keep(&rows, None).await.is_err());
+        assert!(scene.store(&rows, None).await.is_err());
         assert_eq!(SqliteReplay::row_bytes(&rows[0]), 0);
         assert_eq!(rows[0].get::<i64, _>(0), 1);
     }

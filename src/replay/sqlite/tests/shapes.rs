@@ -100,12 +100,12 @@ async fn results_of_a_statement_share_a_shape() {
     scene.run("CREATE TABLE t(a INTEGER, b TEXT); INSERT INTO t VALUES(1, 'x')").await;
     let (rows, stored) = scene.load("SELECT a, b FROM t").await;
     let (_, other) = scene.load("SELECT a, b AS c FROM t").await;
-    assert!(Arc::ptr_eq(&stored.shape, &scene.keep(&rows, Some(&stored.shape)).await.unwrap().shape));
-    assert!(!Arc::ptr_eq(&other.shape, &scene.keep(&rows, Some(&other.shape)).await.unwrap().shape));
-    assert!(Arc::ptr_eq(&stored.shape, &scene.keep(&[], Some(&stored.shape)).await.unwrap().shape));
+    assert!(Arc::ptr_eq(&stored.shape, &scene.store(&rows, Some(&stored.shape)).await.unwrap().shape));
+    assert!(!Arc::ptr_eq(&other.shape, &scene.store(&rows, Some(&other.shape)).await.unwrap().shape));
+    assert!(Arc::ptr_eq(&stored.shape, &scene.store(&[], Some(&stored.shape)).await.unwrap().shape));
     // After an empty result the shape is not known yet.
     let (_, empty) = scene.load("SELECT a, b FROM t WHERE 0").await;
-    let full = scene.keep(&rows, Some(&empty.shape)).await.unwrap();
+    let full = scene.store(&rows, Some(&empty.shape)).await.unwrap();
     alike::assert_same(&rows, &scene.replay.replay(&full).await.unwrap().rows);
 }
 
@@ -139,6 +139,20 @@ async fn names_that_differ_in_case_come_back() {
     }
     // Both in one result cannot be.
     let rows = scene.fetch("SELECT one.X, two.x FROM b2.q one, \"B2.Q\" two").await;
-    assert!(scene.keep(&rows, None).await.is_err());
+    assert!(scene.store(&rows, None).await.is_err());
     scene.comes_back("SELECT X FROM b2.q").await;
+}
+
+/// More shapes than a connection keeps tables for, on one table.
+#[tokio::test]
+async fn more_shapes_than_a_connection_keeps() {
+    let mut scene = Scene::new().await;
+    scene.run("CREATE TABLE t(a INTEGER, b TEXT); INSERT INTO t VALUES(1, 'x')").await;
+    let (rows, stored) = scene.load("SELECT a, b FROM t").await;
+    for _ in 0..2_100 {
+        let shape = Arc::new(Shape::new(rows[0].columns()).unwrap());
+        let replayed = scene.replay.replay(&Stored { shape, ..stored.clone() }).await.unwrap();
+        assert_eq!(encode(&replayed.rows).unwrap(), *stored.bytes);
+    }
+    alike::assert_same(&rows, &scene.replay.replay(&stored).await.unwrap().rows);
 }
