@@ -1,13 +1,13 @@
 //! What Larder costs and saves, each figure against sqlx alone in the same run, in turn: `cargo bench`.
 //!
 //! `cargo bench -- hit` runs the groups whose names hold "hit". Figures are medians and 99th percentiles in microseconds;
-//! the ratio is that of the medians, larder to sqlx. A private PostgreSQL is started for it.
+//! the ratio is that of the medians, larder to sqlx. A private PostgreSQL and a private MariaDB are started for it.
 
 use std::future::Future;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use larder::{CachedPool, PgPool, QueryExt, Sessions, SqlitePool};
+use larder::{CachedPool, MySqlPool, PgPool, QueryExt, Sessions, SqlitePool};
 use sqlx::AssertSqlSafe;
 
 mod mixed;
@@ -26,8 +26,21 @@ struct Row {
     score: Option<f64>,
 }
 
-const ROWS: &str = "SELECT id, name, active, score FROM things WHERE id BETWEEN $1 AND $2 ORDER BY id";
-const UPDATE: &str = "UPDATE things SET score = $2 WHERE id = $1";
+/// The statements, as a database wants them.
+#[derive(Clone, Copy)]
+struct Texts {
+    rows: &'static str,
+    update: &'static str,
+}
+
+const NUMBERED: Texts = Texts {
+    rows: "SELECT id, name, active, score FROM things WHERE id BETWEEN $1 AND $2 ORDER BY id",
+    update: "UPDATE things SET score = $1 WHERE id = $2",
+};
+const UNNUMBERED: Texts = Texts {
+    rows: "SELECT id, name, active, score FROM things WHERE id BETWEEN ? AND ? ORDER BY id",
+    update: "UPDATE things SET score = ? WHERE id = ?",
+};
 
 /// Durations of one kind of operation, in nanoseconds.
 #[derive(Default)]
@@ -81,14 +94,14 @@ fn wanted(name: &str) -> bool {
 }
 
 macro_rules! measure {
-    ($database:literal, $straight:expr, $cached:expr) => {{
-        let (straight, cached) = ($straight, $cached);
+    ($database:literal, $straight:expr, $cached:expr, $texts:expr) => {{
+        let (straight, cached, texts): (_, _, Texts) = ($straight, $cached, $texts);
         for n in [1_i64, 10, 100, 1000] {
             let name = format!("{} hit, {n} rows of 4 columns", $database);
             if !wanted(&name) {
                 continue;
             }
-            let read = || sqlx::query_as::<_, Row>(ROWS).bind(1_i64).bind(n);
+            let read = || sqlx::query_as::<_, Row>(texts.rows).bind(1_i64).bind(n);
             read().fetch_all(cached).await.unwrap();
             let before = cached.stats().hits;
             compare(
@@ -105,7 +118,7 @@ macro_rules! measure {
             if !wanted(&name) {
                 continue;
             }
-            let read = || sqlx::query_as::<_, Row>(ROWS).bind(1_i64).bind(n);
+            let read = || sqlx::query_as::<_, Row>(texts.rows).bind(1_i64).bind(n);
             let value = read().cached(cached).fetch_all().await.unwrap();
             let bare = typed::Bare::with(value);
             let before = cached.stats().hits;
@@ -121,7 +134,7 @@ macro_rules! measure {
         }
         let name = concat!($database, " miss, 1 row");
         if wanted(name) {
-            let read = |i: usize| sqlx::query_as::<_, Row>(ROWS).bind(i as i64).bind(i as i64);
+            let read = |i: usize| sqlx::query_as::<_, Row>(texts.rows).bind(i as i64).bind(i as i64);
             compare(
                 name,
                 300,
@@ -132,7 +145,8 @@ macro_rules! measure {
         }
         let name = concat!($database, " flat out, 8 tasks, 1 row");
         if wanted(name) {
-            let read = |i: usize| sqlx::query_as::<_, Row>(ROWS).bind((i % 1000) as i64).bind((i % 1000) as i64);
+            let read =
+                move |i: usize| sqlx::query_as::<_, Row>(texts.rows).bind((i % 1000) as i64).bind((i % 1000) as i64);
             let fresh = cached.fresh();
             let mut rates = [const { Vec::new() }; 3];
             for _ in 0..5 {
@@ -153,12 +167,12 @@ macro_rules! measure {
         for writes in [0, 1, 10, 100] {
             let name = format!("{} mixed, {writes} of 10,000 write", $database);
             if wanted(&name) {
-                mixed::measure!(name, straight, cached, writes);
+                mixed::measure!(name, straight, cached, writes, texts);
             }
         }
         let name = concat!($database, " write, 1 row");
         if wanted(name) {
-            let write = |i: usize| sqlx::query(UPDATE).bind((i % 1000) as i64 + 1).bind(i as f64);
+            let write = |i: usize| sqlx::query(texts.update).bind(i as f64).bind((i % 1000) as i64 + 1);
             compare(
                 name,
                 100,
@@ -260,12 +274,31 @@ async fn run() {
     .unwrap();
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
     let cached: PgPool = CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await.unwrap();
-    measure!("postgres", &straight, &cached);
+    measure!("postgres", &straight, &cached, NUMBERED);
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
     let off: PgPool =
         CachedPool::builder(pool, Sessions::Uniform).sole_writer().statistics(false).build().await.unwrap();
-    statistics::measure!("postgres", &off, &cached);
+    statistics::measure!("postgres", &off, &cached, NUMBERED);
     threads::measure(&url);
+
+    let mariadb = servers::MariaDb::shared();
+    let url = mariadb.socket_url(&mariadb.create_database());
+    let pool = || sqlx::mysql::MySqlPoolOptions::new().max_connections(4).connect(&url);
+    let straight = pool().await.unwrap();
+    sqlx::raw_sql(
+        "CREATE TABLE things (id BIGINT PRIMARY KEY, name VARCHAR(40), active BOOLEAN, score DOUBLE);
+         INSERT INTO things SELECT seq, IF(seq % 7 > 0, CONCAT('name ', seq), NULL), IF(seq % 5 > 0, seq % 2, NULL),
+         seq * 1.5 FROM seq_1_to_20000; ANALYZE TABLE things",
+    )
+    .execute(&straight)
+    .await
+    .unwrap();
+    let cached: MySqlPool =
+        CachedPool::builder(pool().await.unwrap(), Sessions::Uniform).sole_writer().build().await.unwrap();
+    measure!("mysql", &straight, &cached, UNNUMBERED);
+    let builder = CachedPool::builder(pool().await.unwrap(), Sessions::Uniform);
+    let off: MySqlPool = builder.sole_writer().statistics(false).build().await.unwrap();
+    statistics::measure!("mysql", &off, &cached, UNNUMBERED);
 
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}?mode=rwc", folder.path().join("bench.db").display());
@@ -286,9 +319,9 @@ async fn run() {
     .unwrap();
     let cached: SqlitePool =
         CachedPool::builder(pool().await.unwrap(), Sessions::Uniform).sole_writer().build().await.unwrap();
-    measure!("sqlite", &straight, &cached);
+    measure!("sqlite", &straight, &cached, NUMBERED);
     let builder = CachedPool::builder(pool().await.unwrap(), Sessions::Uniform);
     let off: SqlitePool = builder.sole_writer().statistics(false).build().await.unwrap();
-    statistics::measure!("sqlite", &off, &cached);
+    statistics::measure!("sqlite", &off, &cached, NUMBERED);
     invalidation(&url).await;
 }

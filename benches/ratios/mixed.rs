@@ -3,12 +3,12 @@
 /// Eight tasks that do one thing after the other for a while: some steps in 10,000 write a row, four of five others read one
 /// of 100 rows that everybody wants, the fifth one of all 20,000. Each write voids all that was kept of the table.
 macro_rules! measure {
-    ($name:expr, $straight:expr, $cached:expr, $writes:expr) => {{
+    ($name:expr, $straight:expr, $cached:expr, $writes:expr, $texts:expr) => {{
         let mut rates = [const { Vec::new() }; 2];
         let before = $cached.stats();
         for round in 0..5_u64 {
-            rates[0].push($crate::mixed::run!($straight, round, $writes));
-            rates[1].push($crate::mixed::run!($cached, round, $writes));
+            rates[0].push($crate::mixed::run!($straight, round, $writes, $texts));
+            rates[1].push($crate::mixed::run!($cached, round, $writes, $texts));
         }
         let after = $cached.stats();
         let [(straight, straight_p99), (cached, cached_p99)] = rates.map(|mut rates: Vec<(f64, f64)>| {
@@ -27,7 +27,7 @@ macro_rules! measure {
 }
 
 macro_rules! run {
-    ($pool:expr, $round:expr, $writes:expr) => {{
+    ($pool:expr, $round:expr, $writes:expr, $texts:expr) => {{
         let start = Instant::now();
         let length = Duration::from_millis(1000);
         let tasks: Vec<_> = (0..8_u64)
@@ -40,10 +40,10 @@ macro_rules! run {
                         let began = Instant::now();
                         let (what, row) = (dice.below(10_000), dice.below(20_000) as i64 + 1);
                         if what < $writes {
-                            sqlx::query(UPDATE).bind(row).bind(1.5).execute(&pool).await.unwrap();
+                            sqlx::query($texts.update).bind(1.5).bind(row).execute(&pool).await.unwrap();
                         } else {
                             let row = if what % 5 > 0 { 1 + row % 100 } else { row };
-                            let read = sqlx::query_as::<_, Row>(ROWS).bind(row).bind(row);
+                            let read = sqlx::query_as::<_, Row>($texts.rows).bind(row).bind(row);
                             black_box(read.fetch_all(&pool).await.unwrap());
                         }
                         times.0.push(began.elapsed().as_nanos() as u64);

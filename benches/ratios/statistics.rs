@@ -2,9 +2,9 @@
 
 /// Hits as rows and as shared values, and misses.
 macro_rules! measure {
-    ($database:literal, $off:expr, $on:expr) => {{
+    ($database:literal, $off:expr, $on:expr, $texts:expr) => {{
         let (off, on) = ($off, $on);
-        let read = |i: i64| sqlx::query_as::<_, Row>(ROWS).bind(i).bind(i);
+        let read = |i: i64| sqlx::query_as::<_, Row>($texts.rows).bind(i).bind(i);
         for (what, block) in [("rows", 200), ("shared values", 500), ("misses", 20)] {
             let name = format!("{} statistics, {what}", $database);
             if !wanted(&name) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use larder::{CachedPool, PgPool, QueryExt, Sessions};
 
-use crate::{ROWS, Row, wanted};
+use crate::{NUMBERED, Row, wanted};
 
 /// Hits per second, and nanoseconds on the processor for each, on a runtime with that many threads: through sqlx, as rows, as
 /// shared values.
@@ -17,7 +17,7 @@ async fn rates(url: String) -> [(f64, f64); 3] {
     let straight = options().connect(&url).await.unwrap();
     let pool = options().connect(&url).await.unwrap();
     let cached: PgPool = CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await.unwrap();
-    let read = |i: i64| sqlx::query_as::<_, Row>(ROWS).bind(i % 16 + 1).bind(i % 16 + 1);
+    let read = |i: i64| sqlx::query_as::<_, Row>(NUMBERED.rows).bind(i % 16 + 1).bind(i % 16 + 1);
     macro_rules! rate {
         ($pool:expr, |$p:ident, $i:ident| $ask:expr) => {{
             let mut rates: Vec<(f64, f64)> = Vec::new();

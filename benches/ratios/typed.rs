@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::{ROWS, Row};
+use crate::{NUMBERED, Row};
 
 type Key = (Arc<str>, [i64; 2]);
 
@@ -18,7 +18,7 @@ pub struct Bare {
 impl Bare {
     pub fn with(value: Arc<Vec<Row>>) -> Self {
         let entries = moka::sync::Cache::builder().max_capacity(1 << 20).build_with_hasher(Default::default());
-        let statement: Arc<str> = ROWS.into();
+        let statement: Arc<str> = NUMBERED.rows.into();
         for n in [1, 10, 100] {
             entries.insert((statement.clone(), [1, n]), value.clone());
         }
