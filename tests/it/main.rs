@@ -16,6 +16,7 @@ mod demo_shows_what_it_promises;
 mod drop_in;
 mod gate;
 mod known_mistakes;
+mod lessons;
 mod lives;
 mod macros;
 mod mysql;
