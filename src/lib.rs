@@ -1,6 +1,6 @@
 //! A pool for sqlx that answers reads from memory and never gives a wrong answer.
 //!
-//! Put [`PgPool`] or [`SqlitePool`] where your application has sqlx's, and its reads are kept and its writes invalidate.
+//! Put [`PgPool`], [`MySqlPool`] or [`SqlitePool`] where your application has sqlx's, and its reads are kept and its writes invalidate.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")] {
