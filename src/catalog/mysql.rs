@@ -19,7 +19,7 @@ use sqlx::{AssertSqlSafe, Column, Row};
 
 use super::relation::{Kind, Routine, Traits};
 use super::{Gate, Survey};
-use crate::analysis::{Dialect, SqlMode};
+use crate::analysis::{self, Dialect, SqlMode};
 use crate::reason::{Reason, Refusal};
 
 /// Variables that a session's answers depend on, or that say that it cannot be relied on. Those that a server does not have
@@ -53,6 +53,9 @@ const SCHEMA: &str = "\
             AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME \
         WHERE k.REFERENCED_TABLE_SCHEMA <> k.TABLE_SCHEMA AND (r.UPDATE_RULE IS NULL \
             OR r.UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR r.DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION')); \
+    SELECT 'virtual' AS `virtual`, TABLE_SCHEMA, TABLE_NAME, GENERATION_EXPRESSION FROM information_schema.COLUMNS \
+        WHERE EXTRA LIKE '%VIRTUAL%' \
+        AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
     SELECT 'function' AS `function`, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE <> 'PROCEDURE'; \
     SHOW GRANTS";
 
@@ -69,7 +72,7 @@ pub(crate) async fn survey(connection: &mut MySqlConnection) -> Result<Survey, s
         refusal: session.refusal(within),
         within_transaction: within,
         commits_late: session.commits_late(),
-        mode: SqlMode::of(session.value("sql_mode"), session.value("character_set_client")),
+        mode: session.mode(),
         gate: schema.gate(&session),
     })
 }
@@ -129,6 +132,10 @@ impl Session {
 
     fn value(&self, name: &str) -> &str {
         self.variables.get(name).map(String::as_str).unwrap_or_default()
+    }
+
+    fn mode(&self) -> SqlMode {
+        SqlMode::of(self.value("sql_mode"), self.value("character_set_client"))
     }
 
     /// Whether a switch is on, or in a state that is not known.
@@ -221,6 +228,8 @@ struct Schema {
     cascading: BTreeSet<(String, String)>,
     /// Tables that may change by a foreign key to a table of another database. What it does is not shown to everybody.
     cascaded_from_afar: BTreeSet<(String, String)>,
+    /// Database, table and expression of each column that is made when it is read.
+    virtual_columns: Vec<(String, String, String)>,
     functions: Vec<String>,
     grants: Vec<String>,
 }
@@ -235,6 +244,7 @@ impl Schema {
                 "trigger" => drop(schema.triggered.insert((text(1)?, text(2)?))),
                 "parent" => drop(schema.cascading.insert((text(1)?, text(2)?))),
                 "child" => drop(schema.cascaded_from_afar.insert((text(1)?, text(2)?))),
+                "virtual" => schema.virtual_columns.push((text(1)?, text(2)?, text(3)?)),
                 "function" => schema.functions.push(text(1)?),
                 _ => schema.grants.push(text(0)?),
             }
@@ -251,6 +261,12 @@ impl Schema {
             gate.refuse_reads(Refusal::new(Reason::NotUnderstood, sentence));
             gate.widen_writes();
         }
+        let volatile: BTreeSet<(String, String)> = self
+            .virtual_columns
+            .into_iter()
+            .filter(|(_, _, expression)| is_volatile(expression, session.mode()))
+            .map(|(database, table, _)| (database, table))
+            .collect();
         let mut unseen = BTreeSet::new();
         for (database, name, kind, engine) in self.relations {
             let place = (database, name);
@@ -272,6 +288,7 @@ impl Schema {
                 triggers: self.triggered.contains(&place),
                 triggers_hidden: hidden,
                 cascades: self.cascading.contains(&place),
+                volatile_columns: volatile.contains(&place),
                 cascades_from_afar: self.cascaded_from_afar.contains(&place),
                 ..Traits::default()
             };
@@ -286,6 +303,13 @@ impl Schema {
         }
         gate
     }
+}
+
+/// Whether what a generated column is made of is not known to depend on its row alone. MariaDB takes any function.
+fn is_volatile(expression: &str, mode: SqlMode) -> bool {
+    // MySQL shows its texts with a backslash before each quote.
+    let expression = expression.replace("\\'", "'");
+    !analysis::analyze_in(&format!("SELECT 1 FROM t WHERE ({expression})"), Dialect::MySql, mode).cacheable()
 }
 
 /// Whether all triggers of a database are shown to whom these rights were granted, and then all of its tables are, too.
@@ -315,6 +339,17 @@ fn text_at(row: &MySqlRow, column: usize) -> Result<Option<String>, sqlx::Error>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_depends_on_the_row_alone_may_be_generated() {
+        let volatile = |expression: &str| is_volatile(expression, SqlMode::default());
+        for row in ["`a` + 1", "concat(`a`,_utf8mb4\\'x\\')", "json_unquote(json_extract(`a`,'$.b'))", "upper(`a`)"] {
+            assert!(!volatile(row), "{row}");
+        }
+        for other in ["curdate()", "timestampdiff(YEAR,`born`,curdate())", "rand()", "f(`a`)", "@x", "nonsense (", ""] {
+            assert!(volatile(other), "{other}");
+        }
+    }
 
     #[test]
     fn only_a_whole_grant_shows_triggers() {

@@ -47,6 +47,8 @@ pub(super) struct Traits {
     /// A foreign key changes this table when a row of a table in another MySQL database changes: to whoever does that, this
     /// one may not be shown.
     pub cascades_from_afar: bool,
+    /// A column of it is made when it is read, by more than its row.
+    pub volatile_columns: bool,
     /// A default, constraint, policy or index of it calls a user's volatile function, which may write elsewhere.
     pub runs_code: bool,
     /// To read it runs a user's volatile function, which may write elsewhere.
@@ -116,6 +118,10 @@ fn reading(kind: Kind, traits: Traits) -> Option<(Reason, &'static str)> {
         Kind::Table if traits.cascades_from_afar => "has a foreign key that cascades from a table in another database",
         Kind::Table if traits.inherits => {
             "is a partition, or inherits or is inherited from, and such families are not followed yet"
+        }
+        Kind::Table if traits.volatile_columns => {
+            let what = "has a generated column that may be another one while its row is the same: let it be STORED";
+            return Some((Reason::VolatileFunction, what));
         }
         Kind::Table if traits.rules => "has rules, which may read or write other tables",
         Kind::Table if traits.row_security => {

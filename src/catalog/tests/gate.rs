@@ -18,6 +18,7 @@ const PLAIN: Traits = Traits {
     triggers_hidden: false,
     cascades: false,
     cascades_from_afar: false,
+    volatile_columns: false,
     runs_code: false,
     reads_run_code: false,
     time_of_day: false,
