@@ -307,9 +307,11 @@ impl Schema {
 
 /// Whether what a generated column is made of is not known to depend on its row alone. MariaDB takes any function.
 fn is_volatile(expression: &str, mode: SqlMode) -> bool {
-    // MySQL shows its texts with a backslash before each quote.
-    let expression = expression.replace("\\'", "'");
-    !analysis::analyze_in(&format!("SELECT 1 FROM t WHERE ({expression})"), Dialect::MySql, mode).cacheable()
+    let is_fixed = |expression: &str| {
+        analysis::analyze_in(&format!("SELECT 1 FROM t WHERE ({expression})"), Dialect::MySql, mode).cacheable()
+    };
+    // MySQL shows its texts with a backslash before each quote, which makes no sense as it stands.
+    !is_fixed(expression) && !is_fixed(&expression.replace("\\'", "'"))
 }
 
 /// Whether all triggers of a database are shown to whom these rights were granted, and then all of its tables are, too.
@@ -343,7 +345,7 @@ mod tests {
     #[test]
     fn only_what_depends_on_the_row_alone_may_be_generated() {
         let volatile = |expression: &str| is_volatile(expression, SqlMode::default());
-        for row in ["`a` + 1", "concat(`a`,_utf8mb4\\'x\\')", "json_unquote(json_extract(`a`,'$.b'))", "upper(`a`)"] {
+        for row in ["`a` + 1", "concat(`a`,_utf8mb4\\'x\\')", "concat(`a`,'x\\'y')", "upper(`a`)"] {
             assert!(!volatile(row), "{row}");
         }
         for other in ["curdate()", "timestampdiff(YEAR,`born`,curdate())", "rand()", "f(`a`)", "@x", "nonsense (", ""] {
