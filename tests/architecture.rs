@@ -17,6 +17,7 @@ const FACE: &[&str] = &[
     "transaction",
     "copy",
     "migrate",
+    "mysql",
     "postgres",
     "sqlite",
     "query_ext",
