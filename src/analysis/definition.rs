@@ -35,9 +35,10 @@ pub(super) fn analyse(verb: &str, statement: Statement<'_>) -> Findings {
         "comment" if statement.dialect == Dialect::Postgres => Findings::new(Kind::Other),
         _ => everything(true),
     };
-    if statement.dialect == Dialect::MySql && found.transaction.is_none() && !found.session.eq(&SessionEffect::Changes)
-    {
-        // It commits what was open.
+    // It commits what was open, unless it is about a temporary table.
+    let kind = skip(statement, 1, &["or", "replace"]);
+    let temporary = statement.word_at(kind, &["temporary"]) && statement.word_at(kind + 1, &["table", "tables"]);
+    if statement.dialect == Dialect::MySql && !temporary {
         found.transaction = Some(TransactionControl::End);
     }
     found
@@ -192,6 +193,9 @@ fn drop(statement: Statement<'_>) -> Findings {
     let object = skip(statement, 1, &["temporary", "temp"]);
     if statement.word_at(object, &["table", "tables"]) {
         let mut found = definition();
+        if object > 1 {
+            found.session(SessionEffect::Changes);
+        }
         list(statement, object + 1, &mut found, &[]);
         if statement.has(&["cascade"]) {
             found.unknown = true;

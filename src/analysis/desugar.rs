@@ -281,6 +281,13 @@ fn mysql(place: Place<'_>) -> Option<Step> {
     use Keyword as K;
     match word(place.token(0)?) {
         Some(K::TABLE) if place.is_name(1) && !follows_into(place) => Some(Step::replace(1, select_all())),
+        // `NEXT VALUE FOR s` is `nextval(s)`.
+        Some(K::NEXT)
+            if place.token(1).and_then(word) == Some(K::VALUE) && place.token(2).and_then(word) == Some(K::FOR) =>
+        {
+            let length = 3 + relation_length(place.tokens.get(place.at + 3..)?);
+            Some(Step::replace(length, [Token::make_word("nextval", None), Token::LParen, Token::RParen]))
+        }
         Some(K::LOCK) if place.spells(&[K::LOCK, K::IN, K::SHARE, K::MODE]) => {
             Some(Step::replace(4, [keyword("FOR"), keyword("SHARE")]))
         }

@@ -23,6 +23,8 @@ static BEFORE_BRACKET: WordSet = WordSet::new("
 /// fails where a name cannot be read, and where a function runs that may do anything.
 pub(super) fn widen(found: &mut Findings, tokens: &[Token<'_>], dialect: Dialect) {
     const WRITING: &[&str] = &["insert", "update", "delete", "merge", "replace", "into", "truncate", "copy"];
+    // INTO alone is for variables and files.
+    const MYSQL_WRITING: &[&str] = &["insert", "update", "delete", "replace"];
     if found.writes == Writes::Everything {
         return;
     }
@@ -38,10 +40,14 @@ pub(super) fn widen(found: &mut Findings, tokens: &[Token<'_>], dialect: Dialect
         }
     }
     // A lock is no write, but a text that was not understood gets no benefit of the doubt.
-    if tokens.iter().any(|token| token.is_any(WRITING)) {
-        for (name, _) in names(tokens, dialect) {
-            found.write(name);
+    let writes = |words: &[&str]| tokens.iter().any(|token| token.is_any(words));
+    match dialect {
+        // MySQL and MariaDB reserve different words: one that is none to the other may be a table.
+        Dialect::MySql if writes(MYSQL_WRITING) => found.writes = Writes::Everything,
+        Dialect::Postgres | Dialect::Sqlite if writes(WRITING) => {
+            names(tokens, dialect).into_iter().for_each(|(name, _)| found.write(name));
         }
+        Dialect::Postgres | Dialect::MySql | Dialect::Sqlite => {}
     }
 }
 
@@ -83,7 +89,15 @@ fn quoted(tokens: &[Token<'_>], at: usize, dialect: Dialect) -> Option<String> {
 
 /// Whether a function is called, or may be, that is on no list.
 pub(super) fn calls_unknown(tokens: &[Token<'_>], dialect: Dialect) -> bool {
-    names(tokens, dialect).into_iter().any(|(name, end)| {
+    // What MySQL reserves may be a function in MariaDB.
+    let is_callable = |at: usize| dialect == Dialect::MySql || !is_reserved(tokens[at].text, dialect);
+    let starts = (0..tokens.len()).filter(|&at| at == 0 || !tokens[at - 1].is("."));
+    let calls = starts.filter_map(|at| {
+        let text = || Some((super::name::Name::new([quoted(tokens, at, dialect)?]), at + 1));
+        let (name, end) = chain(tokens, at, dialect).or_else(text)?;
+        (end > at + 1 || tokens[at].kind != TokenKind::Word || is_callable(at)).then_some((name, end))
+    });
+    calls.into_iter().any(|(name, end)| {
         if !tokens.get(end).is_some_and(|next| next.is("(")) {
             return false;
         }

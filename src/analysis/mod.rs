@@ -83,7 +83,7 @@ pub fn analyze_in(sql: &str, dialect: Dialect, mode: SqlMode) -> Facts {
         }
         // Which server it is decides whether it runs them, and so where the tokens after them end.
         Some(_) if tokens.iter().any(|token| token.kind == TokenKind::Executable) => {
-            Findings::opaque(Kind::Write, "It holds a comment that some servers run.")
+            unreadable("It holds a comment that some servers run.")
         }
         Some(spelled) => find(spelled, &tokens, dialect),
     };
@@ -93,6 +93,13 @@ pub fn analyze_in(sql: &str, dialect: Dialect, mode: SqlMode) -> Facts {
         _ => sql.to_owned(),
     };
     found.into_facts(normal_form, normal_form::fingerprint(&tokens))
+}
+
+/// A text of MySQL in which nobody knows where the tokens end: it may hold a COMMIT.
+fn unreadable(sentence: &str) -> Findings {
+    let mut found = Findings::opaque(Kind::Write, sentence);
+    found.transaction = Some(TransactionControl::End);
+    found
 }
 
 fn find(sql: &str, tokens: &[Token<'_>], dialect: Dialect) -> Findings {

@@ -72,6 +72,11 @@ pub(super) fn within(statement: Statement<'_>) -> Findings {
 /// Looks at one statement.
 pub(super) fn analyse(statement: Statement<'_>) -> Findings {
     let mut found = dispatch(statement);
+    let queries = statement.tokens.iter().find(|token| !token.is("(")).is_some_and(|token| token.is_any(PARSED));
+    if statement.dialect == Dialect::MySql && found.writes == Writes::Everything && !queries {
+        // A procedure may commit, and so do most statements that are not known here.
+        found.transaction.get_or_insert(TransactionControl::End);
+    }
     found
         .mentions
         .operators
@@ -198,6 +203,9 @@ fn objections(tokens: &[Token<'_>], dialect: Dialect, found: &mut Findings) {
             }
             TokenKind::Text if dialect == Dialect::Postgres && dates::may_mean_the_present(token.text) => {
                 found.refuse(Reason::SpecialDate, "A text such as 'now' or 'today' may become a date.");
+            }
+            TokenKind::Word if token.is_word("sql_calc_found_rows") && dialect == Dialect::MySql => {
+                found.refuse(Reason::Variable, "SQL_CALC_FOUND_ROWS sets what FOUND_ROWS() returns next.");
             }
             TokenKind::Variable => {
                 found.refuse(Reason::Variable, "It reads a variable of the session.");

@@ -15,9 +15,9 @@ pub(super) fn analyse(verb: &str, statement: Statement<'_>) -> Findings {
     let next = |words: &[&str]| statement.word_at(1, words);
     match (verb, dialect) {
         ("explain", _) | ("describe" | "desc", MySql) => explain(statement),
-        ("analyze", MySql) if statement.has(&["select", "insert", "update", "delete", "replace", "with"]) => {
-            explain(statement)
-        }
+        ("analyze" | "check" | "optimize" | "repair", MySql) if maintained(statement).is_some() => maintain(statement),
+        ("analyze", MySql) => explain(statement),
+        ("set", MySql) if next(&["statement"]) => set_for(statement),
         ("set", Postgres | MySql) => set(statement),
         ("reset" | "discard", Postgres) | ("use", MySql) | ("attach" | "detach", Sqlite) | ("load", Postgres) => {
             session(SessionEffect::Changes)
@@ -46,23 +46,32 @@ pub(super) fn analyse(verb: &str, statement: Statement<'_>) -> Findings {
 
         ("copy", Postgres) => copy(statement),
         ("declare", Postgres) => inner(statement, statement.find(&["for"]).map(|at| at + 1)),
+        // An expression in it runs now, whatever the statement does otherwise.
+        ("prepare" | "deallocate" | "show" | "kill" | "checksum", MySql)
+            if guess::calls_unknown(statement.tokens, dialect) =>
+        {
+            Findings::opaque(Kind::Write, "It calls a function that is not known.")
+        }
         // It is analysed when it is executed, which counts as opaque.
         ("prepare" | "deallocate", Postgres | MySql) => Findings::new(Kind::Other),
         ("fetch" | "move" | "close" | "listen" | "unlisten" | "notify" | "checkpoint" | "reindex", Postgres)
-        | ("analyze" | "analyse" | "show", Postgres | MySql)
+        | ("analyze" | "analyse", Postgres)
+        | ("show", Postgres | MySql)
         | ("analyze" | "reindex", Sqlite)
         | ("lock", Postgres)
-        | ("check" | "checksum" | "flush" | "kill" | "help", MySql) => Findings::new(Kind::Other),
+        | ("checksum" | "kill" | "help", MySql) => Findings::new(Kind::Other),
         ("lock" | "unlock", MySql) => {
             let mut found = session(SessionEffect::Changes);
             found.transaction = Some(TransactionControl::End);
             found
         }
+        ("flush", MySql) => {
+            // Some of it locks tables as well.
+            let mut found = session(SessionEffect::MayChange);
+            found.transaction = Some(TransactionControl::End);
+            found
+        }
         ("vacuum", Postgres) if !statement.has(&["full"]) => Findings::new(Kind::Other),
-        ("optimize" | "repair", MySql) => match statement.find(&["table", "tables"]) {
-            Some(at) => table(statement, at + 1),
-            None => everything(false),
-        },
         ("load", MySql) => load(statement),
         ("pragma", Sqlite) => pragma(statement),
         ("vacuum", _) => everything(false),
@@ -72,6 +81,22 @@ pub(super) fn analyse(verb: &str, statement: Statement<'_>) -> Findings {
         }
         _ => Findings::opaque(Kind::Write, "It begins with no word that is known."),
     }
+}
+
+/// Where the tables of `ANALYZE TABLE t` and the like begin.
+fn maintained(statement: Statement<'_>) -> Option<usize> {
+    let at = if statement.word_at(1, &["local", "no_write_to_binlog"]) { 2 } else { 1 };
+    statement.word_at(at, &["table", "tables", "view"]).then_some(at + 1)
+}
+
+/// Maintenance of tables, which commits what was open.
+fn maintain(statement: Statement<'_>) -> Findings {
+    let mut found = match statement.word_at(0, &["analyze", "check"]) {
+        true => Findings::new(Kind::Other),
+        false => everything(false),
+    };
+    found.transaction = Some(TransactionControl::End);
+    found
 }
 
 fn session(effect: SessionEffect) -> Findings {
@@ -108,7 +133,11 @@ fn explain(statement: Statement<'_>) -> Findings {
     const RUNNABLE: &[&str] = &["execute", "declare", "create", "refresh"];
     let start = statement.tokens.iter().position(|token| token.is_any(PARSED) || token.is_any(RUNNABLE));
     let options = statement.part(0, start.unwrap_or(statement.tokens.len()));
-    if statement.dialect == Dialect::Sqlite || !options.has(RUNS) {
+    let runs = options.has(RUNS);
+    if statement.dialect == Dialect::MySql && !runs {
+        return mysql_explain(statement, start);
+    }
+    if statement.dialect == Dialect::Sqlite || !runs {
         return Findings::new(Kind::Other);
     }
     match start {
@@ -117,10 +146,28 @@ fn explain(statement: Statement<'_>) -> Findings {
             let opening = options.tokens.iter().rev().take_while(|token| token.is("(")).count();
             inner(statement, Some(start - opening))
         }
-        None if statement.tokens.first().is_some_and(|token| token.is_word("explain")) => {
-            Findings::opaque(Kind::Write, "The statement that it runs could not be found.")
-        }
-        None => Findings::new(Kind::Other),
+        None => Findings::opaque(Kind::Write, "The statement that it runs could not be found."),
+    }
+}
+
+/// MySQL runs functions that it takes for constant, and subqueries, to see how many rows there are.
+fn mysql_explain(statement: Statement<'_>, start: Option<usize>) -> Findings {
+    if guess::calls_unknown(statement.tokens, statement.dialect) {
+        return Findings::opaque(Kind::Write, "It calls a function that is not known.");
+    }
+    let mut found = Findings::new(Kind::Other);
+    // The body of a view may call one.
+    if let Some(start) = start {
+        found.reads = statement::within(statement.from(start)).reads;
+    }
+    found
+}
+
+/// `SET STATEMENT max_statement_time = 1 FOR SELECT ...`: the settings hold for one statement, which runs.
+fn set_for(statement: Statement<'_>) -> Findings {
+    match statement.find(&["for"]) {
+        Some(at) if !statement.part(0, at).tokens.iter().any(|token| token.is("(")) => inner(statement, Some(at + 1)),
+        _ => Findings::opaque(Kind::Write, "The statement that it runs could not be found."),
     }
 }
 
@@ -128,9 +175,12 @@ fn set(statement: Statement<'_>) -> Findings {
     let mut found = session(SessionEffect::Changes);
     if statement.dialect == Dialect::MySql {
         let names_autocommit =
-            |text: &str| text.rsplit(['.', '@']).next().is_some_and(|last| last.eq_ignore_ascii_case("autocommit"));
-        if statement.tokens.iter().any(|token| names_autocommit(token.text.trim_matches('`'))) {
+            |text: &str| text.split(['.', '@', '`']).any(|word| word.eq_ignore_ascii_case("autocommit"));
+        if statement.tokens.iter().any(|token| names_autocommit(token.text)) {
             found.transaction = Some(TransactionControl::Begin);
+        }
+        if statement.word_at(1, &["password", "default"]) {
+            found.transaction = Some(TransactionControl::End);
         }
         if statement.has(PARSED) {
             found.not_understood("It sets a variable from a query.");

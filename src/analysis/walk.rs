@@ -109,10 +109,12 @@ impl Walk<'_> {
         };
         self.seen.extend(parts.last().cloned());
         if let [only] = parts.as_slice() {
-            if self.dialect == Dialect::MySql && only.eq_ignore_ascii_case("dual") {
-                if let Some(ObjectNamePart::Identifier(ident)) = name.0.first() {
-                    self.labels.insert(ident);
-                }
+            if self.dialect == Dialect::MySql
+                && only.eq_ignore_ascii_case("dual")
+                && let Some(ObjectNamePart::Identifier(ident)) = name.0.first()
+                && ident.quote_style.is_none()
+            {
+                self.labels.insert(ident);
                 return;
             }
             if self.scopes.meaning(only, self.dialect) == Meaning::WithQuery {
@@ -368,7 +370,8 @@ impl Visitor for Walk<'_> {
             select_token: _,
             optimizer_hints: _,
             distinct: _,
-            select_modifiers,
+            // Looked for among the tokens.
+            select_modifiers: _,
             top,
             top_before_distinct: _,
             projection,
@@ -412,9 +415,6 @@ impl Visitor for Walk<'_> {
         }
         if let Some(into) = into {
             self.into(into);
-        }
-        if select_modifiers.as_ref().is_some_and(|modifiers| modifiers.sql_calc_found_rows) {
-            self.found.refuse(Reason::Variable, "SQL_CALC_FOUND_ROWS sets what FOUND_ROWS() returns next.");
         }
         let foreign = top.is_some()
             || exclude.is_some()

@@ -165,7 +165,8 @@ fn sessions_and_transactions_are_told() {
         ("CREATE TEMP TABLE t (id int)", Dialect::Postgres, Changes, None),
         ("CREATE TEMP TABLE t (id int)", Dialect::Sqlite, Changes, None),
         ("SELECT my_function()", Dialect::Postgres, MayChange, None),
-        ("CALL p()", Dialect::MySql, MayChange, None),
+        ("CALL p()", Dialect::Postgres, MayChange, None),
+        ("CALL p()", Dialect::MySql, MayChange, Some(End)),
         ("BEGIN", Dialect::Postgres, Changes, Some(Begin)),
         ("START TRANSACTION READ ONLY", Dialect::MySql, Changes, Some(Begin)),
         ("BEGIN IMMEDIATE", Dialect::Sqlite, Changes, Some(Begin)),
@@ -176,6 +177,16 @@ fn sessions_and_transactions_are_told() {
         ("PREPARE TRANSACTION 'x'", Dialect::Postgres, Changes, Some(TwoPhase)),
         ("BEGIN; SELECT 1; COMMIT", Dialect::Postgres, Changes, Some(End)),
         ("CREATE TABLE t (id int)", Dialect::MySql, Keeps, Some(End)),
+        ("CREATE TABLE temporary AS SELECT @a := 1", Dialect::MySql, Changes, Some(End)),
+        ("CREATE OR REPLACE TEMPORARY TABLE t (id int)", Dialect::MySql, Changes, None),
+        ("DROP TEMPORARY TABLE t", Dialect::MySql, Changes, None),
+        ("SET @@`autocommit` = 1", Dialect::MySql, Changes, Some(Begin)),
+        ("SET PASSWORD = 'x'", Dialect::MySql, Changes, Some(End)),
+        ("SET STATEMENT max_statement_time = 1 FOR SELECT 1", Dialect::MySql, Keeps, None),
+        ("SET STATEMENT max_statement_time = 1 FOR COMMIT", Dialect::MySql, Changes, Some(End)),
+        ("SELECT 1 /*! ; COMMIT */", Dialect::MySql, MayChange, Some(End)),
+        ("BEGIN NOT ATOMIC COMMIT; END", Dialect::MySql, MayChange, Some(End)),
+        ("EXECUTE IMMEDIATE 'COMMIT'", Dialect::MySql, MayChange, Some(End)),
     ] {
         let facts = analyze(sql, dialect);
         assert_eq!((facts.session, facts.transaction), (session, transaction), "{sql}");
