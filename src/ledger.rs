@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures_util::stream::StreamExt;
 use sqlx::SqlStr;
 
-use crate::analysis::{Kind, TransactionControl};
+use crate::analysis::{Kind, SqlMode, TransactionControl};
 use crate::backend::{Driver, Request, drain};
 use crate::catalog::Witness;
 use crate::inner::Inner;
@@ -93,12 +93,18 @@ impl<DB: Driver> Ledger<DB> {
         }
         let reads_may_write = || plan.known.as_ref().is_some_and(|known| known.gate.reads_may_write());
         let elsewhere = (plan.change.is_some() || reads_may_write()) && self.may_mean_other_tables(connection).await;
+        // The plan is for sessions as they were when they were looked at.
+        let misread = SqlMode::unseen(DB::DIALECT).matters_to(sql) && self.may_mean_other_tables(connection).await;
         self.verify |= plan.may_change_session(DB::DIALECT);
         if self.transaction.is_some() {
             // Until it is known to have succeeded: its caller may go away before he hears that it failed.
             self.doubt = Doubt::Failed;
         }
         match plan.transaction {
+            _ if misread => {
+                self.opaque_from_now(Reason::OpaqueStatement);
+                return counted;
+            }
             Some(TransactionControl::Savepoint) if self.transaction.is_some() => return counted,
             Some(_) if plan.commits_first && self.transaction.is_none() => {}
             // Where a transaction begins and ends is no longer known: until it is given back, anything may happen.

@@ -95,9 +95,10 @@ pub fn analyze_in(sql: &str, dialect: Dialect, mode: SqlMode) -> Facts {
     found.into_facts(normal_form, normal_form::fingerprint(&tokens))
 }
 
-/// A text of MySQL in which nobody knows where the tokens end: it may hold a COMMIT.
+/// A text of MySQL in which nobody knows where the tokens end: it may hold any number of statements.
 fn unreadable(sentence: &str) -> Findings {
     let mut found = Findings::opaque(Kind::Write, sentence);
+    found.refuse(Reason::SeveralStatements, "It may hold several statements.");
     found.transaction = Some(TransactionControl::End);
     found
 }

@@ -69,6 +69,7 @@ pub(crate) async fn survey(connection: &mut MySqlConnection) -> Result<Survey, s
     Ok(Survey {
         database: String::from("mysql"),
         session: session.text(),
+        mode: SqlMode::of(session.value("sql_mode"), session.value("character_set_client")),
         refusal: session.refusal(within),
         within_transaction: within,
         commits_late: session.commits_late(),
@@ -290,6 +291,8 @@ impl Schema {
                 cascades: self.cascading.contains(&place),
                 volatile_columns: volatile.contains(&place),
                 cascades_from_afar: self.cascaded_from_afar.contains(&place),
+                // Any of them may write, and a view may call any of them.
+                reads_run_code: kind == Kind::View && !self.functions.is_empty(),
                 ..Traits::default()
             };
             gate.see_relation(database, name, kind, traits);
