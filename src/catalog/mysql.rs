@@ -69,7 +69,6 @@ pub(crate) async fn survey(connection: &mut MySqlConnection) -> Result<Survey, s
     Ok(Survey {
         database: String::from("mysql"),
         session: session.text(),
-        mode: SqlMode::of(session.value("sql_mode"), session.value("character_set_client")),
         refusal: session.refusal(within),
         within_transaction: within,
         commits_late: session.commits_late(),
