@@ -1,8 +1,6 @@
 //! What a call of a function, or a cast to a date, means for caching.
 
-use sqlparser::ast::{
-    BinaryOperator, DateTimeField, Expr, FunctionArg, FunctionArguments, ObjectNamePart, UnaryOperator, Value,
-};
+use sqlparser::ast::{BinaryOperator, Expr, FunctionArg, FunctionArguments, ObjectNamePart, UnaryOperator, Value};
 
 use super::dates::is_fixed_time_value;
 use super::facts::{Dialect, SessionEffect, Writes};
@@ -92,7 +90,8 @@ fn dates(function: &str, arguments: &[FunctionArg], dialect: Dialect, found: &mu
         Dialect::MySql if arguments.is_empty() => {
             found.refuse(Reason::VolatileFunction, format!("{function}() without arguments reads the clock."));
         }
-        Dialect::MySql => given.into_iter().flatten().for_each(|operand| mysql_date_operand(operand, found)),
+        // Whether an argument is a time of day is asked where all that are met are looked at.
+        Dialect::MySql => {}
     }
 }
 
@@ -111,27 +110,10 @@ fn sqlite_time_value(function: &str, value: Option<&Expr>, found: &mut Findings)
     }
 }
 
-/// MySQL turns a value of type TIME into a date by taking today's.
-fn mysql_date_operand(operand: &Expr, found: &mut Findings) {
-    match unwrapped(operand) {
-        Expr::Value(value) => {
-            if matches!(value.value, Value::Placeholder(_)) {
-                found.clock_by_argument = true;
-            }
-        }
-        Expr::Interval(_) => {}
-        Expr::TypedString(typed) if !matches!(typed.data_type, sqlparser::ast::DataType::Time(..)) => {}
-        _ => found.refuse(
-            Reason::SpecialDate,
-            "A value of type TIME would become a date by taking today's; the text does not tell the type.",
-        ),
-    }
-}
-
-/// A cast to a date or time, in Postgres from anything that may be a text, in MySQL from anything that may be a TIME.
+/// A cast to a date or time, in Postgres from anything that may be a text.
 pub(super) fn date_cast(operand: &Expr, dialect: Dialect, found: &mut Findings) {
     if dialect == Dialect::MySql {
-        return mysql_date_operand(operand, found);
+        return;
     }
     let operand = unwrapped(operand);
     match operand {
@@ -151,23 +133,6 @@ pub(super) fn date_cast(operand: &Expr, dialect: Dialect, found: &mut Findings) 
     }
 }
 
-/// Whether EXTRACT of this field looks at the date, which a TIME of MySQL lacks.
-pub(super) fn is_of_a_date(field: &DateTimeField) -> bool {
-    const OF_A_TIME: &[&str] = &[
-        "hour",
-        "hour_microsecond",
-        "hour_minute",
-        "hour_second",
-        "microsecond",
-        "minute",
-        "minute_microsecond",
-        "minute_second",
-        "second",
-        "second_microsecond",
-    ];
-    !OF_A_TIME.contains(&field.to_string().to_ascii_lowercase().as_str())
-}
-
 /// Whether the text says that it is a time without a date, whose offset in a time zone depends on the day.
 pub(super) fn is_time_of_day(expr: &Expr) -> bool {
     use sqlparser::ast::DataType;
@@ -183,6 +148,14 @@ pub(super) fn refuse_today(found: &mut Findings) {
     found.refuse(
         Reason::SpecialDate,
         "A time of day without an offset takes the one that its time zone has today; a time without time zone needs none.",
+    );
+}
+
+/// MySQL makes a moment of a time of day by taking today's date.
+pub(super) fn refuse_moment(found: &mut Findings) {
+    found.refuse(
+        Reason::SpecialDate,
+        "A time of day takes today's date where it meets a date: let it be a result of its own, or compare in seconds.",
     );
 }
 

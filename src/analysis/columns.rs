@@ -25,6 +25,8 @@ pub(super) struct Sources {
     tables: Vec<String>,
     /// Something was met that may spread columns out.
     spread: bool,
+    /// Asterisks among results.
+    asterisks: usize,
 }
 
 impl Sources {
@@ -39,19 +41,26 @@ impl Sources {
         self.tables.push(name.to_lowercase());
     }
 
+    /// An asterisk among results.
+    pub(super) fn asterisk(&mut self) {
+        self.asterisks += 1;
+    }
+
     /// Something that may spread out the columns of a table.
     pub(super) fn spread(&mut self) {
         self.spread = true;
     }
 }
 
-/// Whether a statement may read columns that it does not name. `tokens` hold no blanks.
-pub(super) fn may_be_unnamed(tokens: &[Token<'_>], dialect: Dialect, sources: &Sources) -> bool {
-    let spreads = |at: usize| match tokens[at].text {
-        "*" => !counts_rows(tokens, at) && !multiplies(tokens, at, dialect),
-        _ => tokens[at].is_word("natural") || reads_by_another_name(tokens, at, dialect),
-    };
-    sources.spread || (0..tokens.len()).any(spreads) || uses_rows(tokens, dialect, sources)
+/// Whether a statement may read columns that it does not name, by anything but so many asterisks. `tokens` hold no blanks.
+pub(super) fn may_be_unnamed(tokens: &[Token<'_>], dialect: Dialect, sources: &Sources, asterisks: usize) -> bool {
+    let is_asterisk =
+        |at: &usize| tokens[*at].text == "*" && !counts_rows(tokens, *at) && !multiplies(tokens, *at, dialect);
+    let spreads = |at: usize| tokens[at].is_word("natural") || reads_by_another_name(tokens, at, dialect);
+    sources.spread
+        || sources.asterisks.max((0..tokens.len()).filter(is_asterisk).count()) > asterisks
+        || (0..tokens.len()).any(spreads)
+        || uses_rows(tokens, dialect, sources)
 }
 
 /// `count(*)`.
@@ -124,8 +133,8 @@ fn reads_by_another_name(tokens: &[Token<'_>], at: usize, dialect: Dialect) -> b
     };
     match dialect {
         Dialect::Postgres => follows(".") && is_one_of(TAKE_ROWS),
-        // The key, if it is an integer. Under ANSI_QUOTES, double quotes hold names.
-        Dialect::MySql => is_one_of(&["_rowid"]) || (token.kind == TokenKind::Text && token.text.starts_with('"')),
+        // The key, if it is an integer.
+        Dialect::MySql => is_one_of(&["_rowid"]),
         // The key, if it is an integer. Where no text may stand, SQLite takes one in single quotes for a name.
         Dialect::Sqlite => {
             let in_using = || tokens.iter().any(|token| token.is_word("using"));

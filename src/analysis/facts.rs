@@ -85,6 +85,9 @@ pub struct Mentions {
     pub operators: BTreeSet<String>,
     /// Every identifier that occurs anywhere, each part of a qualified name on its own.
     pub identifiers: BTreeSet<String>,
+    /// In MySQL, those in lower case that stand anywhere but as a bare column among the results of the outermost query, or
+    /// in what that is sorted or grouped by: they may meet other values.
+    pub met: BTreeSet<String>,
 }
 
 /// Everything that the text of a statement tells.
@@ -104,11 +107,15 @@ pub struct Facts {
     pub transaction: Option<TransactionControl>,
     /// Whether it changes the schema, so that what is known of the catalog must be read again.
     pub schema_change: bool,
-    /// Whether a bound text such as `now` may become the current time (`$1::date`, SQLite's `date(?)`).
+    /// Whether a bound value may become the current time or date: in Postgres and SQLite a text such as `now` (`$1::date`,
+    /// `date(?)`), in MySQL a time of day, to which today's date is added wherever a date is wanted.
     pub clock_by_argument: bool,
     /// Whether it may read columns of a table without naming them: `*`, a row as a whole, NATURAL JOIN, and the like. Where
     /// it does not, each column that its answer depends on is among the identifiers that it mentions.
     pub unnamed_columns: bool,
+    /// Whether columns that it does not name may meet other values, which makes moments of times of day in MySQL; only told
+    /// there.
+    pub meets_unnamed: bool,
     /// The functions, operators and identifiers it mentions.
     pub mentions: Mentions,
     /// Why its result may not be cached; empty where the text has no objection.

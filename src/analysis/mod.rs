@@ -13,11 +13,13 @@
 //! | `walk`, `scope`, `targets` | which tables does the tree read and write? |
 //! | `calls`, `functions`, `operators`, `types`, `dates`, `words` | what objects to caching? |
 //! | `columns` | may it read columns that it does not name? |
+//! | `combined` | which columns of MySQL meet other values? |
 //! | `cross_check`, `guess` | was a table missed, and what if nothing was understood? |
 //! | `verdict` | what is the answer? |
 
 mod calls;
 mod columns;
+mod combined;
 mod cross_check;
 mod dates;
 mod definition;

@@ -1,5 +1,6 @@
 //! One statement: what its first word says, and who looks at the rest.
 
+use super::combined::PassedOn;
 use super::facts::{Dialect, Kind, SessionEffect, TransactionControl, Writes};
 use super::lexer::{Token, TokenKind};
 use super::parse::{self, Trouble};
@@ -124,8 +125,13 @@ fn parsed(statement: Statement<'_>, kind: Kind) -> Findings {
     let mut found = Findings::new(kind);
     match parse::parse(text, tokens, dialect) {
         Ok(tree) => {
-            let (seen, sources) = walk::walk(&tree, dialect, &mut found);
-            found.unnamed_columns = columns::may_be_unnamed(tokens, dialect, &sources);
+            let passed = PassedOn::by(&tree);
+            let (seen, sources) = walk::walk(&tree, dialect, &passed, &mut found);
+            found.unnamed_columns = columns::may_be_unnamed(tokens, dialect, &sources, 0);
+            if dialect == Dialect::MySql {
+                found.meets_unnamed = columns::may_be_unnamed(tokens, dialect, &sources, passed.asterisks);
+                found.mentions.met = passed.met(tokens);
+            }
             if let Some(missed) = cross_check::missed(tokens, dialect, &seen) {
                 found.not_understood(format!("What {missed} stands for could not be told."));
             }
@@ -217,6 +223,8 @@ fn objections(tokens: &[Token<'_>], dialect: Dialect, found: &mut Findings) {
             TokenKind::Operator if operators::is_unknown(token.text, dialect) => {
                 found.refuse(Reason::UnknownOperator, format!("The operator {} is not built in.", token.text));
             }
+            // A time of day becomes a moment of today wherever it meets a date.
+            TokenKind::Parameter if dialect == Dialect::MySql => found.clock_by_argument = true,
             TokenKind::Operator
             | TokenKind::Word
             | TokenKind::Quoted

@@ -21,6 +21,7 @@ pub(super) struct Findings {
     pub(super) clock_by_argument: bool,
     /// Until the text was understood, it may.
     pub(super) unnamed_columns: bool,
+    pub(super) meets_unnamed: bool,
     pub(super) mentions: Mentions,
     refusals: Vec<Refusal>,
 }
@@ -37,6 +38,7 @@ impl Findings {
             schema_change: false,
             clock_by_argument: false,
             unnamed_columns: true,
+            meets_unnamed: true,
             mentions: Mentions::default(),
             refusals: Vec::new(),
         }
@@ -100,9 +102,11 @@ impl Findings {
         self.schema_change |= other.schema_change;
         self.clock_by_argument |= other.clock_by_argument;
         self.unnamed_columns |= other.unnamed_columns;
+        self.meets_unnamed |= other.meets_unnamed;
         self.mentions.functions.extend(other.mentions.functions);
         self.mentions.operators.extend(other.mentions.operators);
         self.mentions.identifiers.extend(other.mentions.identifiers);
+        self.mentions.met.extend(other.mentions.met);
         for refusal in other.refusals {
             self.refuse(refusal.reason, refusal.sentence);
         }
@@ -132,6 +136,7 @@ impl Findings {
             schema_change: self.schema_change,
             clock_by_argument: self.clock_by_argument,
             unnamed_columns: self.unnamed_columns,
+            meets_unnamed: self.meets_unnamed,
             mentions: self.mentions,
             refusals: self.refusals,
             normal_form,

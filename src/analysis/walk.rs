@@ -8,13 +8,14 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Ident, JsonTableColumn, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectInto,
-    SelectItem, SetExpr, Statement, TableFactor, Value, ValueWithSpan, Visit, Visitor, XmlTableColumnOption,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
+    JsonTableColumn, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectInto, SelectItem, SetExpr,
+    Statement, TableFactor, Value, ValueWithSpan, Visit, Visitor, XmlTableColumnOption,
 };
 
 use super::calls;
 use super::columns::Sources;
+use super::combined::PassedOn;
 use super::facts::{Dialect, Kind, SessionEffect, Writes};
 use super::fold::fold;
 use super::name::Name;
@@ -27,9 +28,15 @@ use crate::reason::Reason;
 
 /// Adds what `statement` reads, writes and uses to `found`; returns every name that it took for a relation, a WITH query
 /// or a function, so that another pair of eyes can look for one that is missing, and what it takes rows from.
-pub(super) fn walk(statement: &Statement, dialect: Dialect, found: &mut Findings) -> (HashSet<String>, Sources) {
+pub(super) fn walk(
+    statement: &Statement,
+    dialect: Dialect,
+    passed: &PassedOn,
+    found: &mut Findings,
+) -> (HashSet<String>, Sources) {
     let mut walk = Walk {
         dialect,
+        passed,
         found,
         scopes: Scopes::default(),
         labels: HashSet::new(),
@@ -44,6 +51,7 @@ pub(super) fn walk(statement: &Statement, dialect: Dialect, found: &mut Findings
 
 pub(super) struct Walk<'a> {
     pub(super) dialect: Dialect,
+    passed: &'a PassedOn,
     pub(super) found: &'a mut Findings,
     scopes: Scopes,
     /// Identifiers that may be reserved words where they stand: labels, parts after a dot, names of functions.
@@ -398,9 +406,9 @@ impl Visitor for Walk<'_> {
                 SelectItem::ExprWithAlias { alias, .. } => self.label(alias),
                 SelectItem::ExprWithAliases { .. } => self.foreign("A list of aliases"),
                 SelectItem::UnnamedExpr(_) => {}
-                SelectItem::QualifiedWildcard(..) => self.sources.spread(),
+                SelectItem::QualifiedWildcard(..) => self.sources.asterisk(),
                 SelectItem::Wildcard(options) => {
-                    self.sources.spread();
+                    self.sources.asterisk();
                     let foreign = options.opt_ilike.is_some()
                         || options.opt_exclude.is_some()
                         || options.opt_except.is_some()
@@ -562,6 +570,9 @@ impl Visitor for Walk<'_> {
 
 impl Walk<'_> {
     fn expression(&mut self, expr: &Expr) {
+        if self.dialect == Dialect::MySql && self.passed.makes_time_of_day(expr) {
+            calls::refuse_moment(self.found);
+        }
         match expr {
             Expr::Function(function) => self.function(function),
             Expr::Cast { expr, data_type, format, .. } => {
@@ -592,23 +603,7 @@ impl Walk<'_> {
                 }
             }
             Expr::Prefixed { prefix, .. } => self.label(prefix),
-            Expr::Extract { field, expr, .. } => {
-                self.builtin("extract");
-                if self.dialect == Dialect::MySql && calls::is_of_a_date(field) {
-                    calls::date_cast(expr, self.dialect, self.found);
-                }
-            }
-            // The same as DATE_ADD and DATE_SUB.
-            Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right }
-                if self.dialect == Dialect::MySql =>
-            {
-                match (left.as_ref(), right.as_ref()) {
-                    (Expr::Interval(_), operand) | (operand, Expr::Interval(_)) => {
-                        calls::date_cast(operand, self.dialect, self.found);
-                    }
-                    _ => {}
-                }
-            }
+            Expr::Extract { .. } => self.builtin("extract"),
             Expr::Ceil { .. } => self.builtin("ceil"),
             Expr::Floor { .. } => self.builtin("floor"),
             Expr::Position { .. } => self.builtin("position"),
@@ -708,6 +703,9 @@ impl Walk<'_> {
 
     /// The type of a column that is made of text inside a document.
     fn column_type(&mut self, data_type: &sqlparser::ast::DataType) {
+        if self.dialect == Dialect::MySql && matches!(data_type, sqlparser::ast::DataType::Time(..)) {
+            calls::refuse_moment(self.found);
+        }
         if types::classify(data_type, self.dialect) == TypeClass::Clock {
             self.found.refuse(Reason::SpecialDate, "A text inside a document becomes a date, and may say \"now\".");
         }

@@ -102,6 +102,14 @@ impl Gate {
         }
     }
 
+    /// A column of a time of day in MySQL, of a relation that was seen.
+    pub(super) fn see_time_of_day(&mut self, schema: &str, name: &str, column: &str) {
+        let (schema, name) = (self.folded(schema).into_owned(), self.folded(name).into_owned());
+        if let Some(relation) = self.schemas.get_mut(&schema).and_then(|relations| relations.get_mut(&name)) {
+            relation.times.push(column.to_lowercase());
+        }
+    }
+
     pub(super) fn see_function(&mut self, name: &str, routine: Routine) {
         let name = self.folded_function(name).into_owned();
         self.beyond_ascii |= !name.is_ascii();
@@ -165,10 +173,29 @@ impl Gate {
             let sentence = format!("{name} has a column of a time of day, which takes today's offset in a time zone.");
             return Err(Refusal::new(Reason::SpecialDate, sentence));
         }
+        if let Some(refusal) = self.meets_time_of_day(facts) {
+            return Err(refusal);
+        }
         match self.mentioned(facts).find(|(_, _, routine)| *routine != Some(Routine::Vouched) && routine.is_some()) {
             Some((mention, name, _)) => Err(mention.refusal(name)),
             None => Ok(tables.into_iter().collect()),
         }
+    }
+
+    /// The objection that a time of day may meet a date, and take today's.
+    fn meets_time_of_day(&self, facts: &Facts) -> Option<Refusal> {
+        let met = &facts.mentions.met;
+        // How letters beyond ASCII are compared is for the server to know.
+        let is_met =
+            |column: &String| met.contains(column) || (!column.is_ascii() && met.iter().any(|m| !m.is_ascii()));
+        facts.reads.iter().find_map(|name| {
+            let Resolved::Relation(relation) = self.resolve(name) else { return None };
+            let column = relation.times.iter().find(|column| facts.meets_unnamed || is_met(column))?;
+            let sentence = format!(
+                "{column} of {name} is a time of day, which takes today's date where it meets a date: let it be a result of its own."
+            );
+            Some(Refusal::new(Reason::SpecialDate, sentence))
+        })
     }
 
     /// What a statement may change. `None`: nothing.

@@ -56,6 +56,8 @@ const SCHEMA: &str = "\
     SELECT 'virtual' AS `virtual`, TABLE_SCHEMA, TABLE_NAME, GENERATION_EXPRESSION FROM information_schema.COLUMNS \
         WHERE EXTRA LIKE '%VIRTUAL%' \
         AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
+    SELECT 'time' AS `time`, TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
+        WHERE DATA_TYPE = 'time' AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
     SELECT 'function' AS `function`, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE <> 'PROCEDURE'; \
     SHOW GRANTS";
 
@@ -230,6 +232,8 @@ struct Schema {
     cascaded_from_afar: BTreeSet<(String, String)>,
     /// Database, table and expression of each column that is made when it is read.
     virtual_columns: Vec<(String, String, String)>,
+    /// Database, table and name of each column of a time of day.
+    times: Vec<(String, String, String)>,
     functions: Vec<String>,
     grants: Vec<String>,
 }
@@ -245,6 +249,7 @@ impl Schema {
                 "parent" => drop(schema.cascading.insert((text(1)?, text(2)?))),
                 "child" => drop(schema.cascaded_from_afar.insert((text(1)?, text(2)?))),
                 "virtual" => schema.virtual_columns.push((text(1)?, text(2)?, text(3)?)),
+                "time" => schema.times.push((text(1)?, text(2)?, text(3)?)),
                 "function" => schema.functions.push(text(1)?),
                 _ => schema.grants.push(text(0)?),
             }
@@ -295,6 +300,9 @@ impl Schema {
                 ..Traits::default()
             };
             gate.see_relation(database, name, kind, traits);
+        }
+        for (database, table, column) in self.times {
+            gate.see_time_of_day(&database, &table, &column);
         }
         for database in unseen {
             tracing::warn!(target: "larder::catalog", database, "this user may not see the triggers of a database, so that each write to it drops everything that is cached: GRANT TRIGGER ON it");

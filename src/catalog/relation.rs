@@ -73,6 +73,8 @@ pub(super) struct Relation {
     pub reading_writes: bool,
     /// Whether to put a time zone to one of its columns may read the clock.
     pub time_of_day: bool,
+    /// Its columns of a time of day in MySQL, in lower case: one that meets a date takes today's.
+    pub times: Vec<String>,
 }
 
 impl Relation {
@@ -84,6 +86,7 @@ impl Relation {
             alone: alone(kind, traits),
             reading_writes: traits.reads_run_code,
             time_of_day: traits.time_of_day,
+            times: Vec::new(),
         }
     }
 }

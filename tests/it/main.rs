@@ -8,6 +8,8 @@ mod support;
 
 mod analysis;
 mod analysis_properties;
+#[cfg(feature = "mysql")]
+mod as_mysql_runs_it;
 mod bad_input;
 mod configuration;
 mod day_one;

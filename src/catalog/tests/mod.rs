@@ -48,6 +48,7 @@ fn read(relations: &[&str]) -> Facts {
         schema_change: false,
         clock_by_argument: false,
         unnamed_columns: false,
+        meets_unnamed: false,
         mentions: Mentions::default(),
         refusals: Vec::new(),
         normal_form: String::new(),
