@@ -86,7 +86,7 @@ pub struct Mentions {
     /// Every identifier that occurs anywhere, each part of a qualified name on its own.
     pub identifiers: BTreeSet<String>,
     /// In MySQL, those in lower case that stand anywhere but as a bare column among the results of the outermost query, or
-    /// in what that is sorted or grouped by: they may meet other values.
+    /// in what that is sorted or grouped by: they may meet other values. Key words are among them.
     pub met: BTreeSet<String>,
 }
 

@@ -126,6 +126,35 @@ fn a_text_is_read_as_its_session_reads_it() {
     assert_eq!(facts.writes, Writes::Nothing);
 }
 
+/// In MySQL, where a time of day that meets a date takes today's.
+#[test]
+fn columns_that_meet_others_are_told() {
+    for (sql, met, unnamed) in [
+        ("SELECT id, opens, h.closes FROM hours AS h WHERE day = ?", "day h hours", false),
+        ("SELECT * FROM hours WHERE id = ?", "hours id", false),
+        ("SELECT h.*, n FROM hours h ORDER BY Opens", "h hours", false),
+        ("(SELECT opens FROM hours GROUP BY opens) ORDER BY opens", "hours", false),
+        ("TABLE hours", "hours", false),
+        ("SELECT COUNT(*) FROM hours", "hours", false),
+        ("SELECT opens FROM hours WHERE OPENS > 1", "hours opens", false),
+        ("SELECT opens AS o FROM hours HAVING o = day", "day hours o opens", false),
+        ("SELECT opens AS 'o' FROM hours HAVING o = day", "day hours o opens", false),
+        ("SELECT opens AS o FROM hours ORDER BY o", "hours", false),
+        ("SELECT opens FROM hours UNION SELECT made FROM days", "days hours made opens", false),
+        ("SELECT * FROM hours UNION SELECT * FROM days", "days hours", true),
+        ("SELECT * FROM (SELECT * FROM hours) AS x", "hours x", true),
+        ("SELECT a FROM hours NATURAL JOIN days", "days hours", true),
+        ("SELECT a FROM hours JOIN days USING (`Opens`)", "days hours opens", false),
+        ("SELECT id FROM hours WHERE EXISTS (SELECT * FROM days)", "days hours", true),
+    ] {
+        let facts = analyze(sql, Dialect::MySql);
+        // Key words are words as well.
+        let is_word = |name: &&str| sql.contains(&name.to_uppercase()) && *name != "opens";
+        let found: Vec<&str> = facts.mentions.met.iter().map(String::as_str).filter(|name| !is_word(name)).collect();
+        assert_eq!((found.join(" ").as_str(), facts.meets_unnamed), (met, unnamed), "{sql}");
+    }
+}
+
 /// What is not spelled alike may be called otherwise in the answer.
 #[test]
 fn a_text_in_another_mode_has_a_normal_form_of_its_own() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use larder::analysis::{Dialect, Kind, Outcome, Writes, analyze};
+use larder::analysis::{Dialect, Kind, Outcome, SqlMode, Writes, analyze, analyze_in};
 use proptest::prelude::*;
 
 const DIALECTS: [Dialect; 3] = [Dialect::Postgres, Dialect::MySql, Dialect::Sqlite];
@@ -189,8 +189,53 @@ fn texts(names: impl IntoIterator<Item = impl ToString>) -> BTreeSet<String> {
     names.into_iter().map(|name| name.to_string()).collect()
 }
 
+/// What a MySQL session may answer for `@@sql_mode`.
+const MODES: &[&str] =
+    &["", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES", "IGNORE_SPACE", "ORACLE"];
+
+/// One piece with its own quotes and backslashes, spelled for a mode.
+fn spelled(piece: &str, ansi_quotes: bool, no_backslash_escapes: bool) -> String {
+    match piece {
+        "NAME" if ansi_quotes => "\"t`0\"".into(),
+        "NAME" => "`t``0`".into(),
+        "TEXT" if no_backslash_escapes => r"'a\'".into(),
+        "TEXT" => r"'a\\'".into(),
+        "QUOTE" if no_backslash_escapes => r"'\''\'".into(),
+        "QUOTE" => r"'\\\'\\'".into(),
+        piece => piece.into(),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_text_is_too_strange_in_any_mode(sql in soup(), bytes in any::<String>()) {
+        for mode in MODES.iter().map(|modes| SqlMode::of(modes, "utf8mb4")).chain([SqlMode::unseen(Dialect::MySql)]) {
+            for sql in [&sql, &bytes] {
+                let facts = analyze_in(sql, Dialect::MySql, mode);
+                prop_assert!(!facts.cacheable() || facts.kind == Kind::Read && facts.writes == Writes::Nothing);
+                // What is said without knowing the mode is true in all of them.
+                let unseen = analyze_in(sql, Dialect::MySql, SqlMode::unseen(Dialect::MySql));
+                prop_assert!(mode == SqlMode::of("ORACLE", "utf8mb4") || unseen.writes == Writes::Everything || unseen.writes == facts.writes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_statement_says_the_same_in_every_mode(pieces in prop::collection::vec(
+        prop::sample::select(&["NAME", "TEXT", "QUOTE", "FROM", "SELECT", ",", "1", "UPDATE", "SET a =", "/* ' */", "# \"\n", "-- '\n", "(", ")", ";", "b"][..]),
+        0..20,
+    )) {
+        let mut known: Option<larder::analysis::Facts> = None;
+        for (modes, ansi, plain) in [("", false, false), ("ANSI_QUOTES", true, false), ("NO_BACKSLASH_ESCAPES", false, true), ("ANSI_QUOTES,NO_BACKSLASH_ESCAPES", true, true)] {
+            let words: Vec<String> = pieces.iter().map(|piece| spelled(piece, ansi, plain)).collect();
+            let mut facts = analyze_in(&words.join(" "), Dialect::MySql, SqlMode::of(modes, "utf8mb4"));
+            facts.normal_form.clear();
+            let known = known.get_or_insert_with(|| facts.clone());
+            prop_assert_eq!(&*known, &facts, "{}", modes);
+        }
+    }
 
     #[test]
     fn no_text_is_too_strange(sql in soup()) {

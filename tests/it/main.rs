@@ -34,6 +34,6 @@ mod statistics;
 #[cfg(feature = "postgres")]
 mod typed_hits;
 mod unknown_outcomes;
-#[cfg(all(feature = "postgres", feature = "sqlite"))]
+#[cfg(all(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod unnamed_columns;
 mod writes_run_on;

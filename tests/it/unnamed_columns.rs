@@ -1,13 +1,13 @@
 //! What may depend on a column is told from the text alone: it names the column, or it may read columns without naming them.
 //!
-//! Two oracles know better. PostgreSQL checks the rights on each column that a query reads: one that runs for a role which
-//! may read all columns but one reads nothing of that one. And on both databases, an answer that is another when the column
+//! Two oracles know better. PostgreSQL and MySQL check the rights on each column that a query reads: one that runs for a role
+//! which may read all columns but one reads nothing of that one. And on every database, an answer that is another when the column
 //! holds something else depends on it.
 
 use larder::analysis::{Dialect, analyze};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, Row, SqliteConnection};
 
-use crate::servers::Postgres;
+use crate::servers::{MariaDb, Postgres};
 
 const COLUMN: &str = "secret";
 
@@ -36,6 +36,7 @@ const KEPT: &[(&str, &str)] = &[
     ("pms", "SELECT id FROM users WHERE EXISTS (SELECT 1 FROM orders WHERE owner = users.id)"),
     ("pms", "SELECT id FROM users WHERE id IN (SELECT owner FROM orders)"),
     ("pms", "SELECT id FROM users WHERE name = 'secret *'"),
+    ("m", "SELECT \"secret\" FROM users"),
     ("ps", "SELECT id FROM \"users\" WHERE \"users\".\"id\" = 1"),
     ("p", "SELECT id FROM users, unnest($1::int[]) AS wanted WHERE id = wanted"),
     ("p", "SELECT id FROM users, LATERAL (SELECT name) AS l (n) WHERE l.n = 'x'"),
@@ -126,8 +127,6 @@ const NOT_KEPT: &[(&str, &str)] = &[
     ("ms", "SELECT `secret` FROM users"),
     ("s", "SELECT [secret] FROM users"),
     ("ps", "SELECT \"secret\" FROM users"),
-    // A name under ANSI_QUOTES.
-    ("m", "SELECT \"secret\" FROM users"),
     ("m", "SELECT _rowid FROM users"),
     ("m", "SELECT SQL_NO_CACHE * FROM users"),
     ("m", "SELECT HIGH_PRIORITY users.* FROM users"),
@@ -284,7 +283,55 @@ fn statements(dialect: Dialect) -> Vec<String> {
                 "GROUP BY u.id, u.name",
             ]
         }
-        _ => {
+        Dialect::MySql => {
+            projections.extend([
+                "_rowid",
+                "u._rowid",
+                "`secret`",
+                "`u`.*",
+                "u . secret",
+                "SQL_NO_CACHE *",
+                "STRAIGHT_JOIN u.*",
+                "GROUP_CONCAT(name)",
+                "GROUP_CONCAT(DISTINCT secret ORDER BY id)",
+                "COUNT(DISTINCT id, name)",
+                "COUNT(DISTINCT secret)",
+                "JSON_OBJECT('a', name)",
+                "DEFAULT(secret)",
+                "(SELECT COUNT(*) FROM users v NATURAL JOIN users w)",
+                "(SELECT COUNT(*) FROM users v JOIN users w USING (secret))",
+                "(u.id, u.name) IN (SELECT id, name FROM users)",
+                "(u.id, u.name, 'one') IN (SELECT * FROM users)",
+                "u.id IN (VALUES (1), (2))",
+                "CASE u.name WHEN \"b\" THEN 1 END",
+                "ROW_NUMBER() OVER (ORDER BY secret, id)",
+                "MAX(id) OVER (PARTITION BY name)",
+            ]);
+            sources.extend([
+                "users",
+                "users AS `u`",
+                "users u USE INDEX (PRIMARY)",
+                "(users u, orders o)",
+                "users u STRAIGHT_JOIN orders o",
+                "{oj users u LEFT JOIN orders o ON o.owner = u.id}",
+                "users u, JSON_TABLE('[1]', '$[*]' COLUMNS (k FOR ORDINALITY)) j",
+                "users u NATURAL LEFT JOIN orders o",
+                "(SELECT id, name FROM users UNION SELECT id, owner FROM orders) u",
+                "(SELECT id, name, secret AS s FROM users) u",
+            ]);
+            vec![
+                "",
+                "WHERE u.id = 1",
+                "WHERE u._rowid = 1",
+                "HAVING id = 1",
+                "ORDER BY 1",
+                "ORDER BY secret",
+                "GROUP BY u.id, u.name",
+                "GROUP BY u.id WITH ROLLUP",
+                "WHERE (id, secret) = (1, 'one')",
+            ]
+        }
+        Dialect::Sqlite => {
             projections.extend([
                 "rowid",
                 "u.rowid",
@@ -367,6 +414,71 @@ async fn what_may_be_kept_runs_without_the_right_to_read_the_column() {
     }
     assert!(wrong.is_empty(), "{} read the column unseen:\n{}", wrong.len(), wrong.join("\n"));
     assert!(ran > 500 && denied > 1500, "the oracle was asked too little: {ran} ran, {denied} were denied");
+}
+
+#[tokio::test]
+async fn what_may_be_kept_runs_without_the_right_to_read_the_column_in_mysql() {
+    let server = MariaDb::shared();
+    let database = server.create_database();
+    let mut owner = MySqlConnection::connect(&server.url(&database)).await.unwrap();
+    owner.execute(SETUP).await.unwrap();
+    let user = format!("{database}_no_secrets");
+    let rights = format!(
+        "CREATE USER {user}@'%'; GRANT SELECT (id, name) ON users TO {user}@'%'; GRANT SELECT ON orders TO {user}@'%'"
+    );
+    owner.execute(AssertSqlSafe(rights)).await.unwrap();
+    let mut user = MySqlConnection::connect(&server.url_of(&user, &database)).await.unwrap();
+    let (mut ran, mut denied, mut wrong) = (0, 0, Vec::new());
+    for sql in statements(Dialect::MySql) {
+        let kept = may_be_kept(&sql, Dialect::MySql);
+        // It checks rights without running.
+        match sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN {sql}"))).execute(&mut user).await {
+            Ok(_) if kept => ran += 1,
+            Err(sqlx::Error::Database(error)) => {
+                let number = error.downcast_ref::<sqlx::mysql::MySqlDatabaseError>().number();
+                if [1142, 1143].contains(&number) {
+                    denied += 1;
+                    // Nor does it tell anybody that there is no column of a name, or no table.
+                    let another = error.message().contains("for column '") && !error.message().contains("'secret'");
+                    if kept && !another && !sql.contains("shop.") {
+                        wrong.push(format!("{sql}: {error}"));
+                    }
+                }
+            }
+            Ok(_) => {}
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+    assert!(wrong.is_empty(), "{} read the column unseen:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(ran > 500 && denied > 1500, "the oracle was asked too little: {ran} ran, {denied} were denied");
+}
+
+#[tokio::test]
+async fn no_answer_that_may_be_kept_depends_on_the_column_in_mysql() {
+    let mut database = MySqlConnection::connect(&MariaDb::shared().fresh()).await.unwrap();
+    database.execute(SETUP).await.unwrap();
+    let kept: Vec<String> =
+        statements(Dialect::MySql).into_iter().filter(|sql| may_be_kept(sql, Dialect::MySql)).collect();
+    let mut answers = Vec::new();
+    for values in ["SELECT 1", OTHERWISE] {
+        database.execute(values).await.unwrap();
+        let mut here = Vec::new();
+        for sql in &kept {
+            let rows = sqlx::raw_sql(AssertSqlSafe(sql.clone())).fetch_all(&mut database).await;
+            here.push(
+                rows.map(|rows| {
+                    let text = |row: &sqlx::mysql::MySqlRow, at| row.get_unchecked::<Option<Vec<u8>>, usize>(at);
+                    let mut rows: Vec<Vec<_>> =
+                        rows.iter().map(|row| (0..row.len()).map(|at| text(row, at)).collect()).collect();
+                    rows.sort();
+                    rows
+                })
+                .ok(),
+            );
+        }
+        answers.push(here);
+    }
+    compare(&kept, &answers[0], &answers[1], 500);
 }
 
 #[tokio::test]

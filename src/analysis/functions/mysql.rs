@@ -1,4 +1,5 @@
-//! Functions of MySQL 8 and MariaDB, from their manuals.
+//! Functions of MySQL 8 and MariaDB, from their manuals and from `information_schema.SQL_FUNCTIONS` of MariaDB. Whoever
+//! defines one of a name that only the other server has is known to the catalog.
 
 use super::Lists;
 use crate::analysis::word_set::WordSet;
@@ -7,7 +8,8 @@ use crate::analysis::word_set::WordSet;
 static CACHEABLE: WordSet = WordSet::new(
     "
     row abs acos addtime aes_decrypt any_value ascii asin atan atan2 avg bin bin_to_uuid bit_and bit_count bit_length
-    bit_or bit_xor ceil ceiling char char_length character_length charset chr coalesce coercibility collation
+    bit_or bit_xor ceil ceiling char char_length character_length charset chr coalesce coercibility collation column_check column_exists column_json
+    column_list crc32c extractvalue lengthb natural_sort_key nvl nvl2 sformat updatexml
     compress concat concat_ws conv cos cot count crc32 cume_dist degrees dense_rank elt exp export_set extract field
     find_in_set first_value floor format format_bytes from_base64 from_days from_unixtime geometrycollection
     get_format greatest group_concat grouping gtid_subset gtid_subtract hex hour if ifnull inet6_aton inet6_ntoa
@@ -37,7 +39,8 @@ static CACHEABLE: WordSet = WordSet::new(
 
 static HARMLESS: WordSet = WordSet::new(
     "
-    aes_encrypt benchmark connection_id curdate current_date current_role current_time current_timestamp
+    binlog_gtid_pos des_decrypt des_encrypt master_gtid_wait old_password wsrep_last_seen_gtid wsrep_last_written_gtid
+    wsrep_sync_wait_upto_gtid aes_encrypt benchmark connection_id curdate current_date current_role current_time current_timestamp
     current_user curtime database default encrypt format_pico_time found_rows get_lock icu_version is_free_lock
     is_used_lock json_storage_free last_insert_id lastval load_file localtime localtimestamp master_pos_wait nextval
     now password ps_current_thread_id ps_thread_id rand random_bytes release_all_locks release_lock roles_graphml
@@ -49,7 +52,7 @@ static HARMLESS: WordSet = WordSet::new(
 /// A value of type TIME becomes a date by taking today's.
 static DATES: WordSet = WordSet::new(
     "
-    adddate convert_tz date date_add date_format date_sub datediff day dayname dayofmonth dayofweek dayofyear last_day
+    add_months adddate convert_tz date date_add date_format date_sub datediff day dayname dayofmonth dayofweek dayofyear last_day
     month monthname quarter subdate time timestamp timestampadd timestampdiff to_char to_days to_seconds unix_timestamp week
     weekday weekofyear year yearweek
 ",
