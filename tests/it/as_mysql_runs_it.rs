@@ -748,6 +748,66 @@ async fn no_answer_that_may_be_kept_takes_todays_date() {
     assert!(kept > 1000 && differ > 1000, "the oracle was asked too little: {kept} may be kept, {differ} differ");
 }
 
+#[tokio::test]
+async fn functions_that_may_be_kept_depend_on_their_arguments() {
+    const ARGUMENTS: &[&str] = &[
+        "",
+        "1",
+        "'a'",
+        "NULL",
+        "1, 2",
+        "'a', 1",
+        "'a', 'b'",
+        "1, 2, 3",
+        "'a', 1, 2",
+        "'a', 'b', 'c'",
+        "'[1]'",
+        "'[1]', '$[0]'",
+        "'2024-01-01'",
+        "'2024-01-01', 1",
+        "'2024-01-01 10:00:00', '%Y %H'",
+        "'2024-01-01', '2024-02-01'",
+        "x",
+        "x, 'a'",
+        "*",
+    ];
+    let url = MariaDb::shared().fresh();
+    let mut sessions = [MySqlConnection::connect(&url).await.unwrap(), MySqlConnection::connect(&url).await.unwrap()];
+    sessions[0].execute("CREATE TABLE a (id INT PRIMARY KEY AUTO_INCREMENT, x INT)").await.unwrap();
+    for (at, session) in sessions.iter_mut().enumerate() {
+        let state = format!(
+            "INSERT INTO a (x) VALUES (5); SET timestamp = {}; SELECT * FROM a",
+            1_700_000_000 + at * 100_000_000
+        );
+        session.execute(AssertSqlSafe(state)).await.unwrap();
+    }
+    let names =
+        "SELECT FUNCTION FROM information_schema.SQL_FUNCTIONS UNION SELECT WORD FROM information_schema.KEYWORDS";
+    let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&mut sessions[0]).await.unwrap();
+    let (mut same, mut wrong) = (0, Vec::new());
+    for name in names {
+        for arguments in ARGUMENTS {
+            let sql = format!("SELECT {name}({arguments}) AS y FROM a ORDER BY id LIMIT 1");
+            if !analyze(&sql, Dialect::MySql).cacheable() {
+                continue;
+            }
+            let mut answers = Vec::new();
+            for session in &mut sessions {
+                let rows = sqlx::raw_sql(AssertSqlSafe(sql.clone())).fetch_all(session).await;
+                answers.push(
+                    rows.ok().map(|rows| rows.iter().map(|row| format!("{:?}", values(row))).collect::<Vec<_>>()),
+                );
+            }
+            same += u32::from(answers[0].is_some());
+            if answers[0] != answers[1] {
+                wrong.push(sql);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} depend on more than their arguments:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(same > 500, "the oracle was asked too little: {same} ran");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_time_of_day_is_kept_unless_it_meets_something() {
     let inner = sqlx::MySqlPool::connect(&MariaDb::shared().fresh()).await.unwrap();
