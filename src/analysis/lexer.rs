@@ -182,7 +182,12 @@ impl Cursor<'_> {
 
     fn line_comment(&mut self) -> TokenKind {
         let postgres = self.dialect == Dialect::Postgres;
+        let start = self.at;
         self.take_while(|b| b != b'\n' && !(postgres && b == b'\r'));
+        // For MySQL the comment ends there.
+        if self.dialect == Dialect::MySql && self.bytes[start..self.at].contains(&0) {
+            return TokenKind::Broken;
+        }
         // Whether a lone carriage return ends a comment differs between servers and parsers.
         TokenKind::Comment
     }

@@ -79,7 +79,7 @@ pub fn analyze_in(sql: &str, dialect: Dialect, mode: SqlMode) -> Facts {
     parse::reserve_stack();
     let spelled = mode.respell(sql);
     let tokens = lexer::tokens(spelled.as_deref().unwrap_or(sql), dialect);
-    let found = match &spelled {
+    let mut found = match &spelled {
         None => {
             Findings::opaque(Kind::Write, "The sql_mode or the character set of the session may change what it means.")
         }
@@ -89,6 +89,10 @@ pub fn analyze_in(sql: &str, dialect: Dialect, mode: SqlMode) -> Facts {
         }
         Some(spelled) => find(spelled, &tokens, dialect),
     };
+    let sets = |token: &Token<'_>| token.kind == TokenKind::Hint && token.text.to_ascii_lowercase().contains("set_var");
+    if dialect == Dialect::MySql && tokens.iter().any(sets) {
+        found.refuse(Reason::Variable, "A hint changes settings while it runs.");
+    }
     // Columns are named after the text as it was written. It is as good a key as any.
     let normal_form = match spelled {
         Some(Cow::Borrowed(_)) => normal_form::normal_form(&tokens, dialect),

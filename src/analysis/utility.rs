@@ -166,7 +166,13 @@ fn mysql_explain(statement: Statement<'_>, start: Option<usize>) -> Findings {
 /// `SET STATEMENT max_statement_time = 1 FOR SELECT ...`: the settings hold for one statement, which runs.
 fn set_for(statement: Statement<'_>) -> Findings {
     match statement.find(&["for"]) {
-        Some(at) if !statement.part(0, at).tokens.iter().any(|token| token.is("(")) => inner(statement, Some(at + 1)),
+        // What it runs may be read in the mode that is set.
+        Some(at)
+            if !statement.part(0, at).tokens.iter().any(|token| token.is("("))
+                && !statement.part(0, at).has(&["sql_mode", "character_set_client"]) =>
+        {
+            inner(statement, Some(at + 1))
+        }
         _ => Findings::opaque(Kind::Write, "The statement that it runs could not be found."),
     }
 }

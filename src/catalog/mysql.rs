@@ -269,7 +269,11 @@ impl Schema {
         let volatile: BTreeSet<(String, String)> = self
             .virtual_columns
             .into_iter()
-            .filter(|(_, _, expression)| is_volatile(expression, session.mode()))
+            .filter(|(database, table, expression)| {
+                let own = self.times.iter().filter(|(of, name, _)| (of, name) == (database, table));
+                let times: Vec<String> = own.map(|(_, _, column)| column.to_lowercase()).collect();
+                is_volatile(expression, &times, session.mode())
+            })
             .map(|(database, table, _)| (database, table))
             .collect();
         let mut unseen = BTreeSet::new();
@@ -315,10 +319,12 @@ impl Schema {
     }
 }
 
-/// Whether what a generated column is made of is not known to depend on its row alone. MariaDB takes any function.
-fn is_volatile(expression: &str, mode: SqlMode) -> bool {
+/// Whether what a generated column is made of is not known to depend on its row alone. MariaDB takes any function, and
+/// today's date for a time of day that is to be a date.
+fn is_volatile(expression: &str, times: &[String], mode: SqlMode) -> bool {
     let is_fixed = |expression: &str| {
-        analysis::analyze_in(&format!("SELECT 1 FROM t WHERE ({expression})"), Dialect::MySql, mode).cacheable()
+        let facts = analysis::analyze_in(&format!("SELECT 1 FROM t WHERE ({expression})"), Dialect::MySql, mode);
+        facts.cacheable() && !times.iter().any(|time| !time.is_ascii() || facts.mentions.met.contains(time))
     };
     // MySQL shows its texts with a backslash before each quote, which makes no sense as it stands.
     !is_fixed(expression) && !is_fixed(&expression.replace("\\'", "'"))
@@ -354,11 +360,22 @@ mod tests {
 
     #[test]
     fn only_what_depends_on_the_row_alone_may_be_generated() {
-        let volatile = |expression: &str| is_volatile(expression, SqlMode::default());
-        for row in ["`a` + 1", "concat(`a`,_utf8mb4\\'x\\')", "concat(`a`,'x\\'y')", "upper(`a`)"] {
+        let volatile = |expression: &str| is_volatile(expression, &["opens".into()], SqlMode::default());
+        for row in
+            ["`a` + 1", "concat(`a`,_utf8mb4\\'x\\')", "concat(`a`,'x\\'y')", "upper(`a`)", "cast(`made` as date)"]
+        {
             assert!(!volatile(row), "{row}");
         }
-        for other in ["curdate()", "timestampdiff(YEAR,`born`,curdate())", "rand()", "f(`a`)", "@x", "nonsense (", ""] {
+        for other in [
+            "curdate()",
+            "timestampdiff(YEAR,`born`,curdate())",
+            "rand()",
+            "f(`a`)",
+            "@x",
+            "nonsense (",
+            "",
+            "cast(`Opens` as date)",
+        ] {
             assert!(volatile(other), "{other}");
         }
     }
