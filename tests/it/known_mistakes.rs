@@ -4,7 +4,7 @@ use sqlx::{Executor, Row};
 
 use crate::support::was_hit;
 
-on_both! {
+on_each! {
     /// Each statement hides a read of `hidden` somewhere. Kept it may be; stale it may not.
     async fn tables_hidden_in_a_statement_are_found(pool) {
         sqlx::raw_sql(
@@ -46,7 +46,7 @@ on_both! {
             let (again, hit) = was_hit(&pool, async { Ok(rows(false).await) }).await;
             assert_eq!(before, again, "{sql}");
             kept += usize::from(hit);
-            sqlx::query("INSERT INTO hidden VALUES ($1, $1)").bind(id).execute(&pool).await.unwrap();
+            sqlx::query(spell("INSERT INTO hidden VALUES ($1, $2)")).bind(id).bind(id).execute(&pool).await.unwrap();
             assert_eq!(rows(false).await, rows(true).await, "stale: {sql}");
         }
         assert!(kept >= statements.len() - 2, "only {kept} of {} were kept at all: {}", statements.len(), pool.stats());
@@ -65,7 +65,7 @@ on_both! {
                 assert_eq!(word, expected, "{sql}");
             }
             for word in ["aaa", "AAA"] {
-                let found: String = sqlx::query_scalar("SELECT w FROM words WHERE w = $1").bind(word).fetch_one(&pool).await.unwrap();
+                let found: String = sqlx::query_scalar(spell("SELECT w FROM words WHERE w = $1")).bind(word).fetch_one(&pool).await.unwrap();
                 assert_eq!(found, word);
             }
         }
@@ -74,7 +74,7 @@ on_both! {
 
     async fn a_prepared_insert_counts_each_time(pool) {
         sqlx::query("CREATE TABLE t (id INTEGER PRIMARY KEY)").execute(&pool).await.unwrap();
-        let insert = (&pool).prepare(sqlx::SqlSafeStr::into_sql_str("INSERT INTO t VALUES ($1)")).await.unwrap();
+        let insert = (&pool).prepare(spell("INSERT INTO t VALUES ($1)")).await.unwrap();
         let count = || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM t");
         for i in 1..=5_i32 {
             use sqlx::Statement;
@@ -89,7 +89,7 @@ on_both! {
         sqlx::query("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)").execute(&pool).await.unwrap();
         let count = || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM t");
         for i in 1..=3_i64 {
-            let id: i32 = sqlx::query_scalar("INSERT INTO t VALUES ($1, 0) RETURNING id").bind(i as i32).fetch_one(&pool).await.unwrap();
+            let id: i32 = sqlx::query_scalar(spell("INSERT INTO t VALUES ($1, 0) RETURNING id")).bind(i as i32).fetch_one(&pool).await.unwrap();
             assert_eq!(i64::from(id), i);
             assert_eq!(count().fetch_one(&pool).await.unwrap(), i);
         }
@@ -178,19 +178,19 @@ on_both! {
     async fn arguments_of_other_types_are_other_questions(pool) {
         sqlx::raw_sql("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();
         for _ in 0..3 {
-            let sql = "SELECT CAST($1 AS VARCHAR(20)) || '' FROM t";
+            let sql = spell("SELECT CAST($1 AS CHAR(20)) || '' FROM t");
             let number: String = sqlx::query_scalar(sql).bind(7_i32).fetch_one(&pool).await.unwrap();
             assert_eq!(number, "7");
-            let sql = "SELECT CAST($1 AS VARCHAR(30)) || '' FROM t";
+            let sql = spell("SELECT CAST($1 AS CHAR(30)) || '' FROM t");
             let text: String = sqlx::query_scalar(sql).bind("7").fetch_one(&pool).await.unwrap();
             assert_eq!(text, "7");
         }
         // Of one text, the database decides by the type that was bound.
-        let sql = "SELECT count(*) FROM t WHERE id = $1";
+        let sql = || spell("SELECT count(*) FROM t WHERE id = $1");
         for _ in 0..2 {
-            assert_eq!(sqlx::query_scalar::<_, i64>(sql).bind(1_i32).fetch_one(&pool).await.unwrap(), 1);
-            assert_eq!(sqlx::query_scalar::<_, i64>(sql).bind(2_i32).fetch_one(&pool).await.unwrap(), 0);
-            assert_eq!(sqlx::query_scalar::<_, i64>(sql).bind(None::<i32>).fetch_one(&pool).await.unwrap(), 0);
+            assert_eq!(sqlx::query_scalar::<_, i64>(sql()).bind(1_i32).fetch_one(&pool).await.unwrap(), 1);
+            assert_eq!(sqlx::query_scalar::<_, i64>(sql()).bind(2_i32).fetch_one(&pool).await.unwrap(), 0);
+            assert_eq!(sqlx::query_scalar::<_, i64>(sql()).bind(None::<i32>).fetch_one(&pool).await.unwrap(), 0);
         }
     }
 
@@ -198,7 +198,7 @@ on_both! {
         use futures::TryStreamExt;
         sqlx::raw_sql("CREATE TABLE t (id INTEGER PRIMARY KEY)").execute(&pool).await.unwrap();
         for i in 0..100_i32 {
-            sqlx::query("INSERT INTO t VALUES ($1)").bind(i).execute(&pool).await.unwrap();
+            sqlx::query(spell("INSERT INTO t VALUES ($1)")).bind(i).execute(&pool).await.unwrap();
         }
         let all = "SELECT id FROM t ORDER BY id";
         let first: i32 = sqlx::query_scalar(all).fetch_one(&pool).await.unwrap();
