@@ -30,7 +30,7 @@ on_each! {
             "SELECT sum(n) OVER (ORDER BY (SELECT max(id) FROM hidden)) FROM shown ORDER BY 1",
             "SELECT id FROM shown WHERE 'hidden' = 'hidden' AND id = (SELECT max(id) FROM hidden)",
         ];
-        let mut kept = 0;
+        let (mut kept, mut refused) = (0, 0);
         for (i, sql) in statements.into_iter().enumerate() {
             let id = i as i32 + 2;
             let rows = async |fresh: bool| {
@@ -38,8 +38,11 @@ on_each! {
                 rows.unwrap_or_else(|error| panic!("{sql}: {error}")).iter().map(|row| format!("{row:?}")).collect::<Vec<_>>()
             };
             if let Err(error) = pool.inner().fetch_all(sqlx::query(sql)).await {
-                // SQLite has no name for a table behind a common table expression of the same name.
-                assert!(error.to_string().contains("circular reference"), "{sql}: {error}");
+                // SQLite has no name for a table behind a common table expression of the same name; MySQL takes no query as
+                // a limit, and no FILTER.
+                let (sqlite, mysql) = ("circular reference", "error in your SQL syntax");
+                assert!([sqlite, mysql].iter().any(|known| error.to_string().contains(known)), "{sql}: {error}");
+                refused += 1;
                 continue;
             }
             let before = rows(false).await;
@@ -49,11 +52,16 @@ on_each! {
             sqlx::query(spell("INSERT INTO hidden VALUES ($1, $2)")).bind(id).bind(id).execute(&pool).await.unwrap();
             assert_eq!(rows(false).await, rows(true).await, "stale: {sql}");
         }
-        assert!(kept >= statements.len() - 2, "only {kept} of {} were kept at all: {}", statements.len(), pool.stats());
+        assert!(refused <= 3 && kept + refused >= statements.len() - 2, "only {kept} of {} were kept at all: {}", statements.len(), pool.stats());
     }
 
     async fn literals_differ_by_case_and_by_type(pool) {
-        sqlx::raw_sql("CREATE TABLE words (w VARCHAR(10)); INSERT INTO words VALUES ('aaa'), ('AAA'), ('1')").execute(&pool).await.unwrap();
+        let create = match <Db as sqlx::Database>::NAME {
+            "MySQL" => "CREATE TABLE words (w VARCHAR(10) COLLATE utf8mb4_bin)",
+            _ => "CREATE TABLE words (w VARCHAR(10))",
+        };
+        sqlx::query(create).execute(&pool).await.unwrap();
+        sqlx::query("INSERT INTO words VALUES ('aaa'), ('AAA'), ('1')").execute(&pool).await.unwrap();
         for _ in 0..2 {
             for (sql, expected) in [
                 ("SELECT w FROM words WHERE w = 'aaa'", "aaa"),
