@@ -120,7 +120,8 @@ impl<S> Plan<S> {
         let change = match known.gate.writes(facts) {
             // A transaction that ends here may publish what was written before, by whomever.
             _ if facts.transaction.is_some() && !commits_first(facts) => {
-                let (cells, reason) = (versions.everything(), Reason::OpaqueStatement);
+                let reason = if facts.schema_change { Reason::SchemaChange } else { Reason::OpaqueStatement };
+                let cells = versions.everything();
                 Some(Change { cells, tables: None, reason, schema: true })
             }
             None => None,

@@ -82,11 +82,7 @@ impl Driver for MySql {
     }
 
     fn is_as_it_was<'c>(connection: &'c mut MySqlConnection, session: &'c str) -> BoxFuture<'c, bool> {
-        async move {
-            catalog::mysql::tells_of_temporary_tables(session)
-                && Self::session(connection).await.is_ok_and(|now| now == session)
-        }
-        .boxed()
+        catalog::mysql::is_as_it_was(connection, session).boxed()
     }
 
     const COMMITS_UNSEEN: bool = true;

@@ -84,9 +84,14 @@ pub(crate) async fn session(connection: &mut MySqlConnection) -> Result<String, 
     Ok(Session::read(connection).await?.text())
 }
 
-/// Whether temporary tables that were created in a session change its text.
-pub(crate) fn tells_of_temporary_tables(session: &str) -> bool {
-    session.contains(TEMPORARY_TABLES)
+/// Whether a session that was `before` has the same settings, no temporary tables more, and no transaction that somebody
+/// began in it and nobody ended. "No" where it cannot tell.
+pub(crate) async fn is_as_it_was(connection: &mut MySqlConnection, before: &str) -> bool {
+    let Ok(session) = Session::read(connection).await else { return false };
+    before.contains(TEMPORARY_TABLES)
+        && session.text() == before
+        // Where autocommit is off, it is always in one, which is not for here to end.
+        && (session.commits_late() || !session.within_transaction(connection).await)
 }
 
 /// Whether the session is in a transaction. "No" where it cannot be told.

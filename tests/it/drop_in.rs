@@ -16,7 +16,7 @@ const SETUP: &str = "CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(20
                      INSERT INTO users VALUES (1, 'Ada'), (2, 'Grace'), (3, 'Barbara')";
 const ALL: &str = "SELECT id, name FROM users ORDER BY id";
 
-on_both! {
+on_each! {
     /// Twice each: once from the database, once from memory.
     async fn every_way_to_ask_gives_what_sqlx_gives(pool) {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
@@ -25,11 +25,11 @@ on_both! {
         for round in 0..2 {
             let users: Vec<User> = sqlx::query_as(ALL).fetch_all(&pool).await.unwrap();
             assert_eq!(names(&users), ["Ada", "Grace", "Barbara"], "round {round}");
-            let user: User = sqlx::query_as("SELECT id, name FROM users WHERE id = $1").bind(2_i32).fetch_one(&pool).await.unwrap();
+            let user: User = sqlx::query_as(spell("SELECT id, name FROM users WHERE id = $1")).bind(2_i32).fetch_one(&pool).await.unwrap();
             assert_eq!(user, User { id: 2, name: "Grace".into() });
-            let none: Option<User> = sqlx::query_as("SELECT id, name FROM users WHERE id = $1").bind(9_i32).fetch_optional(&pool).await.unwrap();
+            let none: Option<User> = sqlx::query_as(spell("SELECT id, name FROM users WHERE id = $1")).bind(9_i32).fetch_optional(&pool).await.unwrap();
             assert_eq!(none, None);
-            let missing = sqlx::query("SELECT id FROM users WHERE id = $1").bind(9_i32).fetch_one(&pool).await.unwrap_err();
+            let missing = sqlx::query(spell("SELECT id FROM users WHERE id = $1")).bind(9_i32).fetch_one(&pool).await.unwrap_err();
             assert!(matches!(missing, sqlx::Error::RowNotFound), "{missing}");
             let count: i64 = sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(&pool).await.unwrap();
             assert_eq!(count, 3);
@@ -232,10 +232,10 @@ on_both! {
         for i in 0..3_i64 {
             assert_eq!(count().fetch_one(&pool).await.unwrap(), 3 + 2 * i);
             assert_eq!(crate::support::was_hit(&pool, count().fetch_one(&pool)).await, (3 + 2 * i, true));
-            sqlx::query("INSERT INTO users VALUES ($1, 'x')").bind(10 + 2 * i as i32).execute(&other).await.unwrap();
+            sqlx::query(spell("INSERT INTO users VALUES ($1, 'x')")).bind(10 + 2 * i as i32).execute(&other).await.unwrap();
             assert_eq!(count().fetch_one(&pool).await.unwrap(), 4 + 2 * i);
             let lazy = Pool::connect_lazy_with(options.clone());
-            sqlx::query("INSERT INTO users VALUES ($1, 'x')").bind(11 + 2 * i as i32).execute(&lazy).await.unwrap();
+            sqlx::query(spell("INSERT INTO users VALUES ($1, 'x')")).bind(11 + 2 * i as i32).execute(&lazy).await.unwrap();
         }
         assert_eq!(count().fetch_one(&pool).await.unwrap(), 9);
         // A schema changed through the one is known to be changed by the other.

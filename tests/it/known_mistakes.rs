@@ -4,7 +4,7 @@ use sqlx::{Executor, Row};
 
 use crate::support::was_hit;
 
-on_both! {
+on_each! {
     /// Each statement hides a read of `hidden` somewhere. Kept it may be; stale it may not.
     async fn tables_hidden_in_a_statement_are_found(pool) {
         sqlx::raw_sql(
@@ -30,7 +30,7 @@ on_both! {
             "SELECT sum(n) OVER (ORDER BY (SELECT max(id) FROM hidden)) FROM shown ORDER BY 1",
             "SELECT id FROM shown WHERE 'hidden' = 'hidden' AND id = (SELECT max(id) FROM hidden)",
         ];
-        let mut kept = 0;
+        let (mut kept, mut refused) = (0, 0);
         for (i, sql) in statements.into_iter().enumerate() {
             let id = i as i32 + 2;
             let rows = async |fresh: bool| {
@@ -38,22 +38,30 @@ on_both! {
                 rows.unwrap_or_else(|error| panic!("{sql}: {error}")).iter().map(|row| format!("{row:?}")).collect::<Vec<_>>()
             };
             if let Err(error) = pool.inner().fetch_all(sqlx::query(sql)).await {
-                // SQLite has no name for a table behind a common table expression of the same name.
-                assert!(error.to_string().contains("circular reference"), "{sql}: {error}");
+                // SQLite has no name for a table behind a common table expression of the same name; MySQL takes no query as
+                // a limit, and no FILTER.
+                let (sqlite, mysql) = ("circular reference", "error in your SQL syntax");
+                assert!([sqlite, mysql].iter().any(|known| error.to_string().contains(known)), "{sql}: {error}");
+                refused += 1;
                 continue;
             }
             let before = rows(false).await;
             let (again, hit) = was_hit(&pool, async { Ok(rows(false).await) }).await;
             assert_eq!(before, again, "{sql}");
             kept += usize::from(hit);
-            sqlx::query("INSERT INTO hidden VALUES ($1, $1)").bind(id).execute(&pool).await.unwrap();
+            sqlx::query(spell("INSERT INTO hidden VALUES ($1, $2)")).bind(id).bind(id).execute(&pool).await.unwrap();
             assert_eq!(rows(false).await, rows(true).await, "stale: {sql}");
         }
-        assert!(kept >= statements.len() - 2, "only {kept} of {} were kept at all: {}", statements.len(), pool.stats());
+        assert!(refused <= 3 && kept + refused >= statements.len() - 2, "only {kept} of {} were kept at all: {}", statements.len(), pool.stats());
     }
 
     async fn literals_differ_by_case_and_by_type(pool) {
-        sqlx::raw_sql("CREATE TABLE words (w VARCHAR(10)); INSERT INTO words VALUES ('aaa'), ('AAA'), ('1')").execute(&pool).await.unwrap();
+        let create = match <Db as sqlx::Database>::NAME {
+            "MySQL" => "CREATE TABLE words (w VARCHAR(10) COLLATE utf8mb4_bin)",
+            _ => "CREATE TABLE words (w VARCHAR(10))",
+        };
+        sqlx::query(create).execute(&pool).await.unwrap();
+        sqlx::query("INSERT INTO words VALUES ('aaa'), ('AAA'), ('1')").execute(&pool).await.unwrap();
         for _ in 0..2 {
             for (sql, expected) in [
                 ("SELECT w FROM words WHERE w = 'aaa'", "aaa"),
@@ -65,7 +73,7 @@ on_both! {
                 assert_eq!(word, expected, "{sql}");
             }
             for word in ["aaa", "AAA"] {
-                let found: String = sqlx::query_scalar("SELECT w FROM words WHERE w = $1").bind(word).fetch_one(&pool).await.unwrap();
+                let found: String = sqlx::query_scalar(spell("SELECT w FROM words WHERE w = $1")).bind(word).fetch_one(&pool).await.unwrap();
                 assert_eq!(found, word);
             }
         }
@@ -74,7 +82,7 @@ on_both! {
 
     async fn a_prepared_insert_counts_each_time(pool) {
         sqlx::query("CREATE TABLE t (id INTEGER PRIMARY KEY)").execute(&pool).await.unwrap();
-        let insert = (&pool).prepare(sqlx::SqlSafeStr::into_sql_str("INSERT INTO t VALUES ($1)")).await.unwrap();
+        let insert = (&pool).prepare(spell("INSERT INTO t VALUES ($1)")).await.unwrap();
         let count = || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM t");
         for i in 1..=5_i32 {
             use sqlx::Statement;
@@ -89,7 +97,7 @@ on_both! {
         sqlx::query("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)").execute(&pool).await.unwrap();
         let count = || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM t");
         for i in 1..=3_i64 {
-            let id: i32 = sqlx::query_scalar("INSERT INTO t VALUES ($1, 0) RETURNING id").bind(i as i32).fetch_one(&pool).await.unwrap();
+            let id: i32 = sqlx::query_scalar(spell("INSERT INTO t VALUES ($1, 0) RETURNING id")).bind(i as i32).fetch_one(&pool).await.unwrap();
             assert_eq!(i64::from(id), i);
             assert_eq!(count().fetch_one(&pool).await.unwrap(), i);
         }
@@ -178,19 +186,19 @@ on_both! {
     async fn arguments_of_other_types_are_other_questions(pool) {
         sqlx::raw_sql("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();
         for _ in 0..3 {
-            let sql = "SELECT CAST($1 AS VARCHAR(20)) || '' FROM t";
+            let sql = spell("SELECT CAST($1 AS CHAR(20)) || '' FROM t");
             let number: String = sqlx::query_scalar(sql).bind(7_i32).fetch_one(&pool).await.unwrap();
             assert_eq!(number, "7");
-            let sql = "SELECT CAST($1 AS VARCHAR(30)) || '' FROM t";
+            let sql = spell("SELECT CAST($1 AS CHAR(30)) || '' FROM t");
             let text: String = sqlx::query_scalar(sql).bind("7").fetch_one(&pool).await.unwrap();
             assert_eq!(text, "7");
         }
         // Of one text, the database decides by the type that was bound.
-        let sql = "SELECT count(*) FROM t WHERE id = $1";
+        let sql = || spell("SELECT count(*) FROM t WHERE id = $1");
         for _ in 0..2 {
-            assert_eq!(sqlx::query_scalar::<_, i64>(sql).bind(1_i32).fetch_one(&pool).await.unwrap(), 1);
-            assert_eq!(sqlx::query_scalar::<_, i64>(sql).bind(2_i32).fetch_one(&pool).await.unwrap(), 0);
-            assert_eq!(sqlx::query_scalar::<_, i64>(sql).bind(None::<i32>).fetch_one(&pool).await.unwrap(), 0);
+            assert_eq!(sqlx::query_scalar::<_, i64>(sql()).bind(1_i32).fetch_one(&pool).await.unwrap(), 1);
+            assert_eq!(sqlx::query_scalar::<_, i64>(sql()).bind(2_i32).fetch_one(&pool).await.unwrap(), 0);
+            assert_eq!(sqlx::query_scalar::<_, i64>(sql()).bind(None::<i32>).fetch_one(&pool).await.unwrap(), 0);
         }
     }
 
@@ -198,7 +206,7 @@ on_both! {
         use futures::TryStreamExt;
         sqlx::raw_sql("CREATE TABLE t (id INTEGER PRIMARY KEY)").execute(&pool).await.unwrap();
         for i in 0..100_i32 {
-            sqlx::query("INSERT INTO t VALUES ($1)").bind(i).execute(&pool).await.unwrap();
+            sqlx::query(spell("INSERT INTO t VALUES ($1)")).bind(i).execute(&pool).await.unwrap();
         }
         let all = "SELECT id FROM t ORDER BY id";
         let first: i32 = sqlx::query_scalar(all).fetch_one(&pool).await.unwrap();

@@ -35,7 +35,7 @@ where
     sqlx::query_scalar("SELECT n FROM numbers WHERE id = 1")
 }
 
-on_both! {
+on_each! {
     async fn a_soft_end_is_seen_by_nobody_who_asks(pool) {
         numbers!(&pool);
         let soft = pool.with(Policy::ttl(60_000 * MS).soft_ttl(50 * MS));
@@ -116,7 +116,7 @@ on_both! {
     async fn nothing_found_is_asked_for_again_sooner(pool) {
         numbers!(&pool);
         let view = pool.with(Policy::ttl(60_000 * MS).negative_ttl(50 * MS));
-        let read = |id: i32| sqlx::query_scalar::<_, i32>("SELECT n FROM numbers WHERE id = $1").bind(id);
+        let read = |id: i32| sqlx::query_scalar::<_, i32>(spell("SELECT n FROM numbers WHERE id = $1")).bind(id);
         assert_eq!(read(2).fetch_optional(&view).await.unwrap(), None);
         assert_eq!(read(1).fetch_optional(&view).await.unwrap(), Some(0));
         sqlx::query("INSERT INTO numbers VALUES (2, 7)").execute(pool.inner()).await.unwrap();
@@ -178,7 +178,7 @@ on_both! {
         let small = pool.with(Policy::default().max_entry_bytes(50));
         assert_eq!(all().fetch_all(&small).await.unwrap().len(), 1);
         for id in 2..=8 {
-            sqlx::query("INSERT INTO numbers VALUES ($1, 0)").bind(id).execute(pool.inner()).await.unwrap();
+            sqlx::query(spell("INSERT INTO numbers VALUES ($1, 0)")).bind(id).execute(pool.inner()).await.unwrap();
         }
         assert_eq!(all().fetch_all(&small).await.unwrap().len(), 1, "nobody saw that write");
         assert_eq!(all().fetch_all(&small.fresh()).await.unwrap().len(), 64);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-on_both! {
+on_each! {
     async fn those_who_ask_at_once_share_a_load(pool) {
         sqlx::raw_sql("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)").execute(&pool).await.unwrap();
         let mut rows = sqlx::QueryBuilder::new("INSERT INTO t ");
@@ -56,7 +56,7 @@ on_both! {
         for i in 1..=3_i32 {
             let loading = { let pool = pool.clone(); tokio::spawn(async move { sqlx::query_scalar::<_, i32>(slow).fetch_one(&pool).await.unwrap() }) };
             tokio::time::sleep(Duration::from_millis(3)).await;
-            sqlx::query("UPDATE c SET n = $1").bind(i).execute(&pool).await.unwrap();
+            sqlx::query(spell("UPDATE c SET n = $1")).bind(i).execute(&pool).await.unwrap();
             assert_eq!(sqlx::query_scalar::<_, i32>(slow).fetch_one(&pool).await.unwrap(), i);
             assert!(loading.await.unwrap() >= i - 1);
             assert_eq!(sqlx::query_scalar::<_, i32>(slow).fetch_one(&pool).await.unwrap(), i);

@@ -42,9 +42,9 @@ macro_rules! idle {
     };
 }
 
-on_both! {
+on_each! {
     async fn helpers_that_know_sqlx_alone(pool) {
-        type Raw = <<DbRow as sqlx::Row>::Database as sqlx::Database>::Connection;
+        type Raw = <Db as sqlx::Database>::Connection;
         async fn raise(connection: &mut Raw) {
             sqlx::query(RAISE).execute(connection).await.unwrap();
         }
@@ -167,7 +167,7 @@ on_both! {
         kept!(pool, 0, "at first");
         let mut connection = pool.acquire().await.unwrap();
         for (sql, expected) in [
-            ("BEGIN", 0), (RAISE, 0), ("SAVEPOINT s", 0), (RAISE, 0), ("ROLLBACK TO s", 0), ("RELEASE s", 0), ("COMMIT", 1),
+            ("BEGIN", 0), (RAISE, 0), ("SAVEPOINT s", 0), (RAISE, 0), ("ROLLBACK TO s", 0), ("RELEASE SAVEPOINT s", 0), ("COMMIT", 1),
             (RAISE, 2), ("BEGIN", 2), (RAISE, 2), ("ROLLBACK", 2), (RAISE, 3),
         ] {
             sqlx::query(sql).execute(&mut *connection).await.unwrap();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use larder::{CachedPool, Policy, QueryExt, Sessions};
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
 /// Rows in each of two tables.
 const ROWS: usize = 8;
@@ -121,9 +121,17 @@ fn how_long(usual: f64) -> Duration {
     Duration::from_secs_f64(seconds.unwrap_or(usual))
 }
 
-const RAISE: [&str; 2] = ["UPDATE a SET n = n + $2 WHERE id = $1", "UPDATE b SET n = n + $2 WHERE id = $1"];
-const RAISE_AND_TELL: [&str; 2] =
-    ["UPDATE a SET n = n + $2 WHERE id = $1 RETURNING n", "UPDATE b SET n = n + $2 WHERE id = $1 RETURNING n"];
+const RAISE: [&str; 2] = ["UPDATE a SET n = n + $1 WHERE id = $2", "UPDATE b SET n = n + $1 WHERE id = $2"];
+
+/// The same with the number as its answer. MariaDB has no UPDATE that returns rows.
+fn raise_and_tell<DB: sqlx::Database>(table: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(match DB::NAME {
+        "MySQL" => {
+            format!("INSERT INTO {table} (n, id) VALUES (?, ?) ON DUPLICATE KEY UPDATE n = n + VALUES(n) RETURNING n")
+        }
+        _ => format!("UPDATE {table} SET n = n + $1 WHERE id = $2 RETURNING n"),
+    })
+}
 
 /// A task on one kind of database. A macro, since the bounds of a generic function would be longer than its body.
 macro_rules! task {
@@ -150,12 +158,12 @@ macro_rules! task {
             let before = model.done();
             match dice.below(12) {
                 9 => {
-                    let query = sqlx::query_scalar::<_, i64>("SELECT n FROM a WHERE id = $1").bind(id);
+                    let query = sqlx::query_scalar::<_, i64>(spell("SELECT n FROM a WHERE id = $1")).bind(id);
                     let n = query.cached(&pool).fetch_one().await?;
                     memory.check(model, "shared point", &before, &[(row, *n)]);
                 }
                 10 => {
-                    let range = "SELECT id, n FROM a WHERE id >= $1 AND id < $2 ORDER BY id";
+                    let range = spell("SELECT id, n FROM a WHERE id >= $1 AND id < $2 ORDER BY id");
                     let query = sqlx::query_as::<_, (i64, i64)>(range).bind(id).bind(id + 3);
                     let found: Vec<_> =
                         query.cached(&pool).fetch_all().await?.iter().map(|(id, n)| (*id as usize, *n)).collect();
@@ -163,42 +171,42 @@ macro_rules! task {
                     memory.check(model, "shared range", &before, &found);
                 }
                 11 => {
-                    let query = sqlx::query_as::<_, (i64,)>("SELECT n FROM b WHERE id = $1").bind(id);
+                    let query = sqlx::query_as::<_, (i64,)>(spell("SELECT n FROM b WHERE id = $1")).bind(id);
                     let found = query.cached(&pool).fetch_optional().await?;
                     memory.check(model, "shared optional", &before, &[(ROWS + row, found.unwrap().0)]);
                 }
                 0 | 1 => {
-                    let n = sqlx::query_scalar("SELECT n FROM a WHERE id = $1").bind(id).fetch_one(&pool).await?;
+                    let n = sqlx::query_scalar(spell("SELECT n FROM a WHERE id = $1")).bind(id).fetch_one(&pool).await?;
                     memory.check(model, "point", &before, &[(row, n)]);
                 }
                 2 => {
                     let n: Option<i64> =
-                        sqlx::query_scalar("SELECT n FROM b WHERE id = $1").bind(id).fetch_optional(&pool).await?;
+                        sqlx::query_scalar(spell("SELECT n FROM b WHERE id = $1")).bind(id).fetch_optional(&pool).await?;
                     memory.check(model, "optional", &before, &[(ROWS + row, n.unwrap())]);
                 }
                 3 => {
-                    let range = "SELECT id, n FROM a WHERE id >= $1 AND id < $2 ORDER BY id";
+                    let range = spell("SELECT id, n FROM a WHERE id >= $1 AND id < $2 ORDER BY id");
                     let found: Vec<(i64, i64)> = sqlx::query_as(range).bind(id).bind(id + 3).fetch_all(&pool).await?;
                     let found: Vec<_> = found.into_iter().map(|(id, n)| (id as usize, n)).collect();
                     assert_eq!(found.len(), 3.min(ROWS - row), "rows come and go: {found:?}");
                     memory.check(model, "range", &before, &found);
                 }
                 4 => {
-                    let both = "SELECT a.n, b.n FROM a JOIN b ON b.id = a.id WHERE a.id = $1";
+                    let both = spell("SELECT a.n, b.n FROM a JOIN b ON b.id = a.id WHERE a.id = $1");
                     let (a, b) = sqlx::query_as(both).bind(id).fetch_one(&pool).await?;
                     memory.check(model, "join", &before, &[(row, a), (ROWS + row, b)]);
                 }
                 5 => {
-                    let sum = sqlx::query_scalar("SELECT CAST(sum(n) AS BIGINT) FROM a").fetch_one(&pool).await?;
+                    let sum = sqlx::query_scalar(spell("SELECT CAST(sum(n) AS BIGINT) FROM a")).fetch_one(&pool).await?;
                     memory.check_sum(model, "sum", &before, sum);
                 }
                 6 => {
-                    let groups = "SELECT id % 3, CAST(sum(n) AS BIGINT) FROM a GROUP BY id % 3 ORDER BY 1";
+                    let groups = spell("SELECT id % 3, CAST(sum(n) AS BIGINT) FROM a GROUP BY id % 3 ORDER BY 1");
                     let found: Vec<(i64, i64)> = sqlx::query_as(groups).fetch_all(&pool).await?;
                     memory.check_sum(model, "groups", &before, found.iter().map(|(_, sum)| sum).sum());
                 }
                 7 => {
-                    let below = "SELECT b.n FROM b WHERE b.id = (SELECT min(id) FROM a WHERE id >= $1)";
+                    let below = spell("SELECT b.n FROM b WHERE b.id = (SELECT min(id) FROM a WHERE id >= $1)");
                     let n = sqlx::query_scalar(below).bind(id).fetch_one(&pool).await?;
                     memory.check(model, "subquery", &before, &[(ROWS + row, n)]);
                 }
@@ -225,7 +233,7 @@ macro_rules! task {
         ) -> Result<(), sqlx::Error> {
             let row = dice.below(ROWS as u64) as usize;
             let id = row as i64;
-            let raise = |table: usize, by: i64| sqlx::query(RAISE[table]).bind(id).bind(by);
+            let raise = |table: usize, by: i64| sqlx::query(spell(RAISE[table])).bind(by).bind(id);
             let (a, b) = (row, ROWS + row);
             if behind {
                 model.begin(&[a]);
@@ -243,7 +251,7 @@ macro_rules! task {
                 }
                 2 => {
                     model.begin(&[b]);
-                    let n: i64 = sqlx::query_scalar(RAISE_AND_TELL[1]).bind(id).bind(1_i64).fetch_one(pool).await?;
+                    let n: i64 = sqlx::query_scalar(raise_and_tell::<Db>("b")).bind(1_i64).bind(id).fetch_one(pool).await?;
                     model.end(&[b]);
                     if n > model.begun[b].load(SeqCst) {
                         model.wrong(format!("RETURNING shows {n} for row {b}"));
@@ -252,7 +260,7 @@ macro_rules! task {
                 3 => {
                     // Half-read, or not even begun.
                     model.begin(&[a]);
-                    let mut rows = sqlx::query(RAISE_AND_TELL[0]).bind(id).bind(1_i64).fetch(pool);
+                    let mut rows = sqlx::query(raise_and_tell::<Db>("a")).bind(1_i64).bind(id).fetch(pool);
                     if dice.below(3) > 0 {
                         rows.try_next().await?;
                     }
@@ -339,7 +347,8 @@ macro_rules! task {
                     _ => pool.invalidate([["a", "b", "nothing"][dice.below(3) as usize]]),
                 },
                 14 if dice.below(4) == 0 => {
-                    let ddl = ["CREATE INDEX IF NOT EXISTS extra ON a (n)", "DROP INDEX IF EXISTS extra"];
+                    let drop = if <Db as sqlx::Database>::NAME == "MySQL" { "DROP INDEX IF EXISTS extra ON a" } else { "DROP INDEX IF EXISTS extra" };
+                    let ddl = ["CREATE INDEX IF NOT EXISTS extra ON a (n)", drop];
                     sqlx::query(ddl[dice.below(2) as usize]).execute(pool).await?;
                 }
                 15 => {
@@ -377,7 +386,7 @@ macro_rules! task {
                     let pool = pool.clone();
                     let task = tokio::spawn(async move {
                         let mut tx = pool.begin().await?;
-                        sqlx::query(RAISE[0]).bind(id).bind(1_i64).execute(&mut *tx).await?;
+                        sqlx::query(spell(RAISE[0])).bind(1_i64).bind(id).execute(&mut *tx).await?;
                         tx.commit().await
                     });
                     tokio::time::sleep(dice.in_a_while()).await;
@@ -416,7 +425,7 @@ macro_rules! task {
                 sqlx::query(sqlx::AssertSqlSafe(create)).execute(&pool).await.unwrap();
                 let fill = format!("INSERT INTO {table} VALUES ($1, 0)");
                 for id in 0..ROWS as i64 {
-                    sqlx::query(sqlx::AssertSqlSafe(&*fill)).bind(id).execute(&pool).await.unwrap();
+                    sqlx::query(spell(&fill)).bind(id).execute(&pool).await.unwrap();
                 }
             }
             // Another pool on the same database: each sees what the other writes.
@@ -437,7 +446,7 @@ macro_rules! task {
     };
 }
 
-on_both! {
+on_each! {
     async fn whatever_is_done(pool) {
         task!(Pool);
         let (model, pools) = run(pool, seed(), how_long(5.0), false).await;

@@ -11,6 +11,8 @@ use larder::{CachedPool, Reason, Sessions, SqlitePool, Stats};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::support::as_it_is as spell;
+
 const SETUP: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL); INSERT INTO t VALUES (1, 0), (2, 0)";
 
 /// Reads until the database was looked at again.
@@ -18,7 +20,7 @@ macro_rules! seen {
     ($pool:expr, $reads:ident) => {
         loop {
             let before = $pool.stats().bypasses;
-            sqlx::query("SELECT n FROM t WHERE id = $1").bind(1).fetch_one($pool).await.unwrap();
+            sqlx::query(spell("SELECT n FROM t WHERE id = $1")).bind(1).fetch_one($pool).await.unwrap();
             $reads += 1;
             if $pool.stats().bypasses == before {
                 break;
@@ -34,13 +36,13 @@ macro_rules! a_bit_of_everything {
         let pool = &$pool;
         sqlx::raw_sql(SETUP).execute(pool).await.unwrap();
         let mut reads = 0;
-        let n = "SELECT n FROM t WHERE id = $1";
+        let n = || spell("SELECT n FROM t WHERE id = $1");
         for round in 0..3 {
             for id in [1, 1, 2] {
-                sqlx::query(n).bind(id).fetch_one(pool).await.unwrap();
-                sqlx::query(n).bind(id).fetch_optional(&pool.scoped("x")).await.unwrap();
-                sqlx::query(n).bind(id).fetch_all(&pool.fresh()).await.unwrap();
-                let mut rows = sqlx::query(n).bind(id).fetch(pool);
+                sqlx::query(n()).bind(id).fetch_one(pool).await.unwrap();
+                sqlx::query(n()).bind(id).fetch_optional(&pool.scoped("x")).await.unwrap();
+                sqlx::query(n()).bind(id).fetch_all(&pool.fresh()).await.unwrap();
+                let mut rows = sqlx::query(n()).bind(id).fetch(pool);
                 rows.try_next().await.unwrap();
                 drop(rows);
                 reads += 4;
@@ -52,24 +54,24 @@ macro_rules! a_bit_of_everything {
                 "SELECT n FROM nowhere",
                 "SELECT n FROM",
             ] {
-                let _ = sqlx::query(sql).fetch_all(pool).await;
+                let _ = sqlx::query(spell(sql)).fetch_all(pool).await;
                 reads += u64::from(!sql.ends_with("FROM"));
             }
             // What is not understood may have changed the schema, which is looked at again in the background.
             seen!(pool, reads);
-            sqlx::query(n).bind(1).persistent(false).fetch_all(pool).await.unwrap();
-            sqlx::query(n).fetch_all(pool).await.map(drop).unwrap_or_default();
+            sqlx::query(n()).bind(1).persistent(false).fetch_all(pool).await.unwrap();
+            sqlx::query(n()).fetch_all(pool).await.map(drop).unwrap_or_default();
             // A statement that is refused before it is looked at counts as nothing.
-            sqlx::query("UPDATE t SET n = n + 1 WHERE id = $1").bind(1).execute(pool).await.unwrap();
+            sqlx::query(spell("UPDATE t SET n = n + 1 WHERE id = $1")).bind(1).execute(pool).await.unwrap();
             let mut tx = pool.begin().await.unwrap();
-            sqlx::query(n).bind(1).fetch_one(&mut *tx).await.unwrap();
+            sqlx::query(n()).bind(1).fetch_one(&mut *tx).await.unwrap();
             sqlx::query("UPDATE t SET n = n + 1 WHERE id = 2").execute(&mut *tx).await.unwrap();
             match round {
                 0 => drop(tx.rollback().await),
                 _ => drop(tx.commit().await),
             }
             let mut connection = pool.acquire().await.unwrap();
-            sqlx::query(n).bind(1).fetch_one(&mut *connection).await.unwrap();
+            sqlx::query(n()).bind(1).fetch_one(&mut *connection).await.unwrap();
             sqlx::query("SELECT 1").execute(&mut **connection).await.unwrap();
             drop(connection);
             reads += 4;
@@ -90,7 +92,7 @@ fn all(stats: &Stats) -> u64 {
     stats.hits + stats.coalesced + stats.misses + stats.bypasses
 }
 
-on_both! {
+on_each! {
     async fn every_read_is_counted_once(pool) {
         let reads = a_bit_of_everything!(pool);
         let stats = pool.stats();
@@ -207,7 +209,7 @@ async fn the_log_says_what_the_statistics_say() {
     let _set = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
     let pool = sqlite().await;
     a_bit_of_everything!(pool);
-    sqlx::query("SELECT n FROM t WHERE id = $1 AND id <> $2").bind(1).bind(4_711_174).fetch_all(&pool).await.unwrap();
+    sqlx::query(spell("SELECT n FROM t WHERE id = $1 AND id <> $2")).bind(1).bind(4_711_174).fetch_all(&pool).await.unwrap();
     let (stats, log) = (pool.stats(), log.0.lock().unwrap());
     let count = |outcome: &str, reason: &str| log.0.get(&format!("{outcome} {reason}")).copied().unwrap_or(0);
     assert_eq!((count("hit", ""), count("coalesced", "")), (stats.hits, stats.coalesced));

@@ -8,6 +8,8 @@ use larder::{CachedPool, Policy, QueryExt, QueryStats, Reason, Sessions, Stats, 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use sqlx::AssertSqlSafe;
 
+use crate::support::as_it_is as spell;
+
 const SETUP: &str =
     "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL); CREATE TABLE u (id INTEGER PRIMARY KEY, n INTEGER)";
 
@@ -109,21 +111,21 @@ macro_rules! some_of_everything {
         let pool = &$pool;
         sqlx::raw_sql(SETUP).execute(pool).await.unwrap();
         sqlx::query("INSERT INTO t VALUES (1, 0), (2, 0)").execute(pool).await.unwrap();
-        let n = || sqlx::query("SELECT n FROM t WHERE id = $1");
+        let n = || sqlx::query(spell("SELECT n FROM t WHERE id = $1"));
         for _ in 0..3 {
             for id in [1, 2, 1, 1] {
                 n().bind(id).fetch_one(pool).await.unwrap();
             }
             n().bind(1).fetch_all(&pool.fresh()).await.unwrap();
-            let typed = || sqlx::query_scalar::<_, i32>("SELECT n FROM t WHERE id = $1").bind(1);
+            let typed = || sqlx::query_scalar::<_, i32>(spell("SELECT n FROM t WHERE id = $1")).bind(1);
             for _ in 0..3 {
                 typed().cached(pool).fetch_one().await.unwrap();
             }
-            sqlx::query("SELECT n, random() FROM t").fetch_all(pool).await.unwrap();
-            sqlx::query("SELECT n, random() FROM t WHERE id = 1").fetch_optional(pool).await.unwrap();
+            sqlx::query(spell("SELECT n, random() FROM t")).fetch_all(pool).await.unwrap();
+            sqlx::query(spell("SELECT n, random() FROM t WHERE id = 1")).fetch_optional(pool).await.unwrap();
             let asked: Vec<_> = (0..4).map(|_| sqlx::query("SELECT sum(n) FROM t").fetch_one(pool)).collect();
             futures::future::join_all(asked).await;
-            sqlx::query("UPDATE t SET n = n + 1 WHERE id = $1").bind(1).execute(pool).await.unwrap();
+            sqlx::query(spell("UPDATE t SET n = n + 1 WHERE id = $1")).bind(1).execute(pool).await.unwrap();
             sqlx::query("INSERT INTO u SELECT count(*) + 1, 0 FROM u").execute(pool).await.unwrap();
             let mut tx = pool.begin().await.unwrap();
             n().bind(1).fetch_one(&mut *tx).await.unwrap();
@@ -141,7 +143,7 @@ macro_rules! some_of_everything {
 }
 
 macro_rules! the_three_agree {
-    ($pool:expr, $schema:literal) => {{
+    ($pool:expr, $schema:expr) => {{
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
         let _set = metrics::set_default_local_recorder(&recorder);
@@ -209,8 +211,8 @@ macro_rules! the_three_agree {
         assert!(heard.values().all(is_zero), "{heard:#?}");
 
         // Six writes to `t` and `u` each, by statements and commits; `u` was invalidated by hand besides.
-        assert_eq!(stats.invalidations_by_table[concat!($schema, ".t")], 1 + 3 + 3, "{stats:?}");
-        assert_eq!(stats.invalidations_by_table[concat!($schema, ".u")], 3 + 3 + 3, "{stats:?}");
+        assert_eq!(stats.invalidations_by_table[&*format!("{}.t", $schema)], 1 + 3 + 3, "{stats:?}");
+        assert_eq!(stats.invalidations_by_table[&*format!("{}.u", $schema)], 3 + 3 + 3, "{stats:?}");
         assert_eq!(stats.invalidations_by_reason[&Reason::Commit], 3);
 
         drop((pool, stats));
@@ -222,6 +224,18 @@ macro_rules! the_three_agree {
 async fn metrics_totals_and_rows_agree_on_postgres() {
     let pool = sqlx::PgPool::connect(&crate::servers::Postgres::shared().fresh()).await.unwrap();
     the_three_agree!(pool, "public");
+}
+
+#[cfg(feature = "mysql")]
+#[test]
+fn metrics_totals_and_rows_agree_on_mysql() {
+    use crate::support::as_mysql as spell;
+    crate::support::alone_on_one_thread(async {
+        let server = crate::servers::MariaDb::shared();
+        let database = server.create_database();
+        let pool = sqlx::MySqlPool::connect(&server.url(&database)).await.unwrap();
+        the_three_agree!(pool, database);
+    });
 }
 
 #[tokio::test]
@@ -240,7 +254,7 @@ async fn gauges_follow_without_being_asked_and_end_with_the_pool() {
     for pool in &pools {
         sqlx::raw_sql(SETUP).execute(pool).await.unwrap();
         for id in 0..10 {
-            sqlx::query("SELECT n FROM t WHERE id = $1").bind(id).fetch_all(pool).await.unwrap();
+            sqlx::query(spell("SELECT n FROM t WHERE id = $1")).bind(id).fetch_all(pool).await.unwrap();
         }
     }
     let gauge = |series: &str| match heard(&snapshotter).remove(series) {
@@ -270,11 +284,11 @@ async fn without_statistics_nothing_is_kept_by_statement() {
     assert!(pool.queries().is_empty());
 }
 
-on_both! {
+on_each! {
     async fn a_hit_saves_what_its_load_took(pool) {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
         for id in 0..60 {
-            sqlx::query("INSERT INTO t VALUES ($1, $1)").bind(id).execute(&pool).await.unwrap();
+            sqlx::query(spell("INSERT INTO t VALUES ($1, $2)")).bind(id).bind(id).execute(&pool).await.unwrap();
         }
         let slow = || sqlx::query("SELECT count(*) AS n FROM t a, t b, t c WHERE a.n + b.n <> c.n");
         for _ in 0..11 {
@@ -328,12 +342,12 @@ on_both! {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
         sqlx::query("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)").execute(&pool).await.unwrap();
         // Not one of them is kept.
-        sqlx::query("SELECT random() AS a FROM t").fetch_all(&pool).await.unwrap();
-        let mut some = sqlx::query("SELECT random() AS b FROM t").fetch(&pool);
+        sqlx::query(spell("SELECT random() AS a FROM t")).fetch_all(&pool).await.unwrap();
+        let mut some = sqlx::query(spell("SELECT random() AS b FROM t")).fetch(&pool);
         some.try_next().await.unwrap();
         drop(some);
-        sqlx::query("SELECT random() AS c FROM t").fetch_optional(&pool).await.unwrap();
-        sqlx::query("SELECT random() AS d FROM t, t t2, t t3, t t4").fetch(&pool).count().await;
+        sqlx::query(spell("SELECT random() AS c FROM t")).fetch_optional(&pool).await.unwrap();
+        sqlx::query(spell("SELECT random() AS d FROM t, t t2, t t3, t t4")).fetch(&pool).count().await;
         let mut tx = pool.begin().await.unwrap();
         sqlx::query("SELECT n AS e FROM t").fetch_all(&mut *tx).await.unwrap();
         sqlx::query("SELECT n AS f FROM t").fetch_one(&mut *tx).await.unwrap();
@@ -349,7 +363,7 @@ on_both! {
             ("select n as e", 3..=3),
             ("select n as f", 1..=1),
         ] {
-            let row = row(&rows, begin);
+            let row = row(&rows, spell(begin).as_str());
             assert!(sent.contains(&row.rows_from_database), "{}: {row}", row.rows_from_database);
             assert!((row.calls, row.bypasses) == (1, 1) && row.database_time > Duration::ZERO, "{row}");
             assert!(row.database_time < Duration::from_secs(2), "{row}");
@@ -373,17 +387,17 @@ on_both! {
                 let asked = [sqlx::query("SELECT n AS a FROM t").fetch_all(&pool)];
                 futures::future::join_all(asked).await
             },
-            async { sqlx::query("SELECT random() AS b FROM t").fetch_all(&pool).await },
+            async { sqlx::query(spell("SELECT random() AS b FROM t")).fetch_all(&pool).await },
             async {
                 tokio::time::sleep(Duration::from_millis(600)).await;
                 drop(all);
-                sqlx::query("SELECT random() AS c FROM t").fetch_optional(&pool).await
+                sqlx::query(spell("SELECT random() AS c FROM t")).fetch_optional(&pool).await
             },
         );
         assert!(kept[0].is_ok() && bypassed.is_ok() && first.is_ok());
         let rows = pool.queries();
         for begin in ["select n as a", "select random() as b", "select random() as c"] {
-            let row = row(&rows, begin);
+            let row = row(&rows, spell(begin).as_str());
             assert!(row.database_time < Duration::from_millis(400), "{row}");
         }
     }
@@ -403,8 +417,8 @@ on_both! {
 
     async fn no_value_is_ever_shown(pool) {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
-        sqlx::query("SELECT n FROM t WHERE id = 4711 AND n <> $1").bind(4712).fetch_all(&pool).await.unwrap();
-        sqlx::query("SELECT n FROM t WHERE id = 4713 AND n <> $1").bind(4714).fetch_all(&pool).await.unwrap();
+        sqlx::query(spell("SELECT n FROM t WHERE id = 4711 AND n <> $1")).bind(4712).fetch_all(&pool).await.unwrap();
+        sqlx::query(spell("SELECT n FROM t WHERE id = 4713 AND n <> $1")).bind(4714).fetch_all(&pool).await.unwrap();
         let _ = sqlx::query("SELECT n FROM t WHERE 'secret' = '4715").fetch_all(&pool).await;
         sqlx::query("INSERT INTO t VALUES (4716, 4717)").execute(&pool).await.unwrap();
         let rows = pool.queries();

@@ -31,7 +31,7 @@ macro_rules! users {
     };
 }
 
-on_both! {
+on_each! {
     async fn a_value_is_made_once(pool) {
         users!(&pool);
         let all = || sqlx::query_as::<_, User>(ALL).cached(&pool).fetch_all();
@@ -59,8 +59,8 @@ on_both! {
         }
         assert_eq!(pool.stats().misses, 1);
         // And the other way round.
-        sqlx::query_as::<_, User>(ONE).bind(2_i64).cached(&pool).fetch_one().await.unwrap();
-        let (row, hit) = was_hit(&pool, sqlx::query_as::<_, User>(ONE).bind(2_i64).fetch_one(&pool)).await;
+        sqlx::query_as::<_, User>(spell(ONE)).bind(2_i64).cached(&pool).fetch_one().await.unwrap();
+        let (row, hit) = was_hit(&pool, sqlx::query_as::<_, User>(spell(ONE)).bind(2_i64).fetch_one(&pool)).await;
         assert!(hit);
         assert_eq!(row.name, "Grace");
     }
@@ -68,7 +68,7 @@ on_both! {
     async fn every_kind_of_query_can_be_shared(pool) {
         users!(&pool);
         for hit in [false, true] {
-            let scalar = || sqlx::query_scalar::<_, String>("SELECT name FROM users WHERE id = $1");
+            let scalar = || sqlx::query_scalar::<_, String>(spell("SELECT name FROM users WHERE id = $1"));
             let (name, was) = was_hit(&pool, scalar().bind(1_i64).cached(&pool).fetch_one()).await;
             assert_eq!((name.as_str(), was), ("Ada", hit));
             let (names, was) = was_hit(&pool, scalar().bind(2_i64).cached(&pool).fetch_all()).await;
@@ -149,7 +149,7 @@ on_both! {
         let mut values = Vec::new();
         for view in &views {
             for id in [1_i64, 2] {
-                let query = || sqlx::query_as::<_, User>(ONE).bind(id).cached(view);
+                let query = || sqlx::query_as::<_, User>(spell(ONE)).bind(id).cached(view);
                 let value = query().fetch_one().await.unwrap();
                 assert_eq!(value.id, id);
                 assert!(Arc::ptr_eq(&value, &query().fetch_one().await.unwrap()));
@@ -160,7 +160,7 @@ on_both! {
         assert_eq!(pool.stats().misses, values.len() as u64);
         pool.invalidate_tags(["shop"]);
         for (view, left) in views.iter().zip([true, true, true, true, false]) {
-            let read = sqlx::query_as::<_, User>(ONE).bind(1_i64).cached(view).fetch_one();
+            let read = sqlx::query_as::<_, User>(spell(ONE)).bind(1_i64).cached(view).fetch_one();
             assert_eq!(was_hit(&pool, read).await.1, left);
         }
     }
@@ -181,7 +181,7 @@ on_both! {
         users!(&pool);
         let name = || sqlx::query_scalar::<_, String>("SELECT name FROM users WHERE id = 1");
         let raise = async |to: &str| {
-            sqlx::query("UPDATE users SET name = $1").bind(to.to_owned()).execute(pool.inner()).await.unwrap();
+            sqlx::query(spell("UPDATE users SET name = $1")).bind(to.to_owned()).execute(pool.inner()).await.unwrap();
         };
         let fresh = pool.fresh();
         assert_eq!(*name().cached(&pool).fetch_one().await.unwrap(), "Ada");
@@ -247,8 +247,8 @@ on_both! {
             assert!(matches!(wrong, Err(sqlx::Error::ColumnDecode { .. })), "{wrong:?}");
         }
         let random = "SELECT id, name FROM users ORDER BY random() LIMIT 1";
-        let (one, hit) = was_hit(&pool, sqlx::query_as::<_, User>(random).cached(&pool).fetch_one()).await;
-        let (other, again) = was_hit(&pool, sqlx::query_as::<_, User>(random).cached(&pool).fetch_one()).await;
+        let (one, hit) = was_hit(&pool, sqlx::query_as::<_, User>(spell(random)).cached(&pool).fetch_one()).await;
+        let (other, again) = was_hit(&pool, sqlx::query_as::<_, User>(spell(random)).cached(&pool).fetch_one()).await;
         assert!(!hit && !again && !Arc::ptr_eq(&one, &other));
         let missing = sqlx::query_as::<_, User>("SELECT id, name FROM nowhere").cached(&pool).fetch_all().await;
         assert!(matches!(missing, Err(sqlx::Error::Database(_))), "{missing:?}");
@@ -265,7 +265,7 @@ on_both! {
             tokio::spawn(async move {
                 for round in 0..60 {
                     let id = 1 + (task + round) % 3;
-                    let query = sqlx::query_as::<_, User>(ONE).bind(id).cached(&pool);
+                    let query = sqlx::query_as::<_, User>(spell(ONE)).bind(id).cached(&pool);
                     let user = query.fetch_optional().await.unwrap();
                     assert_eq!(user.map(|user| user.id), (id < 3).then_some(id));
                     if round % 20 == task % 20 {

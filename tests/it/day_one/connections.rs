@@ -6,7 +6,7 @@ use sqlx::{Executor, QueryBuilder};
 
 use super::{RAISE, SETUP};
 
-on_both! {
+on_each! {
     /// Queries, builders, streams and plain text: nothing changes but the import of the pool.
     async fn every_kind_of_query(pool) {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
@@ -33,7 +33,6 @@ on_both! {
 
     /// A function for anything that runs queries.
     async fn generic_over_executors(pool) {
-        type Db = <DbRow as sqlx::Row>::Database;
         async fn raise<'e>(executor: impl Executor<'e, Database = Db>) {
             executor.execute(RAISE).await.unwrap();
         }
@@ -58,7 +57,6 @@ on_both! {
 
     /// A function that takes a transaction: of Larder, by changing the import.
     async fn functions_that_take_a_transaction(pool) {
-        type Db = <DbRow as sqlx::Row>::Database;
         async fn raise(tx: &mut larder::Transaction<'_, Db>) {
             sqlx::query(RAISE).execute(&mut **tx).await.unwrap();
         }
@@ -80,7 +78,6 @@ on_both! {
     /// A function that takes a transaction of sqlx's, whose import cannot be changed: it gets one that begins and ends on a
     /// raw connection, so that everything is dropped and nothing kept until that is given back.
     async fn functions_that_take_sqlx_s_transaction(pool) {
-        type Db = <DbRow as sqlx::Row>::Database;
         async fn raise(mut tx: sqlx::Transaction<'_, Db>) {
             sqlx::query(RAISE).execute(&mut *tx).await.unwrap();
             tx.commit().await.unwrap();
@@ -99,7 +96,6 @@ on_both! {
 
     /// A function that takes whatever connections can be got from.
     async fn functions_that_acquire(pool) {
-        type Db = <DbRow as sqlx::Row>::Database;
         async fn raise<'a>(source: impl sqlx::Acquire<'a, Database = Db>) {
             let mut tx = source.begin().await.unwrap();
             sqlx::query(RAISE).execute(&mut *tx).await.unwrap();
@@ -124,7 +120,7 @@ on_both! {
 
     /// A function that takes sqlx's connection.
     async fn functions_that_take_a_connection(pool) {
-        type Raw = <<DbRow as sqlx::Row>::Database as sqlx::Database>::Connection;
+        type Raw = <Db as sqlx::Database>::Connection;
         async fn raise(connection: &mut Raw) {
             sqlx::query(RAISE).execute(connection).await.unwrap();
         }
@@ -168,9 +164,7 @@ on_both! {
     async fn settings_through_the_pool(pool) {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
         keep!(pool, "a");
-        let postgres = <<DbRow as sqlx::Row>::Database as sqlx::Database>::NAME == "PostgreSQL";
-        let set = if postgres { "SET TimeZone TO 'Asia/Tokyo'" } else { "PRAGMA case_sensitive_like = ON" };
-        pool.execute(set).await.unwrap();
+        pool.execute(crate::day_one::differ::<Db>()).await.unwrap();
         let bypasses = |pool: &Pool| pool.stats().bypasses_by_reason.get(&Reason::SessionChanged).copied();
         read!(pool, "a");
         assert_eq!(bypasses(&pool), Some(1), "{}", pool.stats());

@@ -5,23 +5,14 @@ use std::time::Duration;
 
 use larder::{CachedPool, PoolOptions, Reason, Sessions};
 
-use super::SETUP;
-
-/// Makes a setting of a connection differ from that of others.
-fn differ<DB: sqlx::Database>() -> &'static str {
-    match DB::NAME {
-        "PostgreSQL" => "SET TimeZone TO 'Asia/Tokyo'",
-        _ => "PRAGMA case_sensitive_like = ON",
-    }
-}
+use super::{SETUP, differ};
 
 fn bypasses<DB: larder::Backend>(pool: &CachedPool<DB>, reason: Reason) -> u64 {
     pool.stats().bypasses_by_reason.get(&reason).copied().unwrap_or(0)
 }
 
-on_both! {
+on_each! {
     async fn limits_are_those_of_sqlx(pool) {
-        type Db = <DbRow as sqlx::Row>::Database;
         let options = PoolOptions::<Db>::new()
             .max_connections(4)
             .min_connections(2)
@@ -49,7 +40,6 @@ on_both! {
 
     /// It treats all connections alike.
     async fn after_connect_that_is_fair(pool) {
-        type Db = <DbRow as sqlx::Row>::Database;
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
         let fair = PoolOptions::<Db>::new()
             .after_connect(|connection, _| Box::pin(async move {
@@ -64,7 +54,6 @@ on_both! {
 
     /// It treats the third connection differently. No answer was given on it before that was found.
     async fn after_connect_that_is_not(pool) {
-        type Db = <DbRow as sqlx::Row>::Database;
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
         let made = std::sync::Arc::new(AtomicUsize::new(0));
         let unfair = PoolOptions::<Db>::new()
@@ -101,7 +90,6 @@ on_both! {
 
     /// Nobody looks at a connection each time it is used.
     async fn hooks_that_run_each_time(pool) {
-        type Db = <DbRow as sqlx::Row>::Database;
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
         let options = || PoolOptions::<Db>::new();
         for options in [
@@ -125,7 +113,6 @@ on_both! {
 
     /// Limits of connections and limits of results together.
     async fn options_and_builder(pool) {
-        type Db = <DbRow as sqlx::Row>::Database;
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
         let built = PoolOptions::<Db>::new().max_connections(3).builder((*pool.connect_options()).clone())
             .ttl(Duration::from_millis(50)).build().await.unwrap();

@@ -4,7 +4,7 @@ use larder::{PoolOptions, Reason};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
-use super::SETUP;
+use super::{SETUP, differ};
 
 fn migrator(texts: &[&str]) -> Migrator {
     let migration = |(at, text): (usize, &&str)| {
@@ -15,7 +15,7 @@ fn migrator(texts: &[&str]) -> Migrator {
     Migrator::with_migrations(texts.iter().enumerate().map(migration).collect())
 }
 
-on_both! {
+on_each! {
     async fn migrations_through_the_pool(pool) {
         let first = "UPDATE a SET n = 5; ALTER TABLE b ADD COLUMN extra BIGINT";
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
@@ -39,18 +39,13 @@ on_both! {
         assert_eq!(read!(pool, "a"), (7, false));
 
         // One that leaves settings behind.
-        let set = match <<DbRow as sqlx::Row>::Database as sqlx::Database>::NAME {
-            "PostgreSQL" => "SET IntervalStyle TO iso_8601",
-            _ => "PRAGMA case_sensitive_like = ON",
-        };
-        let all = [first, "UPDATE a SET n = 6", "UPDATE a SET n = 7", set];
+        let all = [first, "UPDATE a SET n = 6", "UPDATE a SET n = 7", differ::<Db>()];
         pool.migrate(&migrator(&all)).await.unwrap();
         assert_eq!(keep!(pool, "a"), 7);
     }
 
     /// One connection alone, which the migrator and the look at the new schema have to share.
     async fn migrations_on_one_connection(pool) {
-        type Db = <DbRow as sqlx::Row>::Database;
         let single = PoolOptions::<Db>::new().max_connections(1).connect_with((*pool.connect_options()).clone()).await.unwrap();
         single.migrate(&migrator(&[SETUP])).await.unwrap();
         assert_eq!(keep!(single, "a"), 0);

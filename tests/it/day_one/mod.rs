@@ -12,6 +12,15 @@ pub const SETUP: &str = "CREATE TABLE a (id BIGINT PRIMARY KEY, n BIGINT NOT NUL
                          CREATE TABLE b (id BIGINT PRIMARY KEY, n BIGINT NOT NULL); INSERT INTO b VALUES (1, 0)";
 pub const RAISE: &str = "UPDATE a SET n = n + 1 WHERE id = 1";
 
+/// Changes a setting that answers depend on.
+pub fn differ<DB: sqlx::Database>() -> &'static str {
+    match DB::NAME {
+        "PostgreSQL" => "SET TimeZone TO 'Asia/Tokyo'",
+        "MySQL" => "SET time_zone = '+09:00'",
+        _ => "PRAGMA case_sensitive_like = ON",
+    }
+}
+
 /// The number in a table, and whether it came from memory.
 macro_rules! read {
     ($pool:expr, $table:literal) => {
