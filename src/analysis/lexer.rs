@@ -186,7 +186,7 @@ impl Cursor<'_> {
         self.take_while(|b| b != b'\n' && !(postgres && b == b'\r'));
         // For MySQL the comment ends there.
         if self.dialect == Dialect::MySql && self.bytes[start..self.at].contains(&0) {
-            return TokenKind::Broken;
+            return self.take_rest();
         }
         // Whether a lone carriage return ends a comment differs between servers and parsers.
         TokenKind::Comment
