@@ -263,12 +263,10 @@ impl<'a, DB: Driver> Asked<'a, DB> {
         let (prepared, has_arguments) = (request.statement.is_some(), request.arguments.is_some());
         let mut bound = Bound::new(prepared, has_arguments, view.scope.as_deref(), &terms.tags).map_err(too_long)?;
         if let Some(arguments) = &mut request.arguments {
+            let start = bound.bytes().len();
             DB::write_arguments(arguments, &mut bound).map_err(too_long)?;
-            if plan.clock_by_argument && DB::may_be_the_clock(arguments) {
-                return refuse(
-                    Reason::SpecialDate,
-                    "a bound text is cast to a date and may stand for the current time",
-                );
+            if plan.clock_by_argument && DB::may_be_the_clock(arguments, &bound.bytes()[start..]) {
+                return refuse(Reason::SpecialDate, "a bound value may come to stand for the current time or date");
             }
         }
         Ok(Self { plan, reads, known, replay, terms, bound, hasher: &inner.hasher })

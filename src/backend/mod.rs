@@ -160,8 +160,8 @@ pub trait Driver: Database {
     /// Text that begins with the types of the arguments, as far as they have any.
     fn argument_types(arguments: &Self::Arguments) -> String;
 
-    /// Whether one of the arguments may be a text that stands for the current time.
-    fn may_be_the_clock(arguments: &Self::Arguments) -> bool;
+    /// Whether one of the arguments, of which [`Driver::write_arguments`] wrote this, may come to stand for the current time or date.
+    fn may_be_the_clock(arguments: &Self::Arguments, written: &[u8]) -> bool;
 
     /// Whether the server is done with what failed with this error. Otherwise it may still be at it.
     fn is_definite(error: &sqlx::Error) -> bool;

@@ -153,8 +153,8 @@ impl Driver for MySql {
         String::new()
     }
 
-    fn may_be_the_clock(arguments: &MySqlArguments) -> bool {
-        arguments::has_time_of_day(arguments)
+    fn may_be_the_clock(_arguments: &MySqlArguments, written: &[u8]) -> bool {
+        arguments::have_time_of_day(written)
     }
 
     fn is_definite(error: &sqlx::Error) -> bool {

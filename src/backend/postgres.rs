@@ -152,7 +152,7 @@ impl Driver for Postgres {
         arguments::types(arguments)
     }
 
-    fn may_be_the_clock(arguments: &PgArguments) -> bool {
+    fn may_be_the_clock(arguments: &PgArguments, _written: &[u8]) -> bool {
         // A text sent as text, under its own type or in an array.
         let types = arguments::types(arguments);
         ["Text", "Varchar", "Bpchar", "Name", "Unknown", "Char", "Declare", "Custom", "Json"]

@@ -151,7 +151,7 @@ impl Driver for Sqlite {
         String::new()
     }
 
-    fn may_be_the_clock(arguments: &SqliteArguments) -> bool {
+    fn may_be_the_clock(arguments: &SqliteArguments, _written: &[u8]) -> bool {
         let text = format!("{arguments:?}");
         // SQLite takes a blob for a text where it wants one.
         text.contains("Blob(") || text.to_ascii_lowercase().contains("now")

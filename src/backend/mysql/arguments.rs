@@ -7,7 +7,7 @@
 //! that is added is given the buffer that the others were encoded to, may take it, and by failing to be encoded is taken
 //! back.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -16,52 +16,103 @@ use sqlx::{Arguments, Encode, MySql, Type};
 
 use crate::key::{Bound, TooLong};
 
-/// Writes arguments to a key.
+/// Writes arguments to a key: their types and which are NULL, and then the values.
 pub(super) fn write(arguments: &mut MySqlArguments, out: &mut Bound) -> Result<(), TooLong> {
-    let (types, values) = parts(arguments);
-    out.push(&types.len().to_le_bytes())?;
-    out.push(types.as_bytes())?;
-    out.push(&values)
-}
-
-/// Whether one of them is a time of day, to which the server adds today's date where it wants a date.
-pub(super) fn has_time_of_day(arguments: &MySqlArguments) -> bool {
-    let (types, _) = parts(arguments);
-    // What cannot be read may be anything.
-    !types.starts_with(SHORT) || types.split(';').any(|one| one.trim_start_matches(SHORT).starts_with("Time("))
-}
-
-/// The types, with the places of NULLs; and the values.
-fn parts(arguments: &MySqlArguments) -> (String, Vec<u8>) {
     let mut copy = arguments.clone();
     let mut values = Vec::new();
     // Should it ever not be asked to encode itself, the canary at the start of a pool finds that all are alike.
     let _ = copy.add(Values(&mut values));
-    let shown = format!("{copy:?}");
-    (short(&shown).unwrap_or(shown), values)
+    let before = out.bytes().len();
+    out.push(&[SHORT])?;
+    let mut types = Types { out, next: Next::Text(HEAD, &Next::FirstType) };
+    if write!(types, "{copy:?}").is_err() || !matches!(types.next, Next::Rest) {
+        out.truncate(before);
+        write!(out, "{copy:?}").map_err(|_| TooLong)?;
+    }
+    out.push(&[END_OF_TYPES])?;
+    out.push(&values)
 }
 
-/// What a text in the short form begins with.
-const SHORT: char = '=';
+/// Whether one of the arguments that were written is a time of day, to which the server adds today's date where it wants a
+/// date.
+pub(super) fn have_time_of_day(written: &[u8]) -> bool {
+    let types = written.split(|byte| *byte == END_OF_TYPES).next().unwrap_or_default();
+    // What was not read may be anything.
+    types.first() != Some(&SHORT) || types.windows(TIME.len()).any(|part| part == TIME)
+}
 
-/// Of each type what tells it from others: `LongLong(BINARY)63;`, and then the places of NULLs. `None` where `Debug` shows
-/// anything else than is expected.
-fn short(shown: &str) -> Option<String> {
-    let (types, nulls) = shown.strip_prefix("MySqlArguments { values: [], types: [")?.split_once("], null_bitmap: ")?;
-    let mut text = String::with_capacity(shown.len() / 3);
-    text.push(SHORT);
-    for one in types.split_inclusive(" }") {
-        let one = one.strip_prefix(", ").unwrap_or(one);
-        let (name, rest) = one.strip_prefix("MySqlTypeInfo { type: ")?.split_once(", flags: ColumnFlags(")?;
-        let (flags, rest) = rest.split_once("), collation: Collation(")?;
-        let collation = rest.strip_suffix("), max_size: None }")?;
-        if [name, flags, collation].iter().any(|part| part.contains([';', '(', ')'])) {
-            return None;
-        }
-        write!(text, "{name}({flags}){collation};").ok()?;
+/// What types in their short form begin with.
+const SHORT: u8 = b'=';
+/// A byte that is in no text.
+const END_OF_TYPES: u8 = 0xff;
+/// No other type is called like that at its end.
+const TIME: &[u8] = b"Time(";
+
+const HEAD: &str = "MySqlArguments { values: [], types: [";
+const TYPE: &str = "MySqlTypeInfo { type: ";
+const FLAGS: &str = ", flags: ColumnFlags(";
+const COLLATION: &str = ", collation: Collation(";
+const SIZE: &str = ", max_size: None }";
+
+/// Follows the pieces in which `Debug` is written, and of each type writes what tells it from others, `LongLong(BINARY)63;`.
+/// It fails at anything else than is expected.
+struct Types<'b> {
+    out: &'b mut Bound,
+    next: Next,
+}
+
+/// What is expected next.
+#[derive(Clone, Copy)]
+enum Next {
+    /// This text, and then that.
+    Text(&'static str, &'static Next),
+    FirstType,
+    Name,
+    /// Up to the closing bracket.
+    Flags,
+    Collation,
+    TypeOrEnd,
+    /// Which of them are NULL, and the end.
+    Rest,
+}
+
+impl Types<'_> {
+    fn push(&mut self, text: &str) -> fmt::Result {
+        self.out.push(text.as_bytes()).map_err(|TooLong| fmt::Error)
     }
-    text.push_str(nulls);
-    Some(text)
+}
+
+impl Write for Types<'_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        self.next = match self.next {
+            Next::Text(text, then) => match text.strip_prefix(s).ok_or(fmt::Error)? {
+                "" => *then,
+                rest => Next::Text(rest, then),
+            },
+            Next::FirstType | Next::TypeOrEnd if s == "]" => Next::Rest,
+            Next::FirstType => Next::Text(TYPE.strip_prefix(s).ok_or(fmt::Error)?, &Next::Name),
+            Next::TypeOrEnd if s == ", " => Next::Text(TYPE, &Next::Name),
+            Next::TypeOrEnd => return Err(fmt::Error),
+            Next::Name => {
+                self.push(s)?;
+                self.push("(")?;
+                Next::Text(FLAGS, &Next::Flags)
+            }
+            Next::Flags if s == ")" => {
+                self.push(s)?;
+                Next::Text(COLLATION, &Next::Collation)
+            }
+            Next::Collation if s == ")" => {
+                self.push(";")?;
+                Next::Text(SIZE, &Next::TypeOrEnd)
+            }
+            same @ (Next::Flags | Next::Collation | Next::Rest) => {
+                self.push(s)?;
+                same
+            }
+        };
+        Ok(())
+    }
 }
 
 /// An argument that takes the values of those before it, and fails.
@@ -106,12 +157,18 @@ mod tests {
         arguments.add(7_i64).unwrap();
         arguments.add("x").unwrap();
         arguments.add(None::<u32>).unwrap();
-        arguments.add(sqlx::types::chrono::NaiveDate::MIN).unwrap();
-        let (types, values) = parts(&arguments);
-        assert!(types.starts_with("=LongLong(BINARY)63;VarString(0x0)"), "{types}");
+        arguments.add(sqlx::types::chrono::NaiveDate::default()).unwrap();
+        let written = written(&mut arguments);
+        let text = String::from_utf8_lossy(&written);
+        let (types, values) = text.split_once('\u{fffd}').unwrap();
+        assert!(types.contains("|=LongLong(BINARY)63;VarString(0x0)"), "{types}");
         assert_eq!(types.matches(';').count(), 4);
-        assert_eq!(&values[..10], b"\x07\0\0\0\0\0\0\0\x01x");
-        assert!(parts(&MySqlArguments::default()).0.starts_with(SHORT));
+        assert!(values.starts_with("\x07\0\0\0\0\0\0\0\x01x"), "{values:?}");
+    }
+
+    #[test]
+    fn arguments_need_not_be_there() {
+        assert!(written(&mut MySqlArguments::default()).contains(&SHORT));
     }
 
     #[test]
@@ -134,11 +191,15 @@ mod tests {
             arguments.add(1).unwrap();
             add(&mut arguments);
             arguments.add("Time(").unwrap();
-            has_time_of_day(&arguments)
+            let mut bound = Bound::new(false, true, Some("Time("), []).unwrap();
+            let start = bound.bytes().len();
+            write(&mut arguments, &mut bound).unwrap();
+            have_time_of_day(&bound.bytes()[start..])
         };
         assert!(with(&|arguments| arguments.add(sqlx::types::chrono::NaiveTime::MIN).unwrap()));
-        assert!(!with(&|arguments| arguments.add(sqlx::types::chrono::NaiveDateTime::MIN).unwrap()));
+        assert!(!with(&|arguments| arguments.add(sqlx::types::chrono::NaiveDateTime::default()).unwrap()));
         assert!(!with(&|arguments| arguments.add(1.5).unwrap()));
+        assert!(have_time_of_day(b"anything else"));
     }
 
     #[test]
