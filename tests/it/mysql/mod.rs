@@ -1,0 +1,55 @@
+//! What only MySQL and MariaDB have: after whatever is done, the cached answer is that of the database.
+
+use std::time::{Duration, Instant};
+
+use larder::MySqlPool;
+use sqlx::AssertSqlSafe;
+
+use crate::servers::MariaDb;
+use crate::support::{alone, mysql_of, was_hit};
+
+mod results;
+mod sessions;
+mod transactions;
+mod writes;
+
+/// A pool on a fresh database in which these statements were run before.
+async fn prepared(setup: &str) -> MySqlPool {
+    let server = MariaDb::shared();
+    let database = server.create_database();
+    server.mysql(&database, setup);
+    mysql_of(&server.url(&database)).await
+}
+
+/// All rows of a query, as text.
+async fn rows<'p>(from: impl sqlx::Executor<'p, Database = sqlx::MySql>, sql: &str) -> Result<Vec<String>, sqlx::Error> {
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(from).await?;
+    Ok(rows.iter().map(|row| format!("{row:?}")).collect())
+}
+
+/// Reads until the answer comes from memory.
+async fn keep(pool: &MySqlPool, sql: &str) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let (answer, hit) = was_hit(pool, rows(pool, sql)).await;
+        if hit {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{sql} is not kept: {}", pool.stats());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Reads a few times, comparing each with the database.
+async fn right(pool: &MySqlPool, sql: &str, what: &str) {
+    for _ in 0..3 {
+        let truth = rows(pool.inner(), sql).await.map_err(|error| error.to_string());
+        let found = rows(pool, sql).await.map_err(|error| error.to_string());
+        assert_eq!(found, truth, "{what}: {sql}");
+    }
+}
+
+/// Runs a text through the pool.
+async fn run(pool: &MySqlPool, sql: &str) {
+    sqlx::query(AssertSqlSafe(sql)).execute(pool).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
