@@ -13,12 +13,15 @@ mod sessions;
 mod transactions;
 mod writes;
 
-/// A pool on a fresh database in which these statements were run before.
+/// A pool on a fresh database in which these statements, each with an end of line behind its semicolon, were run before.
 async fn prepared(setup: &str) -> MySqlPool {
-    let server = MariaDb::shared();
-    let database = server.create_database();
-    server.mysql(&database, setup);
-    mysql_of(&server.url(&database)).await
+    let url = MariaDb::shared().fresh();
+    let admin = sqlx::MySqlPool::connect(&url).await.unwrap();
+    for statement in setup.split(";\n") {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&admin).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    admin.close().await;
+    mysql_of(&url).await
 }
 
 /// All rows of a query, as text.

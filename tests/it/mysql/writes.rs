@@ -23,7 +23,7 @@ fn what_writes_a_table_by_name() {
             "UPDATE t, u SET t.n = 9 WHERE t.id = u.id",
             "UPDATE u JOIN t ON t.id = u.id SET t.n = 9",
             "UPDATE u x JOIN t y ON x.id = y.id SET x.n = 5, y.n = 9",
-            "UPDATE u x, (SELECT 1 AS id) z, t y SET n = 7 WHERE FALSE OR y.id = 1 AND x.n = 0 OR y.n = y.n + 0 * x.n AND FALSE",
+            "UPDATE u x, (SELECT 1 AS one) z, t y SET y.n = 7 WHERE y.id = z.one",
             "DELETE t FROM t JOIN u ON t.id = u.id",
             "DELETE y FROM u x JOIN t y ON x.id = y.id",
             "DELETE FROM y USING u x JOIN t y ON x.id = y.id WHERE x.id = 1",
@@ -55,7 +55,7 @@ fn what_writes_a_table_by_name() {
             let before = keep(&pool, READ).await;
             let written = sqlx::query(AssertSqlSafe(write)).fetch_all(&pool).await;
             if let Err(error) = written {
-                let known = ["You have an error in your SQL syntax", "Column 'n' in field list is ambiguous", "DELAYED option not supported"];
+                let known = ["You have an error in your SQL syntax", "DELAYED option not supported"];
                 assert!(known.iter().any(|known| error.to_string().contains(known)), "{write}: {error}");
                 println!("not tried: {write}: {error}");
             } else {
@@ -150,17 +150,11 @@ fn what_writes_a_table_by_another_name() {
                 "SELECT n FROM x PARTITION (a)", "DELETE FROM x PARTITION (a)", true,
             ),
         ] {
-            let setup = format!("{TWO}; {setup}");
-            let server = MariaDb::shared();
-            let database = server.create_database();
-            let admin = sqlx::MySqlPool::connect(&server.url(&database)).await.unwrap();
-            sqlx::raw_sql(AssertSqlSafe(TWO)).execute(&admin).await.unwrap();
-            // A body has semicolons of its own: the last statement is cut where one begins with CREATE, INSERT or ALTER.
-            let more = setup[TWO.len() + 2..].replace("; CREATE", "\0CREATE").replace("; INSERT", "\0INSERT").replace("; ALTER", "\0ALTER");
-            for statement in more.split('\0') {
-                sqlx::raw_sql(AssertSqlSafe(statement)).execute(&admin).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
-            }
-            let pool = mysql_of(&server.url(&database)).await;
+            // A body has semicolons of its own.
+            let more = ["CREATE", "INSERT", "ALTER"].iter().fold(setup.to_owned(), |text, verb| {
+                text.replace(&format!("; {verb}"), &format!(";\n{verb}"))
+            });
+            let pool = prepared(&format!("{TWO};\n{more}")).await;
             let before = match kept {
                 true => keep(&pool, read).await,
                 false => {
