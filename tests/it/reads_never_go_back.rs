@@ -176,12 +176,15 @@ macro_rules! task {
                     memory.check(model, "shared optional", &before, &[(ROWS + row, found.unwrap().0)]);
                 }
                 0 | 1 => {
-                    let n = sqlx::query_scalar(spell("SELECT n FROM a WHERE id = $1")).bind(id).fetch_one(&pool).await?;
+                    let n =
+                        sqlx::query_scalar(spell("SELECT n FROM a WHERE id = $1")).bind(id).fetch_one(&pool).await?;
                     memory.check(model, "point", &before, &[(row, n)]);
                 }
                 2 => {
-                    let n: Option<i64> =
-                        sqlx::query_scalar(spell("SELECT n FROM b WHERE id = $1")).bind(id).fetch_optional(&pool).await?;
+                    let n: Option<i64> = sqlx::query_scalar(spell("SELECT n FROM b WHERE id = $1"))
+                        .bind(id)
+                        .fetch_optional(&pool)
+                        .await?;
                     memory.check(model, "optional", &before, &[(ROWS + row, n.unwrap())]);
                 }
                 3 => {
@@ -197,7 +200,8 @@ macro_rules! task {
                     memory.check(model, "join", &before, &[(row, a), (ROWS + row, b)]);
                 }
                 5 => {
-                    let sum = sqlx::query_scalar(spell("SELECT CAST(sum(n) AS BIGINT) FROM a")).fetch_one(&pool).await?;
+                    let sum =
+                        sqlx::query_scalar(spell("SELECT CAST(sum(n) AS BIGINT) FROM a")).fetch_one(&pool).await?;
                     memory.check_sum(model, "sum", &before, sum);
                 }
                 6 => {
@@ -251,7 +255,8 @@ macro_rules! task {
                 }
                 2 => {
                     model.begin(&[b]);
-                    let n: i64 = sqlx::query_scalar(raise_and_tell::<Db>("b")).bind(1_i64).bind(id).fetch_one(pool).await?;
+                    let n: i64 =
+                        sqlx::query_scalar(raise_and_tell::<Db>("b")).bind(1_i64).bind(id).fetch_one(pool).await?;
                     model.end(&[b]);
                     if n > model.begun[b].load(SeqCst) {
                         model.wrong(format!("RETURNING shows {n} for row {b}"));
@@ -347,7 +352,11 @@ macro_rules! task {
                     _ => pool.invalidate([["a", "b", "nothing"][dice.below(3) as usize]]),
                 },
                 14 if dice.below(4) == 0 => {
-                    let drop = if <Db as sqlx::Database>::NAME == "MySQL" { "DROP INDEX IF EXISTS extra ON a" } else { "DROP INDEX IF EXISTS extra" };
+                    let drop = if <Db as sqlx::Database>::NAME == "MySQL" {
+                        "DROP INDEX IF EXISTS extra ON a"
+                    } else {
+                        "DROP INDEX IF EXISTS extra"
+                    };
                     let ddl = ["CREATE INDEX IF NOT EXISTS extra ON a (n)", drop];
                     sqlx::query(ddl[dice.below(2) as usize]).execute(pool).await?;
                 }

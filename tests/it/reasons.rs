@@ -213,7 +213,12 @@ async fn the_log_says_what_the_statistics_say() {
     let _set = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
     let pool = sqlite().await;
     a_bit_of_everything!(pool);
-    sqlx::query(spell("SELECT n FROM t WHERE id = $1 AND id <> $2")).bind(1).bind(4_711_174).fetch_all(&pool).await.unwrap();
+    sqlx::query(spell("SELECT n FROM t WHERE id = $1 AND id <> $2"))
+        .bind(1)
+        .bind(4_711_174)
+        .fetch_all(&pool)
+        .await
+        .unwrap();
     let (stats, log) = (pool.stats(), log.0.lock().unwrap());
     let count = |outcome: &str, reason: &str| log.0.get(&format!("{outcome} {reason}")).copied().unwrap_or(0);
     assert_eq!((count("hit", ""), count("coalesced", "")), (stats.hits, stats.coalesced));

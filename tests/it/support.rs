@@ -77,7 +77,14 @@ pub fn as_mysql(sql: &str) -> SqlStr {
             _ => spelled += &format!("?{}", part.strip_prefix(&at.to_string()).expect("placeholders come in order")),
         }
     }
-    AssertSqlSafe(spelled.replace('"', "`").replace(" TEXT", " LONGTEXT").replace("AS BIGINT)", "AS SIGNED)").replace("random()", "rand()")).into_sql_str()
+    AssertSqlSafe(
+        spelled
+            .replace('"', "`")
+            .replace(" TEXT", " LONGTEXT")
+            .replace("AS BIGINT)", "AS SIGNED)")
+            .replace("random()", "rand()"),
+    )
+    .into_sql_str()
 }
 
 /// Defines tests that run on every database, on a runtime with several threads. What is spelled in another way by MySQL is

@@ -18,14 +18,20 @@ async fn prepared(setup: &str) -> MySqlPool {
     let url = MariaDb::shared().fresh();
     let admin = sqlx::MySqlPool::connect(&url).await.unwrap();
     for statement in setup.split(";\n") {
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&admin).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&admin)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
     admin.close().await;
     mysql_of(&url).await
 }
 
 /// All rows of a query, as text.
-async fn rows<'p>(from: impl sqlx::Executor<'p, Database = sqlx::MySql>, sql: &str) -> Result<Vec<String>, sqlx::Error> {
+async fn rows<'p>(
+    from: impl sqlx::Executor<'p, Database = sqlx::MySql>,
+    sql: &str,
+) -> Result<Vec<String>, sqlx::Error> {
     let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(from).await?;
     Ok(rows.iter().map(|row| format!("{row:?}")).collect())
 }
@@ -45,11 +51,21 @@ async fn keep(pool: &MySqlPool, sql: &str) -> Vec<String> {
 
 /// Reads a few times, comparing each with the database.
 async fn right(pool: &MySqlPool, sql: &str, what: &str) {
+    if let Some(wrong) = wrong(pool, sql).await {
+        panic!("{what}: {sql}: {wrong}");
+    }
+}
+
+/// What was found, and what is there, where that is not the same.
+async fn wrong(pool: &MySqlPool, sql: &str) -> Option<String> {
     for _ in 0..3 {
         let truth = rows(pool.inner(), sql).await.map_err(|error| error.to_string());
         let found = rows(pool, sql).await.map_err(|error| error.to_string());
-        assert_eq!(found, truth, "{what}: {sql}");
+        if found != truth {
+            return Some(format!("{found:?} instead of {truth:?}"));
+        }
     }
+    None
 }
 
 /// Runs a text through the pool.

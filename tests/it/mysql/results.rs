@@ -6,7 +6,8 @@ use sqlx::{Either, Executor};
 
 use super::*;
 
-const SETUP: &str = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, n INT UNIQUE); INSERT INTO t VALUES (1, 1), (2, 2);
+const SETUP: &str =
+    "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, n INT UNIQUE); INSERT INTO t VALUES (1, 1), (2, 2);
     CREATE PROCEDURE p() BEGIN SELECT n FROM t; UPDATE t SET n = n + 10; SELECT id FROM t; END";
 
 async fn told<'p>(from: impl Executor<'p, Database = sqlx::MySql>, sql: &str) -> String {

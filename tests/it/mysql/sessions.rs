@@ -19,7 +19,10 @@ fn modes() {
         let server = MariaDb::shared();
         let url = server.fresh();
         let admin = mysql_of(&url).await;
-        for sql in ["CREATE TABLE t (id INT PRIMARY KEY, n VARCHAR(20))", "INSERT INTO t VALUES (1, 'a'), (2, 'n'), (3, '\\\\')"] {
+        for sql in [
+            "CREATE TABLE t (id INT PRIMARY KEY, n VARCHAR(20))",
+            "INSERT INTO t VALUES (1, 'a'), (2, 'n'), (3, '\\\\')",
+        ] {
             run(&admin, sql).await;
         }
         let mut pools = vec![("sqlx's", admin)];
@@ -130,7 +133,8 @@ fn sessions_that_commit_late() {
 fn sessions_that_read_what_is_not_committed() {
     alone(async {
         let pool = prepared("CREATE TABLE t (id INT PRIMARY KEY, n INT); INSERT INTO t VALUES (1, 0)").await;
-        let url = MariaDb::shared().url(&sqlx::query_scalar::<_, String>("SELECT database()").fetch_one(&pool).await.unwrap());
+        let url = MariaDb::shared()
+            .url(&sqlx::query_scalar::<_, String>("SELECT database()").fetch_one(&pool).await.unwrap());
         let dirty = set_up(&url, "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await;
         let mut tx = pool.begin().await.unwrap();
         sqlx::query("UPDATE t SET n = 1").execute(&mut *tx).await.unwrap();
