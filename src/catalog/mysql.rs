@@ -58,8 +58,6 @@ const SCHEMA: &str = "\
         AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
     SELECT 'time' AS `time`, TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
         WHERE DATA_TYPE = 'time' AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
-    SELECT 'view' AS `view`, TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS \
-        WHERE TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
     SELECT 'function' AS `function`, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE <> 'PROCEDURE'; \
     SHOW GRANTS";
 
@@ -241,8 +239,6 @@ struct Schema {
     virtual_columns: Vec<(String, String, String)>,
     /// Database, table and name of each column of a time of day.
     times: Vec<(String, String, String)>,
-    /// What stands in each view, or nothing where this user may not see it.
-    views: Vec<((String, String), String)>,
     functions: Vec<String>,
     grants: Vec<String>,
 }
@@ -259,7 +255,6 @@ impl Schema {
                 "child" => drop(schema.cascaded_from_afar.insert((text(1)?, text(2)?))),
                 "virtual" => schema.virtual_columns.push((text(1)?, text(2)?, text(3)?)),
                 "time" => schema.times.push((text(1)?, text(2)?, text(3)?)),
-                "view" => schema.views.push(((text(1)?, text(2)?), text(3)?)),
                 "function" => schema.functions.push(text(1)?),
                 _ => schema.grants.push(text(0)?),
             }
@@ -267,29 +262,7 @@ impl Schema {
         Ok(schema)
     }
 
-    /// The views that may call a function, which may write, by the words in them; also through another view.
-    fn calling_views(&self) -> BTreeSet<(String, String)> {
-        if self.functions.is_empty() {
-            return BTreeSet::new();
-        }
-        let mut words: Vec<String> = self.functions.iter().map(|name| name.to_lowercase()).collect();
-        let mut left: Vec<_> = self.views.iter().map(|(view, body)| (view, body.to_lowercase())).collect();
-        let mut calling = BTreeSet::new();
-        loop {
-            let (more, rest): (Vec<_>, Vec<_>) = left
-                .into_iter()
-                .partition(|(_, body)| body.is_empty() || words.iter().any(|word| body.contains(&**word)));
-            if more.is_empty() {
-                return calling;
-            }
-            words = more.iter().map(|((_, name), _)| name.to_lowercase()).collect();
-            calling.extend(more.into_iter().map(|(view, _)| view.clone()));
-            left = rest;
-        }
-    }
-
     fn gate(self, session: &Session) -> Gate {
-        let calling = self.calling_views();
         let mut gate = Gate::new(Dialect::MySql, "", session.database.iter().cloned().collect());
         if session.value("lower_case_table_names") != "0" {
             gate.ignore_case();
@@ -327,7 +300,6 @@ impl Schema {
                 without_transactions,
                 unusual_storage: !without_transactions && !engine.eq_ignore_ascii_case("innodb"),
                 triggers: self.triggered.contains(&place),
-                reads_run_code: calling.contains(&place),
                 triggers_hidden: hidden,
                 cascades: self.cascading.contains(&place),
                 volatile_columns: volatile.contains(&place),

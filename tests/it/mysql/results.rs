@@ -65,7 +65,8 @@ fn ids_and_counts_are_those_of_sqlx() {
             drop((a, b));
             let (mut a, mut b) = (ours.begin().await.unwrap(), theirs.begin().await.unwrap());
             assert_eq!(told(&mut *a, sql).await, told(&mut *b, sql).await, "transaction: {sql}");
-            (a.commit().await.unwrap(), b.commit().await.unwrap());
+            a.commit().await.unwrap();
+            b.commit().await.unwrap();
             right(&ours, "SELECT id, n FROM t ORDER BY id", sql).await;
         }
         for _ in 0..3 {

@@ -222,7 +222,8 @@ fn sessions_changed_through_the_pool() {
                 name
             }))
             .await;
-            (keep(&pool, N).await, keep(&other, N).await);
+            keep(&pool, N).await;
+            keep(&other, N).await;
             sqlx::raw_sql(AssertSqlSafe(text)).execute(&pool).await.unwrap_or_else(|error| panic!("{text}: {error}"));
             // What others see is what a session of their own sees.
             right(&other, N, text).await;
