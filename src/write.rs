@@ -139,7 +139,9 @@ async fn run<DB: Driver>(
     if gone {
         failure = drain::<DB>(&mut connection).await.err();
     }
-    let may_change = plan.may_change_session(DB::DIALECT) && plan.session != SessionEffect::Changes;
+    // Nobody knows what it would answer next: nothing is asked of it any more, and nobody else gets it.
+    let lost = failure.as_ref().is_some_and(|error| !DB::is_definite(error));
+    let may_change = plan.may_change_session(DB::DIALECT) && plan.session != SessionEffect::Changes && !lost;
     let looked_at = may_change && (plan.session == SessionEffect::MayChange || plan.known.is_some());
     let fit = !looked_at || inner.is_fit(&mut connection).await;
     if let Some(armed) = armed {

@@ -441,7 +441,10 @@ on_each! {
         asked.buffer_unordered(8).count().await;
         let (stats, rows) = (pool.stats(), pool.queries());
         assert_agreement(&stats, &rows);
-        assert_eq!(stats.bypasses_by_reason[&Reason::NotPersistent], 5_600);
+        match <Db as sqlx::Database>::NAME {
+            "MySQL" => assert!(stats.hits + stats.misses + stats.coalesced >= 5_500, "{stats}"),
+            _ => assert_eq!(stats.bypasses_by_reason[&Reason::NotPersistent], 5_600),
+        }
         assert!(rows.len() <= 5_001, "{}", rows.len());
         let other = rows.iter().find(|row| row.fingerprint.is_none()).expect("not all have a record of their own");
         assert!(other.calls >= 500, "{other}");

@@ -77,13 +77,13 @@ async fn terminated_by_somebody_else() {
 }
 
 /// A proxy between pool and server. Cutting ends every connection to the pool, while the server goes on with what it got.
-struct Proxy {
-    port: u16,
+pub struct Proxy {
+    pub port: u16,
     cut: watch::Sender<u32>,
 }
 
 impl Proxy {
-    async fn start(server: u16) -> Self {
+    pub async fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (cut, cuts) = watch::channel(0);
@@ -107,7 +107,7 @@ impl Proxy {
         Self { port, cut }
     }
 
-    fn cut(&self) {
+    pub fn cut(&self) {
         self.cut.send_modify(|n| *n += 1);
     }
 }
