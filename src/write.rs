@@ -139,7 +139,7 @@ async fn run<DB: Driver>(
     if gone {
         failure = drain::<DB>(&mut connection).await.err();
     }
-    // Nobody knows what it would answer next: nothing is asked of it any more, and nobody else gets it.
+    // Nobody knows what it would answer next: it is asked nothing more.
     let lost = failure.as_ref().is_some_and(|error| !DB::is_definite(error));
     let may_change = plan.may_change_session(DB::DIALECT) && plan.session != SessionEffect::Changes && !lost;
     let looked_at = may_change && (plan.session == SessionEffect::MayChange || plan.known.is_some());
@@ -157,6 +157,7 @@ async fn run<DB: Driver>(
     }
     drop(send);
     match fit {
+        true if lost && DB::outlives_connections(&inner.pool.connect_options()) => connection.close_on_drop(),
         true => release::<DB>(connection).await,
         false => inner.discard(&mut connection),
     }

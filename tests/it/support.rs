@@ -112,20 +112,6 @@ macro_rules! on_each {
     )*};
 }
 
-/// Defines tests that run on Postgres and SQLite, for what makes no sense on MySQL.
-#[macro_export]
-macro_rules! on_both {
-    ($($(#[doc = $doc:literal])* async fn $name:ident($pool:ident) $body:block)*) => {$(
-        mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            $crate::on! { postgres, larder::PgPool, sqlx::Postgres, larder::PgConnection, as_it_is, $pool, $body }
-            $crate::on! { sqlite, larder::SqlitePool, sqlx::Sqlite, larder::SqliteConnection, as_it_is, $pool, $body }
-        }
-    )*};
-}
-
 /// One of the tests.
 #[macro_export]
 macro_rules! on {

@@ -8,7 +8,7 @@ use super::*;
 
 const SETUP: &str =
     "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, n INT UNIQUE); INSERT INTO t VALUES (1, 1), (2, 2);
-    CREATE PROCEDURE p() BEGIN SELECT n FROM t; UPDATE t SET n = n + 10; SELECT id FROM t; END";
+    CREATE PROCEDURE p() BEGIN SELECT n FROM t ORDER BY id; UPDATE t SET n = n + 1 ORDER BY n DESC; SELECT id FROM t ORDER BY id; END";
 
 async fn told<'p>(from: impl Executor<'p, Database = sqlx::MySql>, sql: &str) -> String {
     let item = |item| match item {
@@ -39,7 +39,7 @@ fn ids_and_counts_are_those_of_sqlx() {
             "INSERT INTO t (n) VALUES (50)",
             "REPLACE INTO t (n) VALUES (50)",
             "UPDATE t SET n = 50 WHERE n = 50",
-            "UPDATE t SET n = n + 100",
+            "UPDATE t SET n = n + 5 ORDER BY n DESC",
             "INSERT INTO t (n) VALUES (90) RETURNING id, n",
             "SELECT id, n FROM t ORDER BY id",
             "CALL p()",
