@@ -20,7 +20,7 @@ use sqlx::mysql::types::MySqlTime;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use crate::servers::MariaDb;
-use crate::support::was_hit;
+use crate::support::{alone, was_hit};
 
 const TABLES: [&str; 4] = ["a", "b", "c", "dual"];
 
@@ -821,8 +821,12 @@ async fn functions_that_may_be_kept_depend_on_their_arguments() {
     assert!(same > 500, "the oracle was asked too little: {same} ran");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_time_of_day_is_kept_unless_it_meets_something() {
+#[test]
+fn a_time_of_day_is_kept_unless_it_meets_something() {
+    alone(times_of_day());
+}
+
+async fn times_of_day() {
     let inner = sqlx::MySqlPool::connect(&MariaDb::shared().fresh()).await.unwrap();
     let pool = CachedPool::builder(inner, Sessions::Uniform).sole_writer().build().await.unwrap();
     pool.execute("CREATE TABLE hours (id INT PRIMARY KEY, day DATE, opens TIME, Closes TIME, made DATETIME)")

@@ -29,7 +29,9 @@ on_each! {
         let chain = format!("SELECT id FROM t WHERE id = 0{}", " OR id = 1".repeat(900));
         let long = format!("SELECT id FROM t WHERE s = '{}'", "x".repeat(1 << 20));
         let comment = format!("SELECT id /*{}*/ FROM t", "y".repeat(1 << 20));
-        let nested = format!("SELECT id FROM {}t{} WHERE id = 1", "(SELECT id, s FROM ".repeat(60), ") x".repeat(60));
+        // MariaDB takes twice the time for each level when it executes a prepared statement for the second time.
+        let levels = if <Db as sqlx::Database>::NAME == "MySQL" { 10 } else { 60 };
+        let nested = format!("SELECT id FROM {}t{} WHERE id = 1", "(SELECT id, s FROM ".repeat(levels), ") x".repeat(levels));
         let statements = [
             "", ";", ";;", " ", "-- nothing", "/* nothing", "'", "\"", "$$", "SELEC 1", "SELECT", "SELECT * FROM", "SELECT nothing FROM t",
             "SELECT id FROM nowhere", "INSERT INTO nowhere VALUES (1)", "INSERT INTO t VALUES (1, 'b')", "UPDATE t SET nothing = 1",
@@ -54,14 +56,14 @@ on_each! {
             let expected = told(query().fetch_all(pool.inner()).await.map(|rows| rows.len()));
             restore().await;
             for _ in 0..2 {
-                let found = tokio::time::timeout(PATIENCE, query().fetch_all(&pool)).await.expect("no hang");
+                let found = tokio::time::timeout(PATIENCE, query().fetch_all(&pool)).await.unwrap_or_else(|_| panic!("{shown} hangs"));
                 assert_eq!(told(found.map(|rows| rows.len())), expected, "{shown}");
                 let mut connection = pool.acquire().await.unwrap();
-                let found = tokio::time::timeout(PATIENCE, query().fetch_all(&mut *connection)).await.expect("no hang");
+                let found = tokio::time::timeout(PATIENCE, query().fetch_all(&mut *connection)).await.unwrap_or_else(|_| panic!("{shown} hangs on a connection"));
                 assert_eq!(told(found.map(|rows| rows.len())), expected, "on a connection: {shown}");
             }
             let expected = told(query().fetch_optional(pool.inner()).await.map(|row| row.is_some()));
-            let found = tokio::time::timeout(PATIENCE, query().fetch_optional(&pool)).await.expect("no hang");
+            let found = tokio::time::timeout(PATIENCE, query().fetch_optional(&pool)).await.unwrap_or_else(|_| panic!("{shown} hangs"));
             assert_eq!(told(found.map(|row| row.is_some())), expected, "fetch_optional: {shown}");
             assert_eq!(sqlx::query_scalar::<_, i64>("SELECT count(*) FROM t").fetch_one(&pool).await.unwrap(), 1, "{shown}");
         }
@@ -107,7 +109,9 @@ on_each! {
         for sql in ["INSERT INTO t VALUES (1, 1)", "INSERT INTO t VALUES (2, 9)", "UPDATE t SET n = 9", "INSERT INTO t VALUES ('x', 1)", "DELETE FROM t WHERE"] {
             sqlx::query(sql).execute(&pool).await.expect_err(sql);
             assert_eq!(n().fetch_one(&pool).await.unwrap(), 1);
-            assert_eq!(crate::support::was_hit(&pool, n().fetch_one(&pool)).await, (1, true), "{sql}");
+            // In MySQL, what does not parse may have written anything, as far as can be told.
+            let told = sql != "DELETE FROM t WHERE" || <Db as sqlx::Database>::NAME != "MySQL";
+            assert_eq!(crate::support::was_hit(&pool, n().fetch_one(&pool)).await, (1, told), "{sql}");
         }
     }
 

@@ -11,9 +11,7 @@ async fn on_postgres() {
     on_a_server::run(&servers::postgres()).await.unwrap();
 }
 
-#[tokio::test]
-async fn on_mysql() {
-    // One of its own: what others do to the shared one is seen by all pools of this process.
-    let server = tokio::task::spawn_blocking(servers::MariaDb::start).await.unwrap();
-    on_a_server::run(&server.fresh()).await.unwrap();
+#[test]
+fn on_mysql() {
+    crate::support::alone(async { on_a_server::run(&servers::mariadb()).await.unwrap() });
 }

@@ -96,6 +96,8 @@ on_each! {
 
     /// A function that takes whatever connections can be got from.
     async fn functions_that_acquire(pool) {
+        // A helper of MySQL's may commit without a word.
+        const COMMITS_UNSEEN: bool = matches!(<Db as sqlx::Database>::NAME.as_bytes(), b"MySQL");
         async fn raise<'a>(source: impl sqlx::Acquire<'a, Database = Db>) {
             let mut tx = source.begin().await.unwrap();
             sqlx::query(RAISE).execute(&mut *tx).await.unwrap();
@@ -108,7 +110,7 @@ on_each! {
         keep!(pool, "a");
         let mut tx = pool.begin().await.unwrap();
         raise(&mut **tx).await;
-        assert_eq!(read!(pool, "a"), (1, true), "a savepoint within the transaction");
+        assert_eq!(read!(pool, "a"), (1, !COMMITS_UNSEEN), "a savepoint within the transaction");
         tx.commit().await.unwrap();
         assert_eq!(read!(pool, "a"), (2, false));
         // Over the pool below, nothing is seen.
@@ -120,6 +122,8 @@ on_each! {
 
     /// A function that takes sqlx's connection.
     async fn functions_that_take_a_connection(pool) {
+        // A helper of MySQL's may commit without a word.
+        const COMMITS_UNSEEN: bool = matches!(<Db as sqlx::Database>::NAME.as_bytes(), b"MySQL");
         type Raw = <Db as sqlx::Database>::Connection;
         async fn raise(connection: &mut Raw) {
             sqlx::query(RAISE).execute(connection).await.unwrap();
@@ -135,7 +139,7 @@ on_each! {
         keep!(pool, "b");
         let mut tx = pool.begin().await.unwrap();
         raise(&mut tx).await;
-        assert_eq!(read!(pool, "b"), (0, true), "before the commit, nobody else can see it");
+        assert_eq!(read!(pool, "b"), (0, !COMMITS_UNSEEN), "before the commit, nobody else can see it");
         tx.commit().await.unwrap();
         assert_eq!(read!(pool, "a"), (2, false));
     }

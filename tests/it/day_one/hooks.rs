@@ -212,8 +212,7 @@ async fn settings_that_a_trigger_changes_are_seen() {
             let (_, hit) = read!(pool.fresh(), "a");
             assert!(!hit);
         }
-        // Closed, or nothing is kept any more.
-        let off = pool.stats().bypasses_by_reason.contains_key(&Reason::SessionChanged);
-        assert_eq!(off, how == "pool", "by {how}: {}", pool.stats());
+        // That one was closed, and the others go on.
+        assert!(!pool.stats().bypasses_by_reason.contains_key(&Reason::SessionChanged), "by {how}: {}", pool.stats());
     }
 }
