@@ -299,7 +299,7 @@ const MODES: &[&str] = &[
 #[tokio::test]
 async fn no_table_is_touched_that_is_not_told() {
     const DENIED: [u16; 5] = [1142, 1143, 1044, 1227, 1370];
-    let server = MariaDb::shared();
+    let server = MariaDb::aside();
     let database = server.create_database();
     let mut root = MySqlConnection::connect(&server.url(&database)).await.unwrap();
     for table in TABLES {
@@ -722,7 +722,7 @@ fn meetings() -> Vec<String> {
 async fn no_answer_that_may_be_kept_takes_todays_date() {
     // Of `h`, `h2` and `hd`.
     const TIMES: &[&str] = &["t", "t2", "k"];
-    let mut database = MySqlConnection::connect(&MariaDb::shared().fresh()).await.unwrap();
+    let mut database = MySqlConnection::connect(&MariaDb::aside().fresh()).await.unwrap();
     database
         .execute(
             "CREATE TABLE h (id INT PRIMARY KEY, t TIME(6), t2 TIME, d DATETIME, da DATE, ts TIMESTAMP NULL, y YEAR, \
@@ -784,7 +784,7 @@ async fn functions_that_may_be_kept_depend_on_their_arguments() {
         "x, 'a'",
         "*",
     ];
-    let url = MariaDb::shared().fresh();
+    let url = MariaDb::aside().fresh();
     let mut sessions = [MySqlConnection::connect(&url).await.unwrap(), MySqlConnection::connect(&url).await.unwrap()];
     sessions[0].execute("CREATE TABLE a (id INT PRIMARY KEY AUTO_INCREMENT, x INT)").await.unwrap();
     for (at, session) in sessions.iter_mut().enumerate() {

@@ -417,15 +417,15 @@ on_each! {
 
     async fn no_value_is_ever_shown(pool) {
         sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
-        sqlx::query(spell("SELECT n FROM t WHERE id = 4711 AND n <> $1")).bind(4712).fetch_all(&pool).await.unwrap();
-        sqlx::query(spell("SELECT n FROM t WHERE id = 4713 AND n <> $1")).bind(4714).fetch_all(&pool).await.unwrap();
-        let _ = sqlx::query("SELECT n FROM t WHERE 'secret' = '4715").fetch_all(&pool).await;
-        sqlx::query("INSERT INTO t VALUES (4716, 4717)").execute(&pool).await.unwrap();
+        sqlx::query(spell("SELECT n FROM t WHERE id = 918273641 AND n <> $1")).bind(918273642).fetch_all(&pool).await.unwrap();
+        sqlx::query(spell("SELECT n FROM t WHERE id = 918273643 AND n <> $1")).bind(918273644).fetch_all(&pool).await.unwrap();
+        let _ = sqlx::query("SELECT n FROM t WHERE 'secret' = '918273645").fetch_all(&pool).await;
+        sqlx::query("INSERT INTO t VALUES (918273646, 918273647)").execute(&pool).await.unwrap();
         let rows = pool.queries();
         let one = row(&rows, "select n from t where id = ? and n <> ?");
         assert_eq!(one.misses, 2, "statements that differ in literals only are one");
         let told = format!("{rows:?} {} {}", rows.iter().map(|row| row.to_string()).collect::<String>(), serde_json::to_string(&rows).unwrap());
-        assert!(!told.contains("471") && !told.contains("secret"), "{told}");
+        assert!(!told.contains("91827364") && !told.contains("secret"), "{told}");
     }
 
     /// More statements than there are records for.

@@ -58,6 +58,7 @@ fn alone_on(runtime: &mut tokio::runtime::Builder, test: impl Future<Output = ()
     // Let go of after the runtime, and with it all that the test left running, are gone.
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     runtime.enable_all().build().expect("a runtime can be built").block_on(test);
+    MariaDb::shared().clear();
 }
 
 /// A text that needs no other spelling.

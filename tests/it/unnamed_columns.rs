@@ -418,7 +418,7 @@ async fn what_may_be_kept_runs_without_the_right_to_read_the_column() {
 
 #[tokio::test]
 async fn what_may_be_kept_runs_without_the_right_to_read_the_column_in_mysql() {
-    let server = MariaDb::shared();
+    let server = MariaDb::aside();
     let database = server.create_database();
     let mut owner = MySqlConnection::connect(&server.url(&database)).await.unwrap();
     owner.execute(SETUP).await.unwrap();
@@ -455,7 +455,7 @@ async fn what_may_be_kept_runs_without_the_right_to_read_the_column_in_mysql() {
 
 #[tokio::test]
 async fn no_answer_that_may_be_kept_depends_on_the_column_in_mysql() {
-    let mut database = MySqlConnection::connect(&MariaDb::shared().fresh()).await.unwrap();
+    let mut database = MySqlConnection::connect(&MariaDb::aside().fresh()).await.unwrap();
     database.execute(SETUP).await.unwrap();
     let kept: Vec<String> =
         statements(Dialect::MySql).into_iter().filter(|sql| may_be_kept(sql, Dialect::MySql)).collect();

@@ -3,9 +3,10 @@
 //! In: the MariaDB of this machine. Out: URLs of fresh databases.
 //! It never runs as root, and never asks for a password.
 
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::daemon::{self, Daemon, new_name, not_root, run};
 
@@ -16,6 +17,8 @@ pub struct MariaDb {
     programs: &'static Programs,
     options: Vec<String>,
     daemon: Daemon,
+    /// Databases that were created and not dropped.
+    databases: Mutex<Vec<String>>,
 }
 
 impl MariaDb {
@@ -23,6 +26,12 @@ impl MariaDb {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<MariaDb> = OnceLock::new();
         SHARED.get_or_init(Self::start)
+    }
+
+    /// A second one, for tests that take their time beside those that take turns on the other.
+    pub fn aside() -> &'static Self {
+        static ASIDE: OnceLock<MariaDb> = OnceLock::new();
+        ASIDE.get_or_init(Self::start)
     }
 
     /// Starts a server of the caller's own.
@@ -41,16 +50,34 @@ impl MariaDb {
         let programs = Programs::find();
         let options: Vec<String> = options.iter().map(|&option| option.into()).collect();
         let mut daemon = Daemon::new("larder-my-", programs.run_as, None);
+        // One for each: a server that starts removes what another left in it.
+        std::fs::create_dir(daemon.folder.join("tmp")).expect("create a folder for temporary tables");
+        if let Some((user, group)) = programs.run_as {
+            chown(daemon.folder.join("tmp"), Some(user), Some(group)).expect("give the folder to the server's user");
+        }
         programs.init(&daemon.folder, &options);
         daemon.launch_first(|daemon| programs.server(daemon, &options), is_ready);
-        Self { programs, options, daemon }
+        Self { programs, options, daemon, databases: Mutex::default() }
     }
 
     /// Creates an empty database and returns its name.
     pub fn create_database(&self) -> String {
         let name = new_name();
         self.mysql("", &format!("CREATE DATABASE {name}"));
+        self.databases().push(name.clone());
         name
+    }
+
+    /// Drops the databases that were created here: what is asked of a server's catalog takes longer the more it holds.
+    pub fn clear(&self) {
+        let drops: String = self.databases().drain(..).map(|name| format!("DROP DATABASE IF EXISTS {name};")).collect();
+        if !drops.is_empty() {
+            self.mysql("", &format!("SET foreign_key_checks = 0; {drops}"));
+        }
+    }
+
+    fn databases(&self) -> MutexGuard<'_, Vec<String>> {
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Creates an empty database and returns its URL (TCP).
@@ -178,6 +205,7 @@ impl Programs {
         run(daemon::command(&self.install, self.run_as)
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--datadir={}", folder.join("data").display()))
+            .arg(format!("--tmpdir={}", folder.join("tmp").display()))
             .args(options)
             .current_dir(folder));
     }
@@ -189,6 +217,7 @@ impl Programs {
         command
             .arg("--no-defaults")
             .arg(format!("--datadir={}", daemon.folder.join("data").display()))
+            .arg(format!("--tmpdir={}", daemon.folder.join("tmp").display()))
             .arg(format!("--socket={}", socket(daemon).display()))
             .arg(format!("--pid-file={}", daemon.folder.join("pid").display()))
             .args(["--bind-address=127.0.0.1", &format!("--port={}", daemon.port)])
