@@ -14,7 +14,8 @@ use sqlx::{Connection, Database, Execute, Executor, SqlSafeStr, SqlStr};
 use crate::backend::{Backend, Item, Request};
 use crate::inner::Inner;
 use crate::ledger::Ledger;
-use crate::observe::Metered;
+use crate::observe::{Metered, Sent};
+use crate::read::first_row;
 use crate::transaction::Transaction;
 
 /// A [`CachedConnection`] to PostgreSQL: what helpers take that work on `&mut *tx` and `&mut *connection`.
@@ -250,6 +251,11 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
             let request = request?;
             ledger.settle(connection).await;
             let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await;
+            if sent == Sent::Write && !DB::OPTIONAL_READS_ALL {
+                // sqlx would leave with the first row, before the server is done.
+                let items = ledger.inner.counters.metered(&statement, sent, DB::fetch_many(connection, request));
+                return first_row::<DB>(Watched { items, ledger }.boxed(), true).await;
+            }
             let counters = ledger.inner.counters.clone();
             let answer = counters.metered_one(&statement, sent, DB::fetch_optional(connection, request));
             watched(ledger, answer).await

@@ -113,6 +113,10 @@ impl<DB: Driver> Inner<DB> {
     pub fn turn_off(&self, reason: Reason, sentence: &str) {
         if matches!(reason, Reason::SessionChanged | Reason::SessionHook) {
             self.differ.store(true, SeqCst);
+            if DB::COMMITS_UNSEEN {
+                // One of them may be a session that commits late.
+                self.hold_all_tables();
+            }
         }
         if self.off.set(Refusal::new(reason, sentence)).is_ok() {
             tracing::warn!(target: "larder::pool", reason = reason.label(), sentence, "this pool caches nothing from now on");
@@ -258,7 +262,7 @@ impl<DB: Driver> Inner<DB> {
             self.turn_off(Reason::SessionChanged, "two connections of this pool have different settings");
         }
         if survey.commits_late {
-            self.late.get_or_init(|| Mark::arm(self.all_tables()));
+            self.hold_all_tables();
         }
         *failed = None;
         let known = Arc::new(Known::new(survey, versions, stamp));
@@ -268,6 +272,14 @@ impl<DB: Driver> Inner<DB> {
         self.known.store(Some(known.clone()));
         self.plans.forget();
         Ok(Some(known).filter(|known| known.holds()))
+    }
+
+    /// Nothing that rests on a table of the database is kept any more, by whomever, while this pool lives.
+    fn hold_all_tables(&self) {
+        self.late.get_or_init(|| match self.versions.get() {
+            Some(versions) => Mark::arm(versions.all_tables()),
+            None => Mark::arm(self.all_tables()),
+        });
     }
 
     fn not_learnt(&self, failed: &mut Option<Instant>, error: sqlx::Error) -> Result<Option<Arc<Known>>, sqlx::Error> {
@@ -343,7 +355,12 @@ impl<DB: Driver> Inner<DB> {
     /// Whether a connection on which code ran that nobody read may go on to be used by all.
     pub async fn is_fit(&self, connection: &mut DB::Connection) -> bool {
         // A connection that is dead does no harm.
-        self.is_unchanged(connection).await || connection.ping().await.is_err()
+        self.may_go_on(connection).await || connection.ping().await.is_err()
+    }
+
+    /// Whether a session that somebody may have changed is as it was, and holds nothing for what comes next.
+    pub async fn may_go_on(&self, connection: &mut DB::Connection) -> bool {
+        self.is_unchanged(connection).await && DB::let_go(connection).await
     }
 
     /// Keeps a connection from being used by others that is not known to have the settings that results are kept under.

@@ -58,6 +58,8 @@ pub(crate) struct Writes {
     known: Option<Arc<Known>>,
     /// Whether it was begun so that the database can tell what it wrote.
     pub marked: bool,
+    /// Whether a savepoint was set or left by text: which of them a rollback goes back to is no longer known.
+    pub marked_by_text: bool,
     /// 1 in the transaction itself, 2 in a savepoint of it, and so on.
     pub depth: usize,
     /// Set once something happened that was not seen or not understood.
@@ -105,7 +107,12 @@ impl<DB: Driver> Ledger<DB> {
                 self.opaque_from_now(Reason::OpaqueStatement);
                 return counted;
             }
-            Some(TransactionControl::Savepoint) if self.transaction.is_some() => return counted,
+            Some(TransactionControl::Savepoint) if self.transaction.is_some() => {
+                if let Some(writes) = &mut self.transaction {
+                    writes.marked_by_text = true;
+                }
+                return counted;
+            }
             Some(_) if plan.commits_first && self.transaction.is_none() => {}
             // Where a transaction begins and ends is no longer known: until it is given back, anything may happen.
             Some(_) => {
@@ -121,6 +128,11 @@ impl<DB: Driver> Ledger<DB> {
         let opaque = plan.change.as_ref().is_some_and(|change| change.reason == Reason::OpaqueStatement);
         if DB::COMMITS_UNSEEN && self.transaction.is_some() && opaque {
             // Others may see at once what was written here, and not only at the COMMIT.
+            self.opaque_from_now(Reason::OpaqueStatement);
+            return counted;
+        }
+        if elsewhere && DB::COMMITS_UNSEEN {
+            // Its settings may be such that what it writes is committed later.
             self.opaque_from_now(Reason::OpaqueStatement);
             return counted;
         }
@@ -153,6 +165,13 @@ impl<DB: Driver> Ledger<DB> {
             )),
         }
         counted
+    }
+
+    /// A transaction is about to be begun, which commits what is open.
+    pub async fn begin_transaction(&mut self, connection: &mut DB::Connection) {
+        if DB::COMMITS_UNSEEN && self.transaction.is_none() && self.may_mean_other_tables(connection).await {
+            self.opaque_from_now(Reason::OpaqueStatement);
+        }
     }
 
     /// Whether the names in a statement may stand for other tables than is known, since settings of the session were
@@ -327,8 +346,7 @@ impl<DB: Driver> Ledger<DB> {
         // A transaction that nobody can end any more, since its guard was leaked, shows in the session. A connection that is
         // dead does no harm.
         let unproved = (self.verify || self.transaction.is_some()) && !self.inner.sessions_differ();
-        returned.fit =
-            !self.unfinished && (answered.is_err() || !unproved || self.inner.is_unchanged(connection).await);
+        returned.fit = !self.unfinished && (answered.is_err() || !unproved || self.inner.may_go_on(connection).await);
         let answered = match returned.fit {
             true => answered,
             // What it left open ends with it.

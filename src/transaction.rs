@@ -72,6 +72,7 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
     async fn begin_held(mut held: Held<'c, DB>, statement: Option<SqlStr>) -> Result<Self, sqlx::Error> {
         let (connection, ledger) = held.parts();
         ledger.settle(connection).await;
+        ledger.begin_transaction(connection).await;
         let by_text = ledger.is_opaque();
         if let Some(statement) = &statement {
             let facts = analysis::analyze_in(statement.as_str(), DB::DIALECT, SqlMode::unseen(DB::DIALECT));
@@ -227,7 +228,9 @@ impl<DB: Backend> CachedConnection<DB> {
         let (_, ledger) = self.parts();
         match &mut ledger.transaction {
             Some(writes) if writes.depth > 1 => {
-                writes.changes.truncate(before);
+                if !writes.marked_by_text {
+                    writes.changes.truncate(before);
+                }
                 writes.depth -= 1;
             }
             transaction => {

@@ -130,6 +130,12 @@ pub trait Driver: Database {
         async move { Self::session(connection).await.is_ok_and(|now| now == session) }.boxed()
     }
 
+    /// Ends what was set for the next transaction alone, and locks that a session holds outside of transactions. It is not in
+    /// one. Tells whether that worked.
+    fn let_go(_connection: &mut Self::Connection) -> BoxFuture<'_, bool> {
+        std::future::ready(true).boxed()
+    }
+
     /// Whether a statement other than COMMIT may end a transaction: in MySQL a schema change does, and a procedure may.
     const COMMITS_UNSEEN: bool;
 

@@ -24,7 +24,7 @@ impl Backend for MySql {}
 /// The sessions of this login that are at work, but for the one that asks: the others of a server are not shown to
 /// everybody. MariaDB also tells at which statement.
 const AT_WORK: &str = "SELECT * FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND \
-    USER = SUBSTRING_INDEX(USER(), '@', 1) AND COMMAND NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID')";
+    USER = (SELECT USER FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()) AND COMMAND NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID')";
 
 impl Driver for MySql {
     const DIALECT: Dialect = Dialect::MySql;
@@ -83,6 +83,11 @@ impl Driver for MySql {
 
     fn is_as_it_was<'c>(connection: &'c mut MySqlConnection, session: &'c str) -> BoxFuture<'c, bool> {
         catalog::mysql::is_as_it_was(connection, session).boxed()
+    }
+
+    fn let_go(connection: &mut MySqlConnection) -> BoxFuture<'_, bool> {
+        // To begin a transaction also unlocks tables.
+        async move { sqlx::raw_sql("START TRANSACTION; COMMIT").execute(connection).await.is_ok() }.boxed()
     }
 
     const COMMITS_UNSEEN: bool = true;

@@ -20,6 +20,8 @@
 mod gate;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
+#[cfg(feature = "mysql")]
+mod mysql_grants;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 mod relation;

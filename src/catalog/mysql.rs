@@ -17,9 +17,10 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Column, Row};
 
+use super::mysql_grants::Grants;
 use super::relation::{Kind, Routine, Traits};
 use super::{Gate, Survey};
-use crate::analysis::{self, Dialect, SqlMode};
+use crate::analysis::{self, Dialect, Facts, Kind as StatementKind, Name, Outcome, SessionEffect, SqlMode, Writes};
 use crate::reason::{Reason, Refusal};
 
 /// Variables that a session's answers depend on, or that say that it cannot be relied on. Those that a server does not have
@@ -31,7 +32,7 @@ const VARIABLES: &str = "'autocommit', 'block_encryption_mode', 'character_set_c
     'explicit_defaults_for_timestamp', 'foreign_key_checks', 'ft_boolean_syntax', 'group_concat_max_len', \
     'group_replication_consistency', 'group_replication_group_name', 'in_transaction', 'innodb_ft_aux_table', \
     'innodb_ft_enable_stopword', 'innodb_ft_server_stopword_table', 'innodb_ft_user_stopword_table', 'innodb_read_only', \
-    'lc_messages', 'lc_time_names', 'lower_case_table_names', 'max_recursive_iterations', 'max_sort_length', 'old_mode', \
+    'lc_messages', 'lc_time_names', 'lower_case_table_names', 'max_allowed_packet', 'max_recursive_iterations', 'max_sort_length', 'old_mode', \
     'read_only', 'resultset_metadata', 'server_id', 'server_uuid', 'sql_auto_is_null', 'sql_mode', \
     'sql_select_limit', 'standard_compliant_cte', 'super_read_only', 'system_time_zone', 'system_versioning_asof', \
     'time_zone', 'transaction_isolation', 'transaction_read_only', 'tx_isolation', 'tx_read_only', 'version', \
@@ -40,19 +41,23 @@ const VARIABLES: &str = "'autocommit', 'block_encryption_mode', 'character_set_c
 /// How often MariaDB created a temporary table in this session, also in a procedure; it lists none of them.
 const TEMPORARY_TABLES: &str = "Com_create_temporary_table";
 
+/// How often something was set in this session, which sqlx does when it connects: not at all, if somebody has reset such
+/// counts since.
+const SETTINGS: &str = "Com_set_option";
+
 /// Everything behind the names of a server. Each result begins with a column that says what its rows are.
 const SCHEMA: &str = "\
     SELECT 'relation' AS relation, TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES \
         WHERE TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
     SELECT 'trigger' AS `trigger`, EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS; \
-    SELECT 'parent' AS parent, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME \
-        FROM information_schema.REFERENTIAL_CONSTRAINTS \
-        WHERE UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION'); \
-    SELECT 'child' AS child, k.TABLE_SCHEMA, k.TABLE_NAME FROM information_schema.KEY_COLUMN_USAGE k \
+    SELECT 'key' AS `key`, k.TABLE_SCHEMA, k.TABLE_NAME, k.REFERENCED_TABLE_SCHEMA, k.REFERENCED_TABLE_NAME \
+        FROM information_schema.KEY_COLUMN_USAGE k \
         LEFT JOIN information_schema.REFERENTIAL_CONSTRAINTS r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA \
             AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME \
-        WHERE k.REFERENCED_TABLE_SCHEMA <> k.TABLE_SCHEMA AND (r.UPDATE_RULE IS NULL \
+        WHERE k.REFERENCED_TABLE_NAME IS NOT NULL AND (r.UPDATE_RULE IS NULL \
             OR r.UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR r.DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION')); \
+    SELECT 'view' AS `view`, TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS \
+        WHERE TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
     SELECT 'virtual' AS `virtual`, TABLE_SCHEMA, TABLE_NAME, GENERATION_EXPRESSION FROM information_schema.COLUMNS \
         WHERE EXTRA LIKE '%VIRTUAL%' \
         AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
@@ -113,7 +118,7 @@ impl Session {
     async fn read(connection: &mut MySqlConnection) -> Result<Self, sqlx::Error> {
         let text = format!(
             "SHOW SESSION VARIABLES WHERE Variable_name IN ({VARIABLES}); \
-             SHOW SESSION STATUS WHERE Variable_name IN ('{TEMPORARY_TABLES}', 'Slave_running'); \
+             SHOW SESSION STATUS WHERE Variable_name IN ('{TEMPORARY_TABLES}', '{SETTINGS}', 'Slave_running'); \
              SELECT 'current_user', CURRENT_USER(); SELECT 'current_role', CURRENT_ROLE(); SELECT 'database', DATABASE()"
         );
         let mut session = Self::default();
@@ -122,7 +127,11 @@ impl Session {
             if name == "database" {
                 session.database.clone_from(&value);
             }
-            session.variables.insert(name, value.unwrap_or_else(|| "NULL".into()));
+            let mut value = value.unwrap_or_else(|| "NULL".into());
+            if name == SETTINGS && value != "0" {
+                value = "some".into();
+            }
+            session.variables.insert(name, value);
         }
         Ok(session)
     }
@@ -180,6 +189,12 @@ impl Session {
                  1, and completion_type NO_CHAIN.",
             );
         }
+        if !["", "0"].contains(&self.value(TEMPORARY_TABLES)) {
+            return refuse(
+                Reason::Temporary,
+                "The session has made a temporary table, which may hide another: create it on a connection of its own.",
+            );
+        }
         if [self.value("tx_isolation"), self.value("transaction_isolation")].contains(&"READ-UNCOMMITTED") {
             return refuse(
                 Reason::ReadUncommitted,
@@ -226,19 +241,22 @@ impl Session {
     }
 }
 
+/// Database and name.
+type Place = (String, String);
+
 #[derive(Default)]
 struct Schema {
-    /// Database, name, type and engine of each relation.
-    relations: Vec<(String, String, String, String)>,
-    triggered: BTreeSet<(String, String)>,
-    /// What foreign keys refer to that change other tables.
-    cascading: BTreeSet<(String, String)>,
-    /// Tables that may change by a foreign key to a table of another database. What it does is not shown to everybody.
-    cascaded_from_afar: BTreeSet<(String, String)>,
-    /// Database, table and expression of each column that is made when it is read.
-    virtual_columns: Vec<(String, String, String)>,
-    /// Database, table and name of each column of a time of day.
-    times: Vec<(String, String, String)>,
+    /// Each relation with its type and engine.
+    relations: Vec<(Place, String, String)>,
+    triggered: BTreeSet<Place>,
+    /// Tables with a foreign key that changes them, or may, and what it refers to.
+    keys: Vec<(Place, Place)>,
+    /// Views, as far as they are shown.
+    views: Vec<(Place, String)>,
+    /// Table and expression of each column that is made when it is read.
+    virtual_columns: Vec<(Place, String)>,
+    /// Table and name of each column of a time of day.
+    times: Vec<(Place, String)>,
     functions: Vec<String>,
     grants: Vec<String>,
 }
@@ -248,18 +266,71 @@ impl Schema {
         let mut schema = Self::default();
         for row in sqlx::raw_sql(SCHEMA).fetch_all(connection).await? {
             let text = |at| Ok::<_, sqlx::Error>(text_at(&row, at)?.unwrap_or_default());
+            let place = || Ok::<_, sqlx::Error>((text(1)?, text(2)?));
             match row.column(0).name() {
-                "relation" => schema.relations.push((text(1)?, text(2)?, text(3)?, text(4)?)),
-                "trigger" => drop(schema.triggered.insert((text(1)?, text(2)?))),
-                "parent" => drop(schema.cascading.insert((text(1)?, text(2)?))),
-                "child" => drop(schema.cascaded_from_afar.insert((text(1)?, text(2)?))),
-                "virtual" => schema.virtual_columns.push((text(1)?, text(2)?, text(3)?)),
-                "time" => schema.times.push((text(1)?, text(2)?, text(3)?)),
+                "relation" => schema.relations.push((place()?, text(3)?, text(4)?)),
+                "trigger" => drop(schema.triggered.insert(place()?)),
+                "key" => schema.keys.push((place()?, (text(3)?, text(4)?))),
+                "view" => schema.views.push((place()?, text(3)?)),
+                "virtual" => schema.virtual_columns.push((place()?, text(3)?)),
+                "time" => schema.times.push((place()?, text(3)?)),
                 "function" => schema.functions.push(text(1)?),
                 _ => schema.grants.push(text(0)?),
             }
         }
         Ok(schema)
+    }
+
+    /// Tables that change by a foreign key when a row in another database does, at first hand or over others.
+    fn cascaded_from_afar(&self) -> BTreeSet<&Place> {
+        let mut afar = BTreeSet::new();
+        loop {
+            let before = afar.len();
+            let more = self.keys.iter().filter(|(child, parent)| child.0 != parent.0 || afar.contains(parent));
+            let more: Vec<&Place> = more.map(|(child, _)| child).collect();
+            afar.extend(more);
+            if afar.len() == before {
+                return afar;
+            }
+        }
+    }
+
+    /// Views that run nothing that a user defined, as their definitions tell, and read nothing but tables and others of them.
+    fn quiet_views(&self, mode: SqlMode) -> BTreeSet<&Place> {
+        let tables: BTreeSet<&Place> =
+            self.relations.iter().filter(|(_, kind, _)| *kind == "BASE TABLE").map(|(place, ..)| place).collect();
+        let told: Vec<(&Place, Facts)> = self
+            .views
+            .iter()
+            // The server shows a user's function as `db`.`name`(..), and one of its own without quotes.
+            .filter(|(_, definition)| !definition.contains("`(") && !definition.contains("\"("))
+            .map(|(place, definition)| (place, analysis::analyze_in(definition, Dialect::MySql, mode)))
+            .filter(|(_, facts)| {
+                facts.kind == StatementKind::Read
+                    && facts.outcome == Outcome::Known
+                    && facts.writes == Writes::Nothing
+                    && facts.session == SessionEffect::Keeps
+            })
+            .collect();
+        let mut quiet = BTreeSet::new();
+        loop {
+            let before = quiet.len();
+            for (place, facts) in &told {
+                let known = |name: &Name| match name.parts() {
+                    [database, name] => {
+                        let place = (database.clone(), name.clone());
+                        tables.contains(&place) || quiet.contains(&place)
+                    }
+                    _ => false,
+                };
+                if facts.reads.iter().all(known) {
+                    quiet.insert(*place);
+                }
+            }
+            if quiet.len() == before {
+                return quiet;
+            }
+        }
     }
 
     fn gate(self, session: &Session) -> Gate {
@@ -271,25 +342,27 @@ impl Schema {
             gate.refuse_reads(Refusal::new(Reason::NotUnderstood, sentence));
             gate.widen_writes();
         }
-        let volatile: BTreeSet<(String, String)> = self
+        let volatile: BTreeSet<&Place> = self
             .virtual_columns
-            .into_iter()
-            .filter(|(database, table, expression)| {
-                let own = self.times.iter().filter(|(of, name, _)| (of, name) == (database, table));
-                let times: Vec<String> = own.map(|(_, _, column)| column.to_lowercase()).collect();
+            .iter()
+            .filter(|(place, expression)| {
+                let own = self.times.iter().filter(|(of, _)| of == place);
+                let times: Vec<String> = own.map(|(_, column)| column.to_lowercase()).collect();
                 is_volatile(expression, &times, session.mode())
             })
-            .map(|(database, table, _)| (database, table))
+            .map(|(place, _)| place)
             .collect();
+        let grants = Grants::of(&self.grants);
+        let (afar, quiet) = (self.cascaded_from_afar(), self.quiet_views(session.mode()));
+        let cascading: BTreeSet<&Place> = self.keys.iter().map(|(_, parent)| parent).collect();
         let mut unseen = BTreeSet::new();
-        for (database, name, kind, engine) in self.relations {
-            let place = (database, name);
-            let (database, name) = &place;
-            let hidden = !shows_triggers(&self.grants, database);
+        for (place, kind, engine) in &self.relations {
+            let (database, name) = place;
+            let hidden = !grants.show_all_of(database);
             if hidden {
-                unseen.insert(database.clone());
+                unseen.insert(database);
             }
-            let kind = match &*kind {
+            let kind = match &**kind {
                 "BASE TABLE" | "SYSTEM VERSIONED" => Kind::Table,
                 "VIEW" => Kind::View,
                 "SEQUENCE" => Kind::Sequence,
@@ -299,26 +372,25 @@ impl Schema {
             let traits = Traits {
                 without_transactions,
                 unusual_storage: !without_transactions && !engine.eq_ignore_ascii_case("innodb"),
-                triggers: self.triggered.contains(&place),
+                triggers: self.triggered.contains(place),
                 triggers_hidden: hidden,
-                cascades: self.cascading.contains(&place),
-                volatile_columns: volatile.contains(&place),
-                cascades_from_afar: self.cascaded_from_afar.contains(&place),
-                // Any of them may write, and a view may call any of them.
-                reads_run_code: kind == Kind::View && !self.functions.is_empty(),
+                cascades: cascading.contains(place),
+                volatile_columns: volatile.contains(place),
+                cascades_from_afar: afar.contains(place) || grants.show_a_part_of(database, name),
+                reads_run_code: kind == Kind::View && !quiet.contains(place),
                 ..Traits::default()
             };
             gate.see_relation(database, name, kind, traits);
         }
-        for (database, table, column) in self.times {
-            gate.see_time_of_day(&database, &table, &column);
-        }
         for database in unseen {
             tracing::warn!(target: "larder::catalog", database, "this user may not see the triggers of a database, so that each write to it drops everything that is cached: GRANT TRIGGER ON it");
         }
+        for ((database, table), column) in &self.times {
+            gate.see_time_of_day(database, table, column);
+        }
         // Nothing obliges a function to do what its declaration says.
-        for name in self.functions {
-            gate.see_function(&name, Routine::MayWrite);
+        for name in &self.functions {
+            gate.see_function(name, Routine::MayWrite);
         }
         gate
     }
@@ -333,26 +405,6 @@ fn is_volatile(expression: &str, times: &[String], mode: SqlMode) -> bool {
     };
     // MySQL shows its texts with a backslash before each quote, which makes no sense as it stands.
     !is_fixed(expression) && !is_fixed(&expression.replace("\\'", "'"))
-}
-
-/// Whether all triggers of a database are shown to whom these rights were granted, and then all of its tables are, too.
-fn shows_triggers(grants: &[String], database: &str) -> bool {
-    // Rights may be taken back in part; what is left then is not for here to tell.
-    grants.iter().all(|grant| !grant.starts_with("REVOKE"))
-        && grants.iter().any(|grant| {
-            let Some((rights, rest)) = grant.strip_prefix("GRANT ").and_then(|rest| rest.split_once(" ON ")) else {
-                return false;
-            };
-            let triggers = rights.split(", ").any(|right| ["ALL", "ALL PRIVILEGES", "TRIGGER"].contains(&right.trim()));
-            let Some((on, _)) = rest.split_once(" TO ") else { return false };
-            let Some(pattern) = on.strip_suffix(".*") else { return false };
-            let quoted = ['`', '"'].iter().find_map(|quote| pattern.strip_prefix(*quote)?.strip_suffix(*quote));
-            let pattern = quoted.unwrap_or(pattern);
-            // One with a quote in it might be cut at the wrong place.
-            triggers
-                && !pattern.contains(['`', '"'])
-                && (pattern == "*" || pattern.replace("\\_", "_").replace("\\%", "%") == database)
-        })
 }
 
 fn text_at(row: &MySqlRow, column: usize) -> Result<Option<String>, sqlx::Error> {
@@ -383,24 +435,5 @@ mod tests {
         ] {
             assert!(volatile(other), "{other}");
         }
-    }
-
-    #[test]
-    fn only_a_whole_grant_shows_triggers() {
-        let shows = |grants: &[&str], database| {
-            let grants: Vec<String> = grants.iter().map(|&grant| grant.into()).collect();
-            shows_triggers(&grants, database)
-        };
-        assert!(shows(&["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"], "shop"));
-        assert!(shows(&["GRANT USAGE ON *.* TO `a`@`%`", "GRANT SELECT, TRIGGER ON `shop`.* TO `a`@`%`"], "shop"));
-        assert!(shows(&["GRANT TRIGGER ON \"my\\_shop\".* TO \"a\"@\"%\""], "my_shop"));
-        assert!(shows(&["GRANT TRIGGER ON my_shop.* TO a@%"], "my_shop"));
-        assert!(!shows(&["GRANT SELECT ON `shop`.* TO `a`@`%`"], "shop"));
-        assert!(!shows(&["GRANT TRIGGER ON `shop`.* TO `a`@`%`"], "other"));
-        assert!(!shows(&["GRANT TRIGGER ON `shop`.`users` TO `a`@`%`"], "shop"));
-        assert!(!shows(&["GRANT SELECT (`TRIGGER`) ON `shop`.* TO `a`@`%`"], "shop"));
-        assert!(!shows(&["GRANT TRIGGER ON *.* TO `a`@`%`", "REVOKE TRIGGER ON `shop`.* FROM `a`@`%`"], "shop"));
-        assert!(!shows(&["GRANT TRIGGER ON `shop``.* TO `x`.* TO `a`@`%`"], "shop"));
-        assert!(!shows(&[], "shop"));
     }
 }

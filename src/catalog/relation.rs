@@ -44,8 +44,8 @@ pub(super) struct Traits {
     pub triggers_hidden: bool,
     /// A foreign key changes another table when a row of this one is deleted or gets another key.
     pub cascades: bool,
-    /// A foreign key changes this table when a row of a table in another MySQL database changes: to whoever does that, this
-    /// one may not be shown.
+    /// A foreign key changes this table when a row of a table in another MySQL database changes, or may be hidden: to whoever
+    /// does that, this one may not be shown.
     pub cascades_from_afar: bool,
     /// A column of it is made when it is read, by more than its row.
     pub volatile_columns: bool,
@@ -118,7 +118,9 @@ fn reading(kind: Kind, traits: Traits) -> Option<(Reason, &'static str)> {
         Kind::Table if traits.without_transactions => {
             "is stored by an engine without transactions, which shows a write before it is complete: use InnoDB"
         }
-        Kind::Table if traits.cascades_from_afar => "has a foreign key that cascades from a table in another database",
+        Kind::Table if traits.cascades_from_afar => {
+            "has a foreign key that cascades from a table in another database, or is shown to this user in part"
+        }
         Kind::Table if traits.inherits => {
             "is a partition, or inherits or is inherited from, and such families are not followed yet"
         }

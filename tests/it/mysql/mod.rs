@@ -8,6 +8,7 @@ use sqlx::AssertSqlSafe;
 use crate::servers::MariaDb;
 use crate::support::{alone, mysql_of, was_hit};
 
+mod attacks;
 mod outages;
 mod results;
 mod sessions;

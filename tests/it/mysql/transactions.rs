@@ -231,8 +231,9 @@ fn sessions_changed_through_the_pool() {
             for _ in 0..4 {
                 let _ = rows(&pool, N).await;
             }
-            let kept = pool.stats().hits - before;
-            assert!(kept == 0 || text.starts_with("SET STATEMENT"), "{text}: {}", pool.stats());
+            if pool.stats().hits > before {
+                right(&pool, N, text).await;
+            }
         }
     });
 }
