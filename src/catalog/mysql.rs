@@ -415,6 +415,38 @@ fn text_at(row: &MySqlRow, column: usize) -> Result<Option<String>, sqlx::Error>
 mod tests {
     use super::*;
 
+    /// Servers of these kinds are not there to be tested with; what they say of themselves is.
+    #[test]
+    fn a_server_that_may_be_behind_is_refused() {
+        let refused = |said: &[(&str, &str)]| {
+            let usual = [("autocommit", "ON"), ("completion_type", "NO_CHAIN"), ("tx_isolation", "REPEATABLE-READ")];
+            let variables = usual.iter().chain(said).map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            Session { variables, database: None }.refusal(false).map(|refusal| refusal.reason)
+        };
+        assert_eq!(refused(&[("read_only", "OFF"), ("wsrep_on", "OFF"), ("Slave_running", "OFF")]), None);
+        assert_eq!(refused(&[("wsrep_on", "ON"), ("wsrep_sync_wait", "1")]), None);
+        assert_eq!(refused(&[("group_replication_group_name", "")]), None);
+        let group = ("group_replication_group_name", "3f8e");
+        assert_eq!(refused(&[group, ("group_replication_consistency", "BEFORE")]), None);
+        for said in [
+            &[("read_only", "ON")][..],
+            &[("read_only", "NO_LOCK_NO_ADMIN")],
+            &[("super_read_only", "1")],
+            &[("innodb_read_only", "ON")],
+            &[("Slave_running", "ON")],
+            &[("wsrep_on", "ON"), ("wsrep_sync_wait", "0")],
+            &[("wsrep_on", "ON"), ("wsrep_sync_wait", "6")],
+            &[("wsrep_on", "ON"), ("wsrep_sync_wait", "1"), ("wsrep_dirty_reads", "ON")],
+            &[group, ("group_replication_consistency", "EVENTUAL")],
+            &[group],
+        ] {
+            assert_eq!(refused(said), Some(Reason::Replica), "{said:?}");
+        }
+        assert_eq!(refused(&[("transaction_isolation", "READ-UNCOMMITTED")]), Some(Reason::ReadUncommitted));
+        assert_eq!(refused(&[(TEMPORARY_TABLES, "1")]), Some(Reason::Temporary));
+        assert_eq!(refused(&[("autocommit", "OFF")]), Some(Reason::Transaction));
+    }
+
     #[test]
     fn only_what_depends_on_the_row_alone_may_be_generated() {
         let volatile = |expression: &str| is_volatile(expression, &["opens".into()], SqlMode::default());

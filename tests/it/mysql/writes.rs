@@ -374,3 +374,65 @@ fn reads_that_are_not_kept() {
         }
     });
 }
+
+/// A file that the server reads is a write of the table that it goes into, and of no other.
+#[test]
+fn load_data() {
+    use std::os::unix::fs::PermissionsExt;
+    alone(async {
+        let pool = prepared(TWO).await;
+        let file = MariaDb::shared().folder().join("load.txt");
+        std::fs::write(&file, "7\t7\n8\t8\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        keep(&pool, READ).await;
+        keep(&pool, "SELECT n FROM u").await;
+        let load = format!("LOAD DATA INFILE '{}' INTO TABLE t", file.display());
+        let loaded = sqlx::raw_sql(AssertSqlSafe(load)).execute(&pool).await.unwrap();
+        assert_eq!(loaded.rows_affected(), 2);
+        right(&pool, READ, "LOAD DATA").await;
+        let before = pool.stats().hits;
+        rows(&pool, "SELECT n FROM u").await.unwrap();
+        assert_eq!(pool.stats().hits, before + 1, "LOAD DATA INTO t drops t alone");
+    });
+}
+
+/// To read a view is not kept, and drops nothing where its definition shows that it calls nothing of a user's.
+#[test]
+fn views_that_only_read() {
+    alone(async {
+        let views = "CREATE VIEW v AS SELECT id, upper(n) AS n FROM t; CREATE VIEW w AS SELECT v.id FROM v JOIN u ON u.id = v.id; \
+             CREATE FUNCTION f() RETURNS INT BEGIN UPDATE t SET n = n + 1; RETURN 1; END; CREATE VIEW x AS SELECT f() AS n; \
+             CREATE VIEW y AS SELECT n FROM x";
+        let pool = prepared(&format!("{TWO};\n{}", views.replace("; CREATE", ";\nCREATE"))).await;
+        for (view, drops) in [("v", false), ("w", false), ("x", true), ("y", true)] {
+            keep(&pool, READ).await;
+            rows(&pool, &format!("SELECT * FROM {view}")).await.unwrap();
+            let before = pool.stats().hits;
+            right(&pool, READ, view).await;
+            assert_eq!(pool.stats().hits > before, !drops, "{view}: {}", pool.stats());
+        }
+    });
+}
+
+/// MariaDB makes such a column when it is read, by whatever its expression says.
+#[test]
+fn generated_columns() {
+    alone(async {
+        let made = "CREATE TABLE g (id INT PRIMARY KEY, born DATE, age INT AS (TIMESTAMPDIFF(YEAR, born, CURDATE())) VIRTUAL);\n\
+             CREATE TABLE h (id INT PRIMARY KEY, a INT, twice INT AS (a * 2) VIRTUAL, more INT AS (a + 1) STORED);\n\
+             INSERT INTO g (id, born) VALUES (1, '2000-01-01');\nINSERT INTO h (id, a) VALUES (1, 1)";
+        let pool = prepared(made).await;
+        keep(&pool, "SELECT * FROM h").await;
+        for _ in 0..3 {
+            rows(&pool, "SELECT id FROM g").await.unwrap();
+        }
+        let reasons = pool.stats().bypasses_by_reason;
+        assert_eq!(reasons.get(&larder::Reason::VolatileFunction), Some(&3));
+        run_all(&pool, "UPDATE h SET a = 5").await;
+        right(&pool, "SELECT * FROM h", "UPDATE").await;
+    });
+}
+
+async fn run_all(pool: &MySqlPool, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(pool).await.unwrap();
+}
