@@ -74,6 +74,8 @@ on_each! {
         assert_eq!(read!(unfair, "a"), (0, false));
         assert_eq!(bypasses(&unfair, Reason::SessionChanged), 1, "{}", unfair.stats());
         assert!(format!("{unfair:?}").contains("after_connect"), "{unfair:?}");
+        // Its connections might commit late, in MySQL: while it lives, others keep nothing either.
+        drop((out, unfair));
         // Where the user gives his word, nobody looks; the hook runs all the same.
         let ran = std::sync::Arc::new(AtomicBool::new(false));
         let seen = ran.clone();
@@ -103,9 +105,17 @@ on_each! {
             assert_eq!(bypasses(&hooked, Reason::SessionHook), 2, "{}", hooked.stats());
             assert!(format!("{hooked:?}").contains("Sessions::Uniform"), "{hooked:?}");
             // What it writes by name may be any table, for other pools.
-            keep!(pool, "a");
+            if <Db as sqlx::Database>::NAME == "MySQL" {
+                // And may be committed later.
+                for _ in 0..2 {
+                    assert_eq!(read!(pool, "a"), (0, false));
+                }
+            } else {
+                keep!(pool, "a");
+            }
             sqlx::query("UPDATE b SET n = n + 1").execute(&hooked).await.unwrap();
             assert_eq!(read!(pool, "a"), (0, false));
+            drop(hooked);
             let told = options.sessions(Sessions::Uniform).connect_with((*pool.connect_options()).clone()).await.unwrap();
             keep!(told, "a");
         }
