@@ -227,10 +227,11 @@ impl<S> Plan<S> {
 }
 
 /// Whether a statement controls a transaction only in that it commits what is open before it runs, as schema changes of
-/// MySQL do. Where nothing is open, that is nothing.
+/// MySQL do. Where nothing is open, that is nothing. What runs code, such as CALL, may also leave one open.
 fn commits_first(facts: &Facts) -> bool {
     facts.kind == Kind::Write
         && facts.transaction == Some(TransactionControl::End)
+        && (facts.schema_change || facts.session == SessionEffect::Keeps)
         && facts.refusals.iter().all(|refusal| refusal.reason != Reason::SeveralStatements)
 }
 

@@ -122,7 +122,7 @@ pub struct Facts {
     pub refusals: Vec<Refusal>,
     /// The text without comments, superfluous white space and trailing semicolons. Part of the key of a result.
     ///
-    /// Between SELECT and FROM all of it stays in MySQL and SQLite, which name columns after the text of an expression.
+    /// Between SELECT and FROM and after VALUES all of it stays in MySQL and SQLite, which name columns after the text of an expression.
     pub normal_form: String,
     /// Names the statement in statistics: equal for statements that differ in literals only. Never a key.
     pub fingerprint: Fingerprint,

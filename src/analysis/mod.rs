@@ -45,6 +45,8 @@ mod word_set;
 mod words;
 
 pub use facts::{Dialect, Facts, Fingerprint, Kind, Mentions, Outcome, SessionEffect, TransactionControl, Writes};
+#[cfg(feature = "mysql")]
+pub(crate) use functions::not_built_in;
 pub use mode::SqlMode;
 pub use name::Name;
 

@@ -9,7 +9,7 @@ use super::lexer::{Token, TokenKind};
 /// Drops comments and trailing semicolons, and turns each run of white space into one space. All else stays as written.
 ///
 /// MySQL and SQLite name a column after the text of its expression, blanks and comments included. There what stands
-/// between SELECT and FROM stays as it is.
+/// between SELECT and FROM stays as it is, and so does what follows VALUES, whose columns MySQL names by their text, too.
 pub(super) fn normal_form(tokens: &[Token<'_>], dialect: Dialect) -> String {
     let mut form = String::new();
     let mut gap = false;
@@ -39,7 +39,7 @@ pub(super) fn normal_form(tokens: &[Token<'_>], dialect: Dialect) -> String {
     form
 }
 
-/// Whether a token stands between a SELECT and its FROM, at any depth.
+/// Whether a token stands between a SELECT and its FROM, or after VALUES, at any depth.
 #[derive(Default)]
 struct SelectLists {
     here: bool,
@@ -47,6 +47,8 @@ struct SelectLists {
     around: Vec<bool>,
     /// How many of those are in such a list.
     lists_around: usize,
+    /// The token before is a dot or a DISTINCT: what follows is part of an expression (`t.from`, `IS DISTINCT FROM`).
+    within: bool,
 }
 
 impl SelectLists {
@@ -62,11 +64,12 @@ impl SelectLists {
         } else if token.is(")") {
             self.here = self.around.pop().unwrap_or(false);
             self.lists_around -= usize::from(self.here);
-        } else if token.is_word("select") {
+        } else if token.is_any(&["select", "values"]) {
             self.here = true;
-        } else if token.is_word("from") {
+        } else if token.is_word("from") && !self.within {
             self.here = false;
         }
+        self.within = token.is(".") || token.is_word("distinct");
     }
 }
 

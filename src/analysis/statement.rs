@@ -210,6 +210,12 @@ fn objections(tokens: &[Token<'_>], dialect: Dialect, found: &mut Findings) {
             TokenKind::Text if dialect == Dialect::Postgres && dates::may_mean_the_present(token.text) => {
                 found.refuse(Reason::SpecialDate, "A text such as 'now' or 'today' may become a date.");
             }
+            TokenKind::Word if token.is_word("match") && dialect == Dialect::MySql && !searches(tokens, at) => {
+                found.refuse(
+                    Reason::VolatileFunction,
+                    "How well a row matches changes with the statistics of its index: let MATCH be a condition of a WHERE.",
+                );
+            }
             TokenKind::Word if token.is_word("sql_calc_found_rows") && dialect == Dialect::MySql => {
                 found.refuse(Reason::Variable, "SQL_CALC_FOUND_ROWS sets what FOUND_ROWS() returns next.");
             }
@@ -239,6 +245,25 @@ fn objections(tokens: &[Token<'_>], dialect: Dialect, found: &mut Findings) {
             | TokenKind::Broken => {}
         }
     }
+}
+
+/// Whether the `MATCH .. AGAINST` at a token is a condition on its own, which only says that a row matches at all.
+fn searches(tokens: &[Token<'_>], at: usize) -> bool {
+    const AFTER: &[&str] = &["and", "or", "group", "having", "order", "limit", "union"];
+    let after_brackets = |start: usize| {
+        let mut depth = 0_usize;
+        let end = tokens.iter().skip(start).position(|token| {
+            depth = if token.is("(") { depth + 1 } else { depth.saturating_sub(usize::from(token.is(")"))) };
+            depth == 0 && token.is(")")
+        })?;
+        Some(start + end + 1)
+    };
+    let begins = at.checked_sub(1).and_then(|before| tokens.get(before)).is_some_and(|t| t.is_any(&["where", "and"]));
+    let against = after_brackets(at + 1).filter(|&against| tokens.get(against).is_some_and(|t| t.is_word("against")));
+    let end = against.and_then(|against| after_brackets(against + 1));
+    // What an expansion adds is taken from the best matches.
+    let expands = tokens.iter().any(|token| token.is_any(&["between", "expansion"]));
+    begins && !expands && end.is_some_and(|end| tokens.get(end).is_none_or(|t| t.is(")") || t.is_any(AFTER)))
 }
 
 /// A statement that controls a transaction.

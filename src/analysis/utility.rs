@@ -4,6 +4,7 @@
 use super::facts::{Dialect, Kind, SessionEffect, TransactionControl, Writes};
 use super::fold::chain;
 use super::guess;
+use super::lexer::Token;
 use super::statement::{self, PARSED, Statement, everything, transaction};
 use super::verdict::Findings;
 use crate::reason::Reason;
@@ -165,24 +166,24 @@ fn mysql_explain(statement: Statement<'_>, start: Option<usize>) -> Findings {
 
 /// `SET STATEMENT max_statement_time = 1 FOR SELECT ...`: the settings hold for one statement, which runs.
 fn set_for(statement: Statement<'_>) -> Findings {
+    // What it runs may be read in the mode that is set.
+    const MODES: &[&str] = &["sql_mode", "character_set_client"];
+    let hides = |token: &Token<'_>| token.is("(") || MODES.iter().any(|mode| names(token, mode));
     match statement.find(&["for"]) {
-        // What it runs may be read in the mode that is set.
-        Some(at)
-            if !statement.part(0, at).tokens.iter().any(|token| token.is("("))
-                && !statement.part(0, at).has(&["sql_mode", "character_set_client"]) =>
-        {
-            inner(statement, Some(at + 1))
-        }
+        Some(at) if !statement.part(0, at).tokens.iter().any(hides) => inner(statement, Some(at + 1)),
         _ => Findings::opaque(Kind::Write, "The statement that it runs could not be found."),
     }
+}
+
+/// Whether a token names a setting, quoted or with `@@` or as it is.
+fn names(token: &Token<'_>, setting: &str) -> bool {
+    token.text.split(['.', '@', '`', '"']).any(|word| word.eq_ignore_ascii_case(setting))
 }
 
 fn set(statement: Statement<'_>) -> Findings {
     let mut found = session(SessionEffect::Changes);
     if statement.dialect == Dialect::MySql {
-        let names_autocommit =
-            |text: &str| text.split(['.', '@', '`']).any(|word| word.eq_ignore_ascii_case("autocommit"));
-        if statement.tokens.iter().any(|token| names_autocommit(token.text)) {
+        if statement.tokens.iter().any(|token| names(token, "autocommit")) {
             found.transaction = Some(TransactionControl::Begin);
         }
         if statement.word_at(1, &["password", "default"]) {

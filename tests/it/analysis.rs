@@ -269,6 +269,10 @@ fn white_space_and_comments_are_no_part_of_the_normal_form() {
         // They name the column after this text.
         (Dialect::MySql, "SELECT 5 # 1\n+  1  FROM  a", "SELECT 5 # 1\n+  1  FROM a"),
         (Dialect::MySql, "SELECT (SELECT  max(x) FROM a  ) /* b */ ;", "SELECT (SELECT  max(x) FROM a  ) /* b */ "),
+        (Dialect::MySql, "VALUES ((SELECT max(x) FROM  a)) /* b */ ;", "VALUES ((SELECT max(x) FROM  a)) /* b */ "),
+        (Dialect::MySql, "SELECT a.from,  1 FROM  b AS  a", "SELECT a.from,  1 FROM b AS a"),
+        (Dialect::Sqlite, "SELECT x IS DISTINCT FROM  1 FROM  a", "SELECT x IS DISTINCT FROM  1 FROM a"),
+        (Dialect::Postgres, "VALUES ((SELECT max(x) FROM  a))", "VALUES ((SELECT max(x) FROM a))"),
         (Dialect::Sqlite, "SELECT * FROM  (SELECT x  + 1 FROM  a)", "SELECT * FROM (SELECT x  + 1 FROM a)"),
         (Dialect::Postgres, "SELECT x  + /* b */ 1 FROM a", "SELECT x + 1 FROM a"),
         (Dialect::MySql, "SELECT /*!50000 1 */", "SELECT /*!50000 1 */"),

@@ -28,7 +28,13 @@ struct Lists {
     harmless: &'static WordSet,
     dates: &'static WordSet,
     /// The one that changes the session, if there is one.
-    session: &'static str,
+    session: Option<&'static str>,
+}
+
+/// The known functions that a server of MySQL or MariaDB of a version does not have.
+#[cfg(feature = "mysql")]
+pub(crate) fn not_built_in(version: &str) -> impl Iterator<Item = &'static str> {
+    mysql::not_built_in(version)
 }
 
 /// What is known of a function by its folded name, outermost part first, and its number of arguments.
@@ -65,7 +71,7 @@ pub(super) fn classify(name: &[String], arguments: usize, dialect: Dialect) -> C
         Class::Cacheable
     } else if lists.harmless.contains(&function) {
         Class::Harmless
-    } else if lists.session == function {
+    } else if lists.session == Some(&*function) {
         Class::Session
     } else {
         Class::Unknown

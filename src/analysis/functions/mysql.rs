@@ -1,5 +1,6 @@
-//! Functions of MySQL 8 and MariaDB, from their manuals and from `information_schema.SQL_FUNCTIONS` of MariaDB. Whoever
-//! defines one of a name that only the other server has is known to the catalog.
+//! Functions of MySQL 8 and MariaDB, from their manuals and from `information_schema.SQL_FUNCTIONS` of MariaDB. A function
+//! that somebody stored under a name that only the other server has is known to the catalog; one that he loaded from a
+//! library is shown to few, so that the catalog is told those names.
 
 use super::Lists;
 use crate::analysis::word_set::WordSet;
@@ -9,7 +10,7 @@ static CACHEABLE: WordSet = WordSet::new(
     "
     row abs acos addtime aes_decrypt any_value ascii asin atan atan2 avg bin bin_to_uuid bit_and bit_count bit_length
     bit_or bit_xor ceil ceiling char char_length character_length charset chr coalesce coercibility collation column_check column_exists column_json
-    column_list crc32c extractvalue lengthb natural_sort_key nvl nvl2 sformat updatexml
+    column_list crc32c lengthb natural_sort_key nvl nvl2 sformat
     compress concat concat_ws conv cos cot count crc32 cume_dist degrees dense_rank elt exp export_set extract field
     find_in_set first_value floor format format_bytes from_base64 from_days from_unixtime geometrycollection
     get_format greatest group_concat grouping gtid_subset gtid_subtract hex hour if ifnull inet6_aton inet6_ntoa
@@ -37,15 +38,16 @@ static CACHEABLE: WordSet = WordSet::new(
 ",
 );
 
+/// The XPath of `extractvalue` and `updatexml` may hold variables of the session: `$@x`.
 static HARMLESS: WordSet = WordSet::new(
     "
     binlog_gtid_pos des_decrypt des_encrypt master_gtid_wait old_password wsrep_last_seen_gtid wsrep_last_written_gtid
     wsrep_sync_wait_upto_gtid aes_encrypt benchmark connection_id curdate current_date current_role current_time current_timestamp
-    current_user curtime database default encrypt format_pico_time found_rows get_lock icu_version is_free_lock
+    current_user curtime database default encrypt extractvalue format_pico_time found_rows get_lock icu_version is_free_lock
     is_used_lock json_storage_free last_insert_id lastval load_file localtime localtimestamp master_pos_wait nextval
     now password ps_current_thread_id ps_thread_id rand random_bytes release_all_locks release_lock roles_graphml
     row_count schema session_user setval sleep source_pos_wait sys_guid sysdate system_user user utc_date utc_time
-    utc_timestamp uuid uuid_short value values version wait_for_executed_gtid_set
+    updatexml utc_timestamp uuid uuid_short value values version wait_for_executed_gtid_set
 ",
 );
 
@@ -58,4 +60,25 @@ static DATES: WordSet = WordSet::new(
 ",
 );
 
-pub(super) static LISTS: Lists = Lists { cacheable: &CACHEABLE, harmless: &HARMLESS, dates: &DATES, session: "" };
+/// Of those that may be kept, those that MariaDB 10.11 does not have, and those that MySQL 8 does not have.
+#[cfg(feature = "mysql")]
+const ONLY_MYSQL: &str = "
+    any_value bin_to_uuid format_bytes grouping gtid_subset gtid_subtract is_uuid json_schema_valid json_storage_size
+    regexp_like st_geohash st_isvalid st_latfromgeohash st_latitude st_longfromgeohash st_longitude st_makeenvelope
+    st_pointfromgeohash st_simplify st_swapxy st_transform st_validate uuid_to_bin
+";
+#[cfg(feature = "mysql")]
+const ONLY_MARIADB: &str = "
+    add_months chr column_check column_exists column_json column_list crc32c json_compact json_detailed json_equals
+    json_exists json_loose json_normalize json_query lengthb median natural_sort_key nvl nvl2 percentile_cont
+    percentile_disc sformat to_char
+";
+
+/// The known functions that a server of a version does not have, so that one of that name is somebody's own.
+#[cfg(feature = "mysql")]
+pub(super) fn not_built_in(version: &str) -> impl Iterator<Item = &'static str> {
+    let names = if version.to_ascii_lowercase().contains("mariadb") { ONLY_MYSQL } else { ONLY_MARIADB };
+    names.split_ascii_whitespace()
+}
+
+pub(super) static LISTS: Lists = Lists { cacheable: &CACHEABLE, harmless: &HARMLESS, dates: &DATES, session: None };

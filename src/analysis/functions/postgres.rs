@@ -98,4 +98,4 @@ static HARMLESS: WordSet = WordSet::new("
 static DATE_CASTS: WordSet = WordSet::new("date time timetz timestamp timestamptz");
 
 pub(super) static LISTS: Lists =
-    Lists { cacheable: &CACHEABLE, harmless: &HARMLESS, dates: &DATE_CASTS, session: "set_config" };
+    Lists { cacheable: &CACHEABLE, harmless: &HARMLESS, dates: &DATE_CASTS, session: Some("set_config") };

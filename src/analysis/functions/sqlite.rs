@@ -29,4 +29,4 @@ static HARMLESS: WordSet = WordSet::new(
 /// Read the clock when their time value is missing, or is the text `now`.
 static DATES: WordSet = WordSet::new("date datetime julianday strftime time timediff unixepoch");
 
-pub(super) static LISTS: Lists = Lists { cacheable: &CACHEABLE, harmless: &HARMLESS, dates: &DATES, session: "" };
+pub(super) static LISTS: Lists = Lists { cacheable: &CACHEABLE, harmless: &HARMLESS, dates: &DATES, session: None };

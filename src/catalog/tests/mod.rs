@@ -1,13 +1,15 @@
 //! Promises of the gate, on data made by hand and on real databases.
 
 mod gate;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_names;
 #[cfg(feature = "postgres")]
 mod postgres_session;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 #[allow(clippy::duplicate_mod, reason = "each room's tests load it for themselves: no room may use another's tests")]
 #[path = "../../../tests/it/servers/mod.rs"]
 mod servers;

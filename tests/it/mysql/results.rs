@@ -1,6 +1,7 @@
 //! What a statement tells besides rows: as sqlx tells it, in every way to send it.
 
 use futures::TryStreamExt;
+use larder::PoolOptions;
 use sqlx::mysql::MySqlQueryResult;
 use sqlx::{Either, Executor};
 
@@ -88,5 +89,94 @@ fn a_call_without_its_arguments_ends() {
         let insert = sqlx::query("INSERT INTO t VALUES (?, ?)").bind(1).execute(&pool);
         tokio::time::timeout(Duration::from_secs(10), insert).await.expect("it ends").unwrap_err();
         keep(&pool, "SELECT n FROM t").await;
+    });
+}
+
+/// What a name in a text stands for: a variable of the session, a time zone in a table, a rank by what the server guesses.
+#[test]
+fn functions_that_look_things_up() {
+    alone(async {
+        let server = MariaDb::start();
+        let pool = mysql_of(&server.fresh()).await;
+        run(&pool, "CREATE TABLE t (doc VARCHAR(100))").await;
+        run(&pool, "INSERT INTO t VALUES ('<a><b>1</b><b>2</b></a>')").await;
+        // The only connection, so that both ask in one session.
+        let url = pool.inner().connect_options();
+        let alone = PoolOptions::<sqlx::MySql>::new().max_connections(1).connect_with((*url).clone()).await.unwrap();
+        for i in 1..=2 {
+            alone.acquire().await.unwrap().execute(sqlx::query("SET @i = ?").bind(i)).await.unwrap();
+            right(&alone, "SELECT EXTRACTVALUE(doc, '//b[$@i]') AS b FROM t", "a variable").await;
+        }
+
+        let zone = "SELECT CONVERT_TZ('2024-01-01 12:00:00', '+00:00', 'Here') AS here FROM t";
+        let unknown = keep(&pool, zone).await;
+        for write in [
+            "INSERT INTO mysql.time_zone VALUES (9999, 'N')",
+            "INSERT INTO mysql.time_zone_transition_type VALUES (9999, 0, 3600, 0, 'X')",
+            "INSERT INTO mysql.time_zone_name VALUES ('Here', 9999)",
+        ] {
+            run(&pool, write).await;
+        }
+        assert_ne!(rows(pool.inner(), zone).await.unwrap(), unknown, "the server knows the zone");
+        right(&pool, zone, "a time zone").await;
+
+        run(&pool, "CREATE TABLE f (a TEXT, FULLTEXT (a)) STATS_AUTO_RECALC = 0").await;
+        run(&pool, "INSERT INTO f SELECT CONCAT('hello w', seq) FROM seq_1_to_500").await;
+        run(&pool, "INSERT INTO f SELECT CONCAT('other w', seq, REPEAT('x ', seq % 300)) FROM seq_1_to_3000").await;
+        let rank = "SELECT MATCH (a) AGAINST ('hello') AS fits FROM f WHERE a = 'hello w1'";
+        let found = "SELECT COUNT(*) FROM f WHERE MATCH (a) AGAINST ('hello')";
+        right(&pool, rank, "a rank").await;
+        keep(&pool, found).await;
+        let before = rows(pool.inner(), rank).await.unwrap();
+        // As the server does by itself when it finds the time.
+        let plain = sqlx::MySqlPool::connect_with((*pool.inner().connect_options()).clone()).await.unwrap();
+        plain.execute("ANALYZE TABLE f").await.unwrap();
+        plain.execute("FLUSH TABLES").await.unwrap();
+        assert_ne!(rows(pool.inner(), rank).await.unwrap(), before, "the statistics have changed");
+        right(&pool, rank, "a rank by other statistics").await;
+        right(&pool, found, "what matches").await;
+    });
+}
+
+/// Blanks and comments wherever they may stand: an answer from memory has the columns and values of a direct one.
+#[test]
+fn columns_are_named_by_the_text_as_it_is_written() {
+    alone(async {
+        let pool = prepared(
+            "CREATE TABLE t (id INT, name VARCHAR(20), d DATETIME, `from` INT);\n\
+             INSERT INTO t VALUES (1, 'a b', '2024-01-02 03:04:05', 1), (2, NULL, NULL, 2)",
+        )
+        .await;
+        let mut wrong = Vec::new();
+        for sql in [
+            "SELECT id+1, name FROM t",
+            "SELECT COUNT(*), (SELECT MAX(id) FROM t) FROM t",
+            "SELECT * FROM (SELECT id+1 FROM t) AS x",
+            "SELECT * FROM (VALUES ((SELECT MAX(id) FROM t))) AS x",
+            "VALUES ((SELECT MAX(id) FROM t), 1+1)",
+            "WITH c AS (SELECT id*2 FROM t) SELECT * FROM c",
+            "SELECT id-1 FROM t UNION SELECT id--1 FROM t",
+            "SELECT EXTRACT(YEAR FROM d)+1 FROM t",
+            "SELECT t.from, id+1 FROM t",
+            "SELECT 'a' 'b', TRIM(BOTH 'a' FROM name) FROM t",
+            "(SELECT id+1 FROM t) ORDER BY 1 LIMIT 1",
+            "SELECT id IN (SELECT id+0 FROM t WHERE id = 1) FROM t WHERE (SELECT 1 FROM t LIMIT 1) = 1",
+            "TABLE t",
+            "SELECT IF(id=1,'x',N'y') FROM t GROUP BY id+1, id",
+        ] {
+            let letter = |at: usize| sql.as_bytes()[at].is_ascii_alphanumeric();
+            for at in (1..sql.len()).filter(|&at| !(letter(at - 1) && letter(at))) {
+                for blank in ["/**/", "  ", "-- y\n"] {
+                    let text = format!("{}{blank}{}", &sql[..at], &sql[at..]);
+                    let truth = rows(pool.inner(), &text).await.ok();
+                    let found = rows(&pool, &text).await.ok();
+                    if found != truth {
+                        wrong.push(format!("{text:?}: {found:?} instead of {truth:?}"));
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+        assert!(pool.stats().hits > 200, "too few came from memory: {}", pool.stats());
     });
 }

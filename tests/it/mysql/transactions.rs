@@ -237,3 +237,30 @@ fn sessions_changed_through_the_pool() {
         }
     });
 }
+
+/// A procedure leaves a transaction open, which the next BEGIN commits.
+#[test]
+fn what_a_procedure_began_is_committed_by_the_next_begin() {
+    alone(async {
+        for call in [
+            "CALL begins()",
+            "EXECUTE IMMEDIATE 'CALL begins()'",
+            "BEGIN NOT ATOMIC START TRANSACTION; UPDATE t SET n = n + 1; END",
+        ] {
+            let begins = "CREATE PROCEDURE begins() BEGIN START TRANSACTION; UPDATE t SET n = n + 1; END";
+            let pool = prepared(&format!("{T};\n{begins}")).await;
+            keep(&pool, N).await;
+            let mut connection = pool.acquire().await.unwrap();
+            sqlx::raw_sql(call).execute(&mut *connection).await.unwrap();
+            // Until what was found would be kept, if it may be.
+            for _ in 0..30 {
+                right(&pool, N, "open").await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let tx = connection.begin().await.unwrap();
+            right(&pool, N, call).await;
+            tx.rollback().await.unwrap();
+            right(&pool, N, call).await;
+        }
+    });
+}

@@ -360,6 +360,8 @@ fn reads_that_are_not_kept() {
             "SELECT n /*!50000 , now(6) */ FROM t",
             "SELECT n FROM t PROCEDURE ANALYSE()",
             "SELECT UUID() FROM t",
+            "SELECT EXTRACTVALUE(n, '//b[$@x]') FROM t",
+            "SELECT UPDATEXML(n, '//b[$@x]', '') FROM t",
             "SELECT SLEEP(0) FROM t",
             "SELECT GET_LOCK('x', 0) FROM t",
             "SELECT TABLE_ROWS FROM information_schema.TABLES LIMIT 1",
