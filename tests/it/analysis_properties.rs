@@ -232,6 +232,10 @@ proptest! {
             let words: Vec<String> = pieces.iter().map(|piece| spelled(piece, ansi, plain)).collect();
             let mut facts = analyze_in(&words.join(" "), Dialect::MySql, SqlMode::of(modes, "utf8mb4"));
             facts.normal_form.clear();
+            if facts.outcome == Outcome::Unknown {
+                // Where nothing was understood, they are guessed.
+                facts.reads.clear();
+            }
             let known = known.get_or_insert_with(|| facts.clone());
             prop_assert_eq!(&*known, &facts, "{}", modes);
         }
