@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, Parser, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::Reason;
-use crate::analysis::{self, Facts, Kind, Name, Outcome, SessionEffect, TransactionControl, Writes};
+use crate::analysis::{self, Facts, Kind, Name, Outcome, SessionEffect, SqlMode, TransactionControl, Writes};
 
 /// Tells what a statement reads and writes, and why its result is or is not cached.
 ///
@@ -21,6 +21,11 @@ pub struct Explain {
     /// The dialect the statement is written in.
     #[arg(long, value_enum)]
     pub dialect: Dialect,
+    /// How the sessions read their texts, as MySQL's @@sql_mode says it.
+    ///
+    /// ANSI_QUOTES and NO_BACKSLASH_ESCAPES move the ends of names and texts. Of no importance to the other dialects.
+    #[arg(long, value_name = "MODES", default_value = "")]
+    pub sql_mode: String,
     /// Print one JSON object, or an array of them for several statements.
     #[arg(long)]
     pub json: bool,
@@ -36,6 +41,7 @@ const EXAMPLES: &str = "\
 Examples:
   larder explain --dialect postgres 'SELECT name FROM users WHERE id = $1'
   larder explain --dialect sqlite --json 'DELETE FROM users' | jq .writes
+  larder explain --dialect mysql --sql-mode ANSI_QUOTES 'SELECT \"name\" FROM \"users\"'
   larder explain --dialect mysql --batch < statements.sql";
 
 /// The dialect of a statement, as the command line names it.
@@ -67,7 +73,7 @@ impl Explain {
     /// If stdin cannot be read or stdout cannot be written.
     pub fn run(&self) -> io::Result<()> {
         let ended = if self.batch {
-            batch(io::stdin().lock(), &mut io::stdout().lock(), self.dialect.into())
+            batch(io::stdin().lock(), &mut io::stdout().lock(), |sql| self.analyze(sql))
         } else {
             self.statements().and_then(|statements| self.print(&statements))
         };
@@ -75,6 +81,14 @@ impl Explain {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             ended => ended,
         }
+    }
+
+    fn analyze(&self, sql: &str) -> Facts {
+        let mode = match self.dialect {
+            Dialect::Mysql => SqlMode::of(&self.sql_mode, "utf8mb4"),
+            Dialect::Postgres | Dialect::Sqlite => SqlMode::default(),
+        };
+        analysis::analyze_in(sql, self.dialect.into(), mode)
     }
 
     fn statements(&self) -> io::Result<Vec<String>> {
@@ -95,10 +109,8 @@ impl Explain {
     }
 
     fn print(&self, statements: &[String]) -> io::Result<()> {
-        let dialect = self.dialect.into();
         if self.json {
-            let mut objects: Vec<Value> =
-                statements.iter().map(|sql| object(&analysis::analyze(sql, dialect))).collect();
+            let mut objects: Vec<Value> = statements.iter().map(|sql| object(&self.analyze(sql))).collect();
             let all = if objects.len() == 1 { objects.remove(0) } else { Value::Array(objects) };
             return writeln!(io::stdout().lock(), "{all:#}");
         }
@@ -107,7 +119,7 @@ impl Explain {
             if i > 0 {
                 writeln!(out)?;
             }
-            people(&mut out, &analysis::analyze(sql, dialect))?;
+            people(&mut out, &self.analyze(sql))?;
         }
         out.flush()
     }
@@ -129,7 +141,7 @@ fn usage(message: &str) -> ! {
 /// # Errors
 ///
 /// If the input cannot be read or the output cannot be written.
-pub fn batch(mut input: impl BufRead, output: &mut impl Write, dialect: analysis::Dialect) -> io::Result<()> {
+fn batch(mut input: impl BufRead, output: &mut impl Write, analyze: impl Fn(&str) -> Facts) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -146,7 +158,7 @@ pub fn batch(mut input: impl BufRead, output: &mut impl Write, dialect: analysis
             continue;
         }
         let object = match std::str::from_utf8(&line) {
-            Ok(sql) => object(&analysis::analyze(sql, dialect)),
+            Ok(sql) => object(&analyze(sql)),
             Err(_) => not_utf8(),
         };
         writeln!(output, "{object}")?;
@@ -251,7 +263,8 @@ fn people(out: &mut impl Write, facts: &Facts) -> io::Result<()> {
         line(out, "schema", "changes it; the catalog is read again")?;
     }
     if facts.clock_by_argument {
-        line(out, "arguments", "not cached when an argument is a text that means the present, such as 'now'")?;
+        let present = "not cached when one may come to mean the present: a text such as 'now', in MySQL a time of day";
+        line(out, "arguments", present)?;
     }
     line(out, "fingerprint", &facts.fingerprint.to_string())?;
     for refusal in &facts.refusals {

@@ -16,6 +16,8 @@ mod day_one;
 #[cfg(feature = "cli")]
 mod demo_shows_what_it_promises;
 mod drop_in;
+#[cfg(feature = "cli")]
+mod explain;
 mod gate;
 mod known_mistakes;
 mod lessons;
