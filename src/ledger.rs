@@ -178,10 +178,13 @@ impl<DB: Driver> Ledger<DB> {
     /// changed.
     async fn may_mean_other_tables(&mut self, connection: &mut DB::Connection) -> bool {
         // Within a transaction, a session reads as one that is in a transaction.
-        if self.verify && self.opaque.is_none() && self.transaction.is_none() {
-            self.verify = !self.inner.is_unchanged(connection).await;
+        if !self.verify || self.opaque.is_some() || self.transaction.is_some() {
+            return self.verify;
         }
-        self.verify
+        let changed = !self.inner.is_unchanged(connection).await;
+        // What is set for the next transaction alone does not show, and is looked after when the connection is given back.
+        self.verify = changed || DB::COMMITS_UNSEEN;
+        changed
     }
 
     /// Asks the database what the open transaction wrote, where that was not seen. To be called as the last thing before its

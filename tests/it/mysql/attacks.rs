@@ -115,21 +115,25 @@ fn autocommit_off_through_a_pool_and_begin() {
 #[test]
 fn the_isolation_of_the_next_transaction_stays_behind() {
     alone(async {
-        let server = MariaDb::shared();
-        let url = server.fresh();
-        let (pool, other) = (pool_of(&url, 1).await, mysql_of(&url).await);
-        run(&pool, "CREATE TABLE t (id INT)").await;
-        run(&pool, "INSERT INTO t VALUES (0)").await;
-        kept(&pool, "SELECT id FROM t").await;
-        let mut conn = pool.acquire().await.unwrap();
-        (&mut *conn).execute(sqlx::query("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")).await.unwrap();
-        given_back(conn).await;
-        let mut tx = other.begin().await.unwrap();
-        (&mut *tx).execute(sqlx::query("UPDATE t SET id = 1")).await.unwrap();
-        let seen = one(&pool, "SELECT id FROM t WHERE id >= 0").await;
-        tx.rollback().await.unwrap();
-        assert_eq!(seen, Some(0), "dirty read");
-        assert_eq!(one(&pool, "SELECT id FROM t WHERE id >= 0").await, Some(0));
+        for then in [None, Some("INSERT INTO nowhere VALUES (1)"), Some("INSERT INTO t VALUES (1")] {
+            let url = MariaDb::shared().fresh();
+            let (pool, other) = (pool_of(&url, 1).await, mysql_of(&url).await);
+            run(&pool, "CREATE TABLE t (id INT)").await;
+            run(&pool, "INSERT INTO t VALUES (0)").await;
+            kept(&pool, "SELECT id FROM t").await;
+            let mut conn = pool.acquire().await.unwrap();
+            (&mut *conn).execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await.unwrap();
+            if let Some(fails) = then {
+                (&mut *conn).execute(sqlx::query(fails)).await.unwrap_err();
+            }
+            given_back(conn).await;
+            let mut tx = other.begin().await.unwrap();
+            (&mut *tx).execute(sqlx::query("UPDATE t SET id = 1")).await.unwrap();
+            let seen = one(&pool, "SELECT id FROM t WHERE id >= 0").await;
+            tx.rollback().await.unwrap();
+            assert_eq!(seen, Some(0), "dirty read after {then:?}");
+            assert_eq!(one(&pool, "SELECT id FROM t WHERE id >= 0").await, Some(0));
+        }
     });
 }
 
