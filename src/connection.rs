@@ -7,13 +7,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use sqlx::{Connection, Database, Execute, Executor, SqlSafeStr, SqlStr};
 
-use crate::backend::{Backend, Item, Request};
+use crate::backend::{Backend, Item, Prepared, Request};
 use crate::inner::Inner;
-use crate::ledger::Ledger;
+use crate::ledger::{Asking, Ledger};
 use crate::observe::{Metered, Sent};
 use crate::read::first_row;
 use crate::transaction::Transaction;
@@ -120,7 +121,8 @@ impl<DB: Backend> CachedConnection<DB> {
     /// # Errors
     /// Those of [`sqlx::Connection::ping`].
     pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
-        self.parts().0.ping().await
+        let (connection, ledger) = self.parts();
+        asked(ledger, connection.ping().boxed()).await
     }
 
     /// Gives the connection back, and waits until what it did is settled.
@@ -193,13 +195,16 @@ impl<DB: Backend> fmt::Debug for CachedConnection<DB> {
 struct Watched<'c, DB: Backend> {
     items: Metered<BoxStream<'c, Result<Item<DB>, sqlx::Error>>>,
     ledger: &'c mut Ledger<DB>,
+    asking: Asking,
 }
 
 impl<DB: Backend> Stream for Watched<'_, DB> {
     type Item = Result<Item<DB>, sqlx::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let item = ready!(self.items.poll_next_unpin(context));
+        let polled = self.items.poll_next_unpin(context);
+        self.ledger.asking = if polled.is_pending() { self.asking } else { Asking::Nothing };
+        let item = ready!(polled);
         match &item {
             Some(Ok(_)) => {}
             Some(Err(error)) => self.ledger.conclude(Some(error)),
@@ -219,6 +224,43 @@ async fn watched<T, DB: Backend>(
     answer
 }
 
+/// The same for what changes nothing.
+fn asked<'c, T: 'c, DB: Backend>(
+    ledger: &'c mut Ledger<DB>,
+    answer: BoxFuture<'c, Result<T, sqlx::Error>>,
+) -> BoxFuture<'c, Result<T, sqlx::Error>> {
+    Box::pin(async move {
+        ledger.ask(Asking::ToPrepare)?;
+        let answer = answer.await;
+        ledger.asking = Asking::Nothing;
+        answer
+    })
+}
+
+/// Has a statement prepared by itself where a caller who goes away meanwhile takes with him what is needed to go on: it is then
+/// known that nothing came of it. Tells what is left to be asked.
+async fn prepare_first<DB: Backend>(
+    connection: &mut DB::Connection,
+    ledger: &mut Ledger<DB>,
+    sql: SqlStr,
+    prepared: Prepared,
+) -> Result<Asking, sqlx::Error> {
+    match prepared {
+        _ if !DB::LOSES_STEP => return Ok(Asking::ToRun),
+        Prepared::Never => return Ok(Asking::ToRun),
+        Prepared::EachTime => return Ok(Asking::Both),
+        Prepared::Once => {}
+    }
+    ledger.ask(Asking::ToPrepare)?;
+    if let Err(error) = DB::prepare_with(connection, sql, &[]).await {
+        ledger.conclude(Some(&error));
+        return Err(error);
+    }
+    let asking = if DB::keeps_prepared(connection) { Asking::ToRun } else { Asking::Both };
+    ledger.asking = asking;
+    Ok(asking)
+}
+
 impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
     type Database = DB;
 
@@ -231,10 +273,11 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
         let (connection, ledger) = self.parts();
         stream::once(async move {
             let request = request?;
-            ledger.settle(connection).await;
+            ledger.settle(connection).await?;
             let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await;
+            let asking = prepare_first(connection, ledger, request.sql.clone(), request.prepared()).await?;
             let items = ledger.inner.counters.metered(&statement, sent, DB::fetch_many(connection, request));
-            Ok::<_, sqlx::Error>(Watched { items, ledger })
+            Ok::<_, sqlx::Error>(Watched { items, ledger, asking })
         })
         .try_flatten()
         .boxed()
@@ -249,12 +292,13 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
         let (connection, ledger) = self.parts();
         Box::pin(async move {
             let request = request?;
-            ledger.settle(connection).await;
+            ledger.settle(connection).await?;
             let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await;
+            let asking = prepare_first(connection, ledger, request.sql.clone(), request.prepared()).await?;
             if sent == Sent::Write && !DB::OPTIONAL_READS_ALL {
                 // sqlx would leave with the first row, before the server is done.
                 let items = ledger.inner.counters.metered(&statement, sent, DB::fetch_many(connection, request));
-                return first_row::<DB>(Watched { items, ledger }.boxed(), true).await;
+                return first_row::<DB>(Watched { items, ledger, asking }.boxed(), true).await;
             }
             let counters = ledger.inner.counters.clone();
             let answer = counters.metered_one(&statement, sent, DB::fetch_optional(connection, request));
@@ -270,13 +314,15 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
     where
         'c: 'e,
     {
-        DB::prepare_with(self.parts().0, sql, parameters)
+        let (connection, ledger) = self.parts();
+        asked(ledger, DB::prepare_with(connection, sql, parameters))
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<DB>, sqlx::Error>>
     where
         'c: 'e,
     {
-        DB::describe(self.parts().0, sql)
+        let (connection, ledger) = self.parts();
+        asked(ledger, DB::describe(connection, sql))
     }
 }

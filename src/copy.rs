@@ -323,7 +323,7 @@ impl CachedConnection<Postgres> {
     pub async fn copy_in_raw(&mut self, statement: &str) -> Result<PgCopyIn<'_>, sqlx::Error> {
         check_in(statement)?;
         let (connection, ledger) = self.parts();
-        ledger.settle(connection).await;
+        ledger.settle(connection).await?;
         ledger.begin_statement(statement, connection).await;
         let step = Step { ledger, kept: false };
         match connection.copy_in_raw(statement).await {
@@ -347,7 +347,7 @@ impl CachedConnection<Postgres> {
     ) -> Result<BoxStream<'c, Result<Bytes, sqlx::Error>>, sqlx::Error> {
         check_out(statement)?;
         let (connection, ledger) = self.parts();
-        ledger.settle(connection).await;
+        ledger.settle(connection).await?;
         ledger.begin_statement(statement, connection).await;
         let step = Step { ledger, kept: false };
         // Where it fails, sqlx leaves an answer unread.

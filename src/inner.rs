@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
 use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::backend::Driver;
+use crate::backend::{Driver, InStep};
 use crate::entry::Entry;
 use crate::flight::Flights;
 use crate::observe::Counters;
@@ -175,8 +176,8 @@ impl<DB: Driver> Inner<DB> {
         // Should it fail, the statement runs all the same. Boxed, so that a future that hardly ever does this is not as large
         // as all that.
         Box::pin(async {
-            let mut connection = self.pool.acquire().await?;
-            let _ = self.learn_on(&mut connection).await;
+            let mut connection = InStep::acquire(&self.pool).await?;
+            let _ = connection.answer(|connection| self.learn_on(connection).boxed()).await;
             Ok::<_, sqlx::Error>(())
         })
         .await?;
@@ -224,8 +225,8 @@ impl<DB: Driver> Inner<DB> {
             // The schema is being changed: there is nothing to learn yet.
             return Ok(None);
         }
-        let mut connection = self.pool.acquire().await?;
-        self.learn_on(&mut connection).await
+        let mut connection = InStep::acquire(&self.pool).await?;
+        connection.answer(|connection| self.learn_on(connection).boxed()).await
     }
 
     /// The same on a connection that is there already.

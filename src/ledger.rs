@@ -5,8 +5,11 @@
 //! It never sends what the user sends: only questions of its own, and the ROLLBACK of a transaction that was half begun.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use futures_util::stream::StreamExt;
 use sqlx::SqlStr;
 
@@ -31,6 +34,8 @@ pub(crate) struct Ledger<DB: Driver> {
     /// Set while a transaction is being begun: sqlx leaves it open on the server if the future is dropped or fails.
     pub half_begun: bool,
     doubt: Doubt,
+    /// What the server was asked and may not have answered yet. Nobody may be waiting for it any more.
+    pub asking: Asking,
     /// Set once sqlx no longer knows which answer of the server belongs to which question.
     out_of_step: bool,
     /// Set while something runs on the connection that leaves more behind than settings if it stops half way.
@@ -48,6 +53,21 @@ enum Doubt {
     Failed,
     /// The database is being asked.
     Asking,
+}
+
+/// How long an answer may take that the server has sent.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// What the server is being asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Asking {
+    Nothing,
+    /// To prepare a statement, which changes nothing.
+    ToPrepare,
+    /// To prepare and run it.
+    Both,
+    /// To run it.
+    ToRun,
 }
 
 /// What an open transaction wrote.
@@ -75,6 +95,7 @@ impl<DB: Driver> Ledger<DB> {
             verify: false,
             half_begun: false,
             doubt: Doubt::No,
+            asking: Asking::Nothing,
             out_of_step: false,
             unfinished: false,
             raw: false,
@@ -266,6 +287,8 @@ impl<DB: Driver> Ledger<DB> {
         if failure.is_none() {
             self.doubt = Doubt::No;
         }
+        self.asking = Asking::Nothing;
+        self.out_of_step |= DB::LOSES_STEP && failure.is_some_and(|error| !DB::is_definite(error));
         for armed in self.unsettled.drain(..) {
             armed.conclude(&self.inner, failure);
         }
@@ -275,6 +298,11 @@ impl<DB: Driver> Ledger<DB> {
     #[cfg(feature = "postgres")]
     pub fn out_of_step(&mut self) {
         self.out_of_step = true;
+    }
+
+    /// Whether nobody waits for the answer to the last question, which others must not get.
+    fn left_waiting(&self) -> bool {
+        DB::LOSES_STEP && self.asking != Asking::Nothing
     }
 
     /// Whether anything may happen on the connection without being seen.
@@ -289,18 +317,52 @@ impl<DB: Driver> Ledger<DB> {
             && !self.verify
             && !self.half_begun
             && !self.out_of_step
+            && !self.left_waiting()
             && self.transaction.is_none()
     }
 
-    /// Ends what is under way on `connection` whose callers went away.
-    pub async fn settle(&mut self, connection: &mut DB::Connection) {
+    /// Something is about to be asked.
+    ///
+    /// # Errors
+    /// [`sqlx::Error::Protocol`] if it can no longer be told what is answered to what.
+    pub fn ask(&mut self, what: Asking) -> Result<(), sqlx::Error> {
+        self.out_of_step |= DB::LOSES_STEP && matches!(self.asking, Asking::ToPrepare | Asking::Both);
         if self.out_of_step {
-            // It is used all the same, and what comes of that is not to be known.
-            self.opaque_from_now(Reason::OpaqueConnection);
+            let sentence = "a statement on this connection was dropped in the middle of its answer, so that what it answers \
+                next may be meant for that one: take another connection";
+            return Err(sqlx::Error::Protocol(sentence.into()));
         }
-        if !self.unsettled.is_empty() {
-            let answered = drain::<DB>(connection).await;
+        self.asking = what;
+        Ok(())
+    }
+
+    /// Waits until the server has answered everything, or for good reason never will.
+    async fn drain(&self, connection: &mut DB::Connection) -> Result<(), sqlx::Error> {
+        if !self.left_waiting() {
+            return drain::<DB>(connection).await;
+        }
+        let pool = &self.inner.pool;
+        let done = async {
+            DB::settled(pool).await;
+            tokio::time::sleep(LAST_WORD).await;
+        };
+        match select(pin!(drain::<DB>(connection)), pin!(done)).await {
+            Either::Left((drained, _)) => drained,
+            Either::Right(_) => Err(sqlx::Error::Protocol("the server is done, but its answer cannot be read".into())),
+        }
+    }
+
+    /// Ends what is under way on `connection` whose callers went away, before something else is asked.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::ask`].
+    pub async fn settle(&mut self, connection: &mut DB::Connection) -> Result<(), sqlx::Error> {
+        let left_waiting = self.left_waiting();
+        self.ask(Asking::ToRun)?;
+        if !self.unsettled.is_empty() || left_waiting {
+            let answered = self.drain(connection).await;
             self.conclude(answered.as_ref().err());
+            self.ask(Asking::ToRun)?;
         }
         self.roll_back_half_begun(connection).await;
         let raw = std::mem::take(&mut self.raw);
@@ -312,6 +374,7 @@ impl<DB: Driver> Ledger<DB> {
             }
         }
         self.doubt = Doubt::No;
+        Ok(())
     }
 
     async fn roll_back_half_begun(&mut self, connection: &mut DB::Connection) {
@@ -325,7 +388,13 @@ impl<DB: Driver> Ledger<DB> {
     }
 
     /// Makes the connection fit to be given back.
-    pub fn close(self, connection: sqlx::pool::PoolConnection<DB>) -> impl Future<Output = ()> + Send + 'static {
+    pub fn close(mut self, connection: sqlx::pool::PoolConnection<DB>) -> impl Future<Output = ()> + Send + 'static {
+        // Nothing came of a statement that was not even prepared.
+        if DB::LOSES_STEP && self.asking == Asking::ToPrepare {
+            self.conclude(None);
+            self.out_of_step = true;
+        }
+        self.out_of_step |= DB::LOSES_STEP && self.asking == Asking::Both;
         // Not fit before it is known to be as it was: the future may be dropped.
         let (inner, broken) = (self.inner.clone(), self.out_of_step || self.unfinished);
         let returned = Returned { connection, inner, broken, fit: !self.verify && !broken };
@@ -342,18 +411,23 @@ impl<DB: Driver> Ledger<DB> {
             }
             return;
         }
-        let answered = drain::<DB>(connection).await;
+        let answered = self.drain(connection).await;
+        self.asking = Asking::Nothing;
+        if DB::LOSES_STEP && answered.is_err() {
+            (returned.broken, returned.fit) = (true, false);
+        }
         if answered.is_ok() {
             self.roll_back_half_begun(connection).await;
         }
         // A transaction that nobody can end any more, since its guard was leaked, shows in the session. A connection that is
         // dead does no harm.
         let unproved = (self.verify || self.transaction.is_some()) && !self.inner.sessions_differ();
-        returned.fit = !self.unfinished && (answered.is_err() || !unproved || self.inner.may_go_on(connection).await);
+        returned.fit = !returned.broken && (answered.is_err() || !unproved || self.inner.may_go_on(connection).await);
         let answered = match returned.fit {
             true => answered,
             // What it left open ends with it.
-            false => drain::<DB>(connection).await,
+            false if answered.is_ok() => drain::<DB>(connection).await,
+            false => answered,
         };
         self.conclude(answered.as_ref().err());
         if let Some(opaque) = self.opaque.take() {

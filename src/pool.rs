@@ -12,11 +12,12 @@ use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
 use tokio::sync::mpsc;
 
 use crate::analysis::Kind;
-use crate::backend::{Backend, Driver, Item, Options, Request};
+use crate::backend::{Backend, Driver, InStep, Item, Options, Request};
 use crate::builder::{Builder, Sessions};
 use crate::connection::{CachedConnection, PoolConnection};
 use crate::inner::{Inner, Kept};
 use crate::key::Key;
+use crate::ledger::Asking;
 use crate::observe::{QueryStats, Sent, Stats, Subject};
 use crate::policy::Policy;
 use crate::pool_options::PoolOptions;
@@ -206,9 +207,12 @@ impl<DB: Backend> CachedPool<DB> {
     pub fn acquire(&self) -> impl Future<Output = Result<PoolConnection<DB>, sqlx::Error>> + Send + 'static {
         let inner = self.inner.clone();
         async move {
-            let mut connection = inner.pool.acquire().await?;
-            inner.look_first(&mut connection).await;
-            Ok(PoolConnection(CachedConnection::new(inner, connection)))
+            let mut connection = CachedConnection::new(inner.clone(), inner.pool.acquire().await?);
+            let (asked, ledger) = connection.parts();
+            ledger.ask(Asking::ToRun)?;
+            inner.look_first(asked).await;
+            ledger.asking = Asking::Nothing;
+            Ok(PoolConnection(connection))
         }
     }
 
@@ -368,9 +372,12 @@ impl<DB: Backend> CachedPool<DB> {
                 Answer::Stream(items) => first_row::<DB>(items, DB::OPTIONAL_READS_ALL).await,
                 Answer::Written(items) => first_row::<DB>(items, true).await,
                 Answer::Direct(request, statement) => {
-                    let mut connection = pool.inner.pool.acquire().await?;
-                    let answer = DB::fetch_optional(&mut connection, request);
-                    pool.inner.counters.metered_one(&statement, Sent::Read, answer).await
+                    let mut connection = InStep::acquire(&pool.inner.pool).await?;
+                    let (asked, asking) = connection.ask();
+                    let answer = DB::fetch_optional(asked, request);
+                    let answer = pool.inner.counters.metered_one(&statement, Sent::Read, answer).await;
+                    *asking = false;
+                    answer
                 }
             }
         })
@@ -406,12 +413,16 @@ fn through_pool<DB: Driver>(
     // sqlx's stream would not tell the wait for a connection from the wait for the answer.
     let (send, mut receive) = mpsc::channel(16);
     let mut run = Box::pin(async move {
-        let mut connection = inner.pool.acquire().await?;
-        let mut items = inner.counters.metered(&statement, Sent::Read, DB::fetch_many(&mut connection, request));
+        let mut connection = InStep::acquire(&inner.pool).await?;
+        let (asked, asking) = connection.ask();
+        let mut items = inner.counters.metered(&statement, Sent::Read, DB::fetch_many(asked, request));
         while let Some(item) = items.next().await {
+            *asking = false;
             // Who receives goes when this goes.
             let _ = send.send(item).await;
+            *asking = true;
         }
+        *asking = false;
         Ok(())
     })
     .fuse();
@@ -483,11 +494,17 @@ impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
         'p: 'e,
     {
         let pool = self.inner.pool.clone();
-        Box::pin(async move { DB::prepare_with(&mut *pool.acquire().await?, sql, parameters).await })
+        Box::pin(async move {
+            let mut connection = InStep::acquire(&pool).await?;
+            connection.answer(|connection| DB::prepare_with(connection, sql, parameters)).await
+        })
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<DB>, sqlx::Error>> {
         let pool = self.inner.pool.clone();
-        Box::pin(async move { DB::describe(&mut *pool.acquire().await?, sql).await })
+        Box::pin(async move {
+            let mut connection = InStep::acquire(&pool).await?;
+            connection.answer(|connection| DB::describe(connection, sql)).await
+        })
     }
 }

@@ -9,7 +9,7 @@ use sqlx_core::transaction::TransactionManager;
 use crate::analysis::{self, SqlMode, TransactionControl, Writes};
 use crate::backend::Backend;
 use crate::connection::CachedConnection;
-use crate::ledger::Ledger;
+use crate::ledger::{Asking, Ledger};
 use crate::reason::Reason;
 
 /// An open transaction or savepoint, begun on a [`CachedPool`](crate::CachedPool), a [`CachedConnection`] or another
@@ -71,7 +71,7 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
 
     async fn begin_held(mut held: Held<'c, DB>, statement: Option<SqlStr>) -> Result<Self, sqlx::Error> {
         let (connection, ledger) = held.parts();
-        ledger.settle(connection).await;
+        ledger.settle(connection).await?;
         ledger.begin_transaction(connection).await;
         let by_text = ledger.is_opaque();
         if let Some(statement) = &statement {
@@ -88,6 +88,7 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
         let begun = Begins { ledger, by_text, begun: false };
         DB::TransactionManager::begin(connection, statement.or(mark.map(SqlStr::from_static))).await?;
         begun.begun();
+        ledger.asking = Asking::Nothing;
         let writes = ledger.transaction.get_or_insert_default();
         writes.marked |= mark.is_some();
         writes.depth += 1;
@@ -136,7 +137,7 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
         let before = self.before;
         let connection = self.held.as_mut().expect(OPEN);
         let (raw, ledger) = connection.parts();
-        ledger.settle(raw).await;
+        ledger.settle(raw).await?;
         ledger.measure_rollback(raw).await;
         DB::TransactionManager::rollback(raw).await?;
         connection.forget(before);
@@ -209,7 +210,7 @@ impl<DB: Backend> CachedConnection<DB> {
 
     async fn try_commit(&mut self) -> Result<(), sqlx::Error> {
         let (raw, ledger) = self.parts();
-        ledger.settle(raw).await;
+        ledger.settle(raw).await?;
         let savepoint = ledger.transaction.as_ref().is_some_and(|writes| writes.depth > 1);
         if !savepoint {
             ledger.measure_commit(raw).await;

@@ -48,7 +48,26 @@ pub struct Request<DB: Database> {
     pub persistent: bool,
 }
 
+/// How often a statement is prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {
+    /// It is sent as text.
+    Never,
+    /// Whenever it is run.
+    EachTime,
+    /// When a connection runs it for the first time.
+    Once,
+}
+
 impl<DB: Database> Request<DB> {
+    pub fn prepared(&self) -> Prepared {
+        match (&self.arguments, self.persistent) {
+            (None, _) => Prepared::Never,
+            (Some(_), false) => Prepared::EachTime,
+            (Some(_), true) => Prepared::Once,
+        }
+    }
+
     /// Takes a query apart. Fails where an argument could not be encoded, as sqlx would.
     pub fn take<'q, E: Execute<'q, DB>>(mut query: E) -> Result<Self, sqlx::Error> {
         let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
@@ -84,6 +103,15 @@ pub trait Driver: Database {
 
     /// Whether `fetch_optional` reads to the end, so that an error after the first row is reported.
     const OPTIONAL_READS_ALL: bool;
+
+    /// Whether a connection no longer knows which answer belongs to which question once a question on it was dropped in the
+    /// middle of its answer.
+    const LOSES_STEP: bool;
+
+    /// Whether a connection keeps a statement that it has prepared, so that it need not be prepared again to be run.
+    fn keeps_prepared(_connection: &Self::Connection) -> bool {
+        true
+    }
 
     /// Whether several threads may decode one row at the same time.
     const ROWS_CAN_BE_SHARED: bool;
@@ -187,6 +215,42 @@ pub trait Driver: Database {
 /// somebody else was woken just before.
 pub(crate) async fn release<DB: Driver>(mut connection: PoolConnection<DB>) {
     connection.return_to_pool().await;
+}
+
+/// A connection of the pool that is closed instead of given back if its user goes away in the middle of an answer and it is out
+/// of step then: what it answers to the next one may be meant for the last.
+pub(crate) struct InStep<DB: Driver> {
+    connection: PoolConnection<DB>,
+    /// Whether the server may owe an answer.
+    asking: bool,
+}
+
+impl<DB: Driver> InStep<DB> {
+    pub async fn acquire(pool: &sqlx::Pool<DB>) -> Result<Self, sqlx::Error> {
+        Ok(Self { connection: pool.acquire().await?, asking: false })
+    }
+
+    /// The connection, to ask it something, and whether an answer to that is owed: so it is until it is said to be over.
+    pub fn ask(&mut self) -> (&mut PoolConnection<DB>, &mut bool) {
+        self.asking = true;
+        (&mut self.connection, &mut self.asking)
+    }
+
+    /// The same for a question whose answer comes as a whole.
+    pub async fn answer<'c, T>(&'c mut self, ask: impl FnOnce(&'c mut PoolConnection<DB>) -> BoxFuture<'c, T>) -> T {
+        let (connection, asking) = self.ask();
+        let answer = ask(connection).await;
+        *asking = false;
+        answer
+    }
+}
+
+impl<DB: Driver> Drop for InStep<DB> {
+    fn drop(&mut self) {
+        if self.asking && DB::LOSES_STEP {
+            self.connection.close_on_drop();
+        }
+    }
 }
 
 /// Waits until the server has answered everything that was sent to it. What fails in that is not this call's failure.

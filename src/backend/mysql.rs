@@ -30,6 +30,8 @@ impl Driver for MySql {
     const DIALECT: Dialect = Dialect::MySql;
     type Replay = MySqlReplay;
     const OPTIONAL_READS_ALL: bool = false;
+    // A packet of which the head was read, and a statement that is being prepared, are forgotten with the future that waits.
+    const LOSES_STEP: bool = true;
     const ROWS_CAN_BE_SHARED: bool = true;
 
     fn fetch_many<'c>(
@@ -110,6 +112,10 @@ impl Driver for MySql {
             && a.get_database() == b.get_database()
             && a.get_charset() == b.get_charset()
             && a.get_collation() == b.get_collation()
+    }
+
+    fn keeps_prepared(connection: &MySqlConnection) -> bool {
+        sqlx::Connection::cached_statements_size(connection) > 0
     }
 
     fn refuses(request: &Request<Self>) -> Option<Reason> {

@@ -30,6 +30,7 @@ impl Driver for Postgres {
     const DIALECT: Dialect = Dialect::Postgres;
     type Replay = PostgresReplay;
     const OPTIONAL_READS_ALL: bool = true;
+    const LOSES_STEP: bool = false;
     const ROWS_CAN_BE_SHARED: bool = true;
 
     fn fetch_many<'c>(

@@ -40,6 +40,7 @@ impl Driver for Sqlite {
     type Replay = SqliteReplay;
     const OPTIONAL_READS_ALL: bool = false;
     // Decoding changes a value, behind a `Sync` that sqlx declares for the row but not for its values.
+    const LOSES_STEP: bool = false;
     const ROWS_CAN_BE_SHARED: bool = false;
 
     fn fetch_many<'c>(

@@ -9,6 +9,7 @@ use crate::servers::MariaDb;
 use crate::support::{alone, mysql_of, was_hit};
 
 mod attacks;
+mod dropped;
 mod outages;
 mod results;
 mod sessions;
