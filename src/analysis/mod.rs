@@ -12,11 +12,13 @@
 //! | `parse`, `desugar` | is there a syntax tree to trust? |
 //! | `walk`, `scope`, `targets` | which tables does the tree read and write? |
 //! | `calls`, `functions`, `operators`, `types`, `dates`, `words` | what objects to caching? |
+//! | `body` | what does code mention that a database keeps? |
 //! | `columns` | may it read columns that it does not name? |
 //! | `combined` | which columns of MySQL meet other values? |
 //! | `cross_check`, `guess` | was a table missed, and what if nothing was understood? |
 //! | `verdict` | what is the answer? |
 
+mod body;
 mod calls;
 mod columns;
 mod combined;
@@ -39,16 +41,19 @@ mod statement;
 mod targets;
 mod types;
 mod utility;
+mod verbs;
 mod verdict;
 mod walk;
 mod word_set;
 mod words;
 
+pub(crate) use body::{Body, Language, mentioned, query_of_view, reads_of};
 pub use facts::{Dialect, Facts, Fingerprint, Kind, Mentions, Outcome, SessionEffect, TransactionControl, Writes};
 #[cfg(feature = "mysql")]
 pub(crate) use functions::not_built_in;
 pub use mode::SqlMode;
 pub use name::Name;
+pub use verbs::Verbs;
 
 use std::borrow::Cow;
 
