@@ -224,7 +224,7 @@ impl<DB: Driver> Ledger<DB> {
             if writes.changes.is_empty() {
                 writes.known = Some(known);
             }
-            writes.changes.push(Change { cells, tables: Some(tables.into()), reason: Reason::Commit, schema: false });
+            writes.changes.push(Change { cells, tables: Some(tables.into()), reason: Reason::Commit, schema: false, runs_code: false });
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Change {
     pub reason: Reason,
     /// Whether it may change the schema.
     pub schema: bool,
+    /// Whether code runs that a user wrote, which may change the settings of the session.
+    pub runs_code: bool,
 }
 
 /// What the result of a statement rests on, and how it is kept.
@@ -67,6 +69,8 @@ pub(crate) struct Reads {
     pub policy: Policy,
     /// What that comes to.
     pub terms: Terms,
+    /// Why it may be kept only for those who name a scope.
+    pub scope: Option<Box<str>>,
 }
 
 impl Reads {
@@ -107,14 +111,16 @@ impl<S> Plan<S> {
     /// A plan under what is known of the database.
     fn new(sql: &Arc<str>, facts: &Facts, statement: Subject, known: &Arc<Known>, site: Site<'_>) -> Self {
         let versions = &known.versions;
-        let reads = match facts.refusals.first() {
+        // Functions that the text does not know, the catalog may.
+        let reads = match facts.refusals.iter().find(|refusal| refusal.reason != Reason::UnknownFunction) {
             Some(refusal) => Err(refusal.clone()),
-            None if !facts.cacheable() => Err(Refusal::new(Reason::NotARead, "it is not a plain read")),
-            None => known.gate.reads(facts).and_then(|tables| {
-                let policy = site.rules.policy(facts, &tables, &known.gate)?;
-                let cells = versions.read_cells(tables.iter().map(|t| &*t.0));
+            None if facts.kind != Kind::Read => Err(Refusal::new(Reason::NotARead, "it is not a plain read")),
+            None => known.gate.reads(facts).and_then(|reading| {
+                let policy = site.rules.policy(facts, &reading, &known.gate)?;
+                let cells = versions.read_cells(reading.tables.keys().map(|t| &*t.0));
                 let stem = Stem::new(site.hasher, &known.session, &statement.text).into();
-                Ok(Reads { stem, cells, last_stamp: LastStamp::default(), terms: Terms::of(&policy), policy })
+                let (terms, scope) = (Terms::of(&policy), reading.scope.map(Into::into));
+                Ok(Reads { stem, cells, last_stamp: LastStamp::default(), terms, policy, scope })
             }),
         };
         let change = match known.gate.writes(facts) {
@@ -122,17 +128,17 @@ impl<S> Plan<S> {
             _ if facts.transaction.is_some() && !commits_first(facts) => {
                 let reason = if facts.schema_change { Reason::SchemaChange } else { Reason::OpaqueStatement };
                 let cells = versions.everything();
-                Some(Change { cells, tables: None, reason, schema: true })
+                Some(Change { cells, tables: None, reason, schema: true, runs_code: true })
             }
             None => None,
-            Some(Widened::Tables(tables)) => {
+            Some(Widened::Tables { tables, runs_code }) => {
                 let cells = versions.write_cells(tables.iter().map(|t| &*t.0));
-                Some(Change { cells, tables: Some(tables.into()), reason: Reason::Write, schema: false })
+                Some(Change { cells, tables: Some(tables.into()), reason: Reason::Write, schema: false, runs_code })
             }
             Some(Widened::Everything(reason)) => {
                 let schema = !keeps_schema(facts);
                 let cells = if schema { versions.everything() } else { versions.all_tables() };
-                Some(Change { cells, tables: None, reason, schema })
+                Some(Change { cells, tables: None, reason, schema, runs_code: true })
             }
         };
         Self::with(sql, facts, statement, Some(known.clone()), reads, change)
@@ -146,7 +152,8 @@ impl<S> Plan<S> {
             let cells = databases.iter().flat_map(|versions| {
                 if schema { versions.everything().to_vec() } else { versions.all_tables().to_vec() }
             });
-            Change { cells: cells.collect(), tables: None, reason: Reason::OpaqueStatement, schema }
+            let reason = Reason::OpaqueStatement;
+            Change { cells: cells.collect(), tables: None, reason, schema, runs_code: true }
         });
         Self::with(&sql.into(), facts, statement, None, Err(Refusal::new(Reason::SessionUnseen, sentence)), change)
     }
@@ -164,9 +171,10 @@ impl<S> Plan<S> {
             known,
             statement,
             kind: facts.kind,
+            // Of what is kept, all code was read, and changes nothing.
+            session: if reads.is_ok() && change.is_none() { SessionEffect::Keeps } else { facts.session },
             reads,
             change,
-            session: facts.session,
             transaction: facts.transaction,
             commits_first: commits_first(facts),
             clock_by_argument: facts.clock_by_argument,
@@ -178,7 +186,7 @@ impl<S> Plan<S> {
     /// Whether the session may have other settings afterwards: by what the statement says, or by a trigger, a default or
     /// a rule that it sets off.
     pub fn may_change_session(&self, dialect: Dialect) -> bool {
-        let runs_code = dialect != Dialect::Sqlite && self.change.as_ref().is_some_and(|c| c.tables.is_none());
+        let runs_code = dialect != Dialect::Sqlite && self.change.as_ref().is_some_and(|change| change.runs_code);
         runs_code || self.session != SessionEffect::Keeps
     }
 

@@ -135,19 +135,20 @@ impl<DB: Backend> CachedPool<DB> {
         Self { inner: self.inner.clone(), view: View { policy: Some(policy.into()), ..self.view.clone() } }
     }
 
-    /// Drops what rests on these tables: what was written to them in a way that this process did not see is seen from now
-    /// on. Names are as in SQL: `users`, `shop.users`, `"Users"`. A name that does not stand for a plain table drops
-    /// everything.
+    /// Drops what rests on these tables, and on all that a write to them may set off: what was written in a way that this
+    /// process did not see is seen from now on. Names are as in SQL: `users`, `shop.users`, `"Users"`; that of a view stands for the
+    /// tables behind it. A name that is not known drops everything.
     pub fn invalidate<T: AsRef<str>>(&self, tables: impl IntoIterator<Item = T>) {
         let known = self.inner.known();
         for name in tables {
             let name = name.as_ref();
-            let table = known.as_ref().and_then(|known| Some((known, known.gate.table(name)?)));
-            let cells = match &table {
-                Some((known, table)) => known.versions.write_cells([&*table.0]),
+            let tables = known.as_ref().and_then(|known| Some((known, known.gate.written_as(name)?)));
+            let cells = match &tables {
+                Some((known, tables)) => known.versions.write_cells(tables.iter().map(|table| &*table.0)),
                 None => self.inner.everything(),
             };
-            self.inner.counters.invalidation(Reason::Manual, name, table.as_ref().map(|(_, table)| [&*table.0]));
+            let names = tables.as_ref().map(|(_, tables)| tables.iter().map(|table| &*table.0));
+            self.inner.counters.invalidation(Reason::Manual, name, names);
             Mark::arm(cells).finish();
         }
     }

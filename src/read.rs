@@ -239,6 +239,10 @@ impl<'a, DB: Driver> Asked<'a, DB> {
             return Err(refusal.clone());
         }
         let reads = plan.reads.as_ref().map_err(Refusal::clone)?;
+        if let (Some(why), None) = (&reads.scope, &view.scope) {
+            let sentence = format!("{why}: name a scope for each who may see something else, by `pool.scoped(..)`.");
+            return Err(Refusal::new(Reason::RowSecurity, sentence));
+        }
         let Some(known) = &plan.known else {
             return refuse(Reason::SessionUnseen, "the database was not looked at yet");
         };

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::analysis::{Facts, Fingerprint, Name};
-use crate::catalog::{self, Gate, Table};
+use crate::catalog::{self, Gate, Reading, Table};
 use crate::policy::Policy;
 use crate::reason::{Reason, Refusal};
 
@@ -61,9 +61,9 @@ impl TableName {
 
     /// Whether a statement may concern the tables of this name. Where there is none, what it stands for is not known, and to
     /// mention it is enough.
-    fn concerns(&self, facts: &Facts, tables: &[Table], gate: &Gate) -> bool {
-        tables.iter().any(|table| self.covers(table, gate))
-            || (mentions(facts, &self.name, gate) && !self.is_there(gate))
+    fn concerns(&self, facts: &Facts, reading: &Reading, gate: &Gate) -> bool {
+        reading.tables.keys().chain(&reading.views).any(|table| self.covers(table, gate))
+            || (mentions(facts, reading, &self.name, gate) && !self.is_there(gate))
     }
 }
 
@@ -107,8 +107,8 @@ impl fmt::Display for Column {
     }
 }
 
-fn mentions(facts: &Facts, name: &str, gate: &Gate) -> bool {
-    facts.mentions.identifiers.iter().any(|mentioned| gate.alike(mentioned, name))
+fn mentions(facts: &Facts, reading: &Reading, name: &str, gate: &Gate) -> bool {
+    facts.mentions.identifiers.iter().chain(&reading.identifiers).any(|mentioned| gate.alike(mentioned, name))
 }
 
 impl Rules {
@@ -127,11 +127,13 @@ impl Rules {
         self.never_columns.extend(other.never_columns);
     }
 
-    /// The policy for a query and the tables it reads, or why its results are never kept.
-    pub fn policy(&self, facts: &Facts, tables: &[Table], gate: &Gate) -> Result<Policy, Refusal> {
-        self.refuse(facts, tables, gate)?;
-        let policies = tables.iter().map(|table| {
-            let own = self.tables.iter().filter(|(name, _)| gate.table(&name.text).as_ref() == Some(table));
+    /// The policy for a query and the tables and views it reads, or why its results are never kept.
+    pub fn policy(&self, facts: &Facts, reading: &Reading, gate: &Gate) -> Result<Policy, Refusal> {
+        self.refuse(facts, reading, gate)?;
+        let own = |table| self.tables.iter().filter(move |(name, _)| gate.table(&name.text).as_ref() == Some(table));
+        let views = reading.views.iter().filter(|view| own(view).next().is_some());
+        let policies = reading.tables.keys().chain(views).map(|table| {
+            let own = own(table);
             own.map(|(_, policy)| policy.clone())
                 .reduce(|one, other| one.strictest(&other))
                 .map_or_else(|| self.pool.clone(), |policy| policy.over(&self.pool))
@@ -147,18 +149,18 @@ impl Rules {
         }
     }
 
-    fn refuse(&self, facts: &Facts, tables: &[Table], gate: &Gate) -> Result<(), Refusal> {
+    fn refuse(&self, facts: &Facts, reading: &Reading, gate: &Gate) -> Result<(), Refusal> {
         let forbidden = self.tables.iter().filter(|(_, policy)| policy.never).map(|(name, _)| name);
-        if let Some(name) = self.never_tables.iter().chain(forbidden).find(|name| name.concerns(facts, tables, gate)) {
+        if let Some(name) = self.never_tables.iter().chain(forbidden).find(|name| name.concerns(facts, reading, gate)) {
             return Err(Refusal::new(Reason::NeverCache, format!("A rule says that the table {name} is never kept.")));
         }
         let concerning = self
             .never_columns
             .iter()
-            .filter(|column| column.table.as_ref().is_none_or(|table| table.concerns(facts, tables, gate)));
+            .filter(|column| column.table.as_ref().is_none_or(|table| table.concerns(facts, reading, gate)));
         for column in concerning {
-            let how = match facts.unnamed_columns {
-                _ if mentions(facts, &column.name, gate) => "names it",
+            let how = match facts.unnamed_columns || reading.unnamed_columns {
+                _ if mentions(facts, reading, &column.name, gate) => "names it",
                 true => "may read it without naming it (*, a row as a whole, NATURAL JOIN, ...)",
                 false => continue,
             };

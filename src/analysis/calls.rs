@@ -32,6 +32,7 @@ pub(super) fn judge(name: &[String], arguments: &[FunctionArg], dialect: Dialect
             found.session(SessionEffect::Changes);
         }
         Class::Unknown => {
+            found.mentions.unknown.insert(last.clone());
             let name = super::name::Name::new(name);
             found.refuse(
                 Reason::UnknownFunction,

@@ -104,6 +104,7 @@ impl Findings {
         self.unnamed_columns |= other.unnamed_columns;
         self.meets_unnamed |= other.meets_unnamed;
         self.mentions.functions.extend(other.mentions.functions);
+        self.mentions.unknown.extend(other.mentions.unknown);
         self.mentions.operators.extend(other.mentions.operators);
         self.mentions.identifiers.extend(other.mentions.identifiers);
         self.mentions.met.extend(other.mentions.met);

@@ -1,30 +1,33 @@
-//! Decides which reads may be kept and what writes change, from what a survey saw.
+//! What a survey saw, by name: which statements may pass is decided from it.
 //!
-//! In: the facts of a statement. Out: the tables behind it, or an objection that names the thing objected to.
+//! In: relations, functions, operators and what ties them together. Out: what a name stands for.
 //! It never asks the database: a name it has not seen does not pass.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use foldhash::fast::RandomState;
 
-use super::relation::{Kind, Relation, Routine, Traits};
-use super::{Table, Widened, spelling};
-use crate::analysis::{
-    Dialect, Facts, Kind as StatementKind, Name, Outcome, SessionEffect, TransactionControl, Writes,
-};
-use crate::reason::{Reason, Refusal};
+use super::code::{Definition, Id, Reaction, Routine, Source, Then};
+use super::relation::{Class, Kind, Relation, Traits};
+use super::widening::Spread;
+use super::{Table, spelling};
+use crate::analysis::{Dialect, Facts, Name, Verbs};
+use crate::reason::Refusal;
 
 /// Postgres cuts names to this many bytes.
 pub(super) const LONGEST_NAME: usize = 63;
 
-type Map<V> = HashMap<String, V, RandomState>;
+pub(super) type Map<V> = HashMap<String, V, RandomState>;
+
+/// Schema and name.
+pub(super) type Place = (String, String);
 
 /// What may pass.
 #[derive(Debug)]
 pub struct Gate {
-    dialect: Dialect,
+    pub(super) dialect: Dialect,
     /// The current database, for names of three parts; empty where a database has no name.
     database: String,
     /// The schemas in which a bare name is looked up, in order. The first that holds the name wins.
@@ -35,26 +38,51 @@ pub struct Gate {
     ascii_only: bool,
     /// Whether a function has such a letter in its name.
     beyond_ascii: bool,
-    schemas: Map<Map<Relation>>,
+    relations: Vec<Relation>,
+    schemas: Map<Map<Id>>,
+    /// The relations of a name, in whatever schema.
+    bare: Map<Vec<Id>>,
     functions: Map<Routine>,
     /// Names that call a function without looking like a call: `t.f` for `f(t)` in Postgres, LIKE for `like()` in SQLite.
     called_words: HashSet<String, RandomState>,
-    operators: Map<Routine>,
+    operators: Map<Class>,
+    /// The functions behind operators that a user defined.
+    operator_functions: Map<Vec<String>>,
     /// Why no read may be kept, whatever it names.
-    reads_refused: Option<Refusal>,
-    /// Whether any write may change any table, whatever it names.
-    writes_widened: bool,
+    pub(super) reads_refused: Option<Refusal>,
+    /// Why any write may change any table, whatever it names.
+    pub(super) writes_widened: Option<String>,
+    /// There may be relations that this user is not shown.
+    pub(super) fn hide_relations(&mut self) {
+        self.hides_relations = true;
+    }
+
     /// Whether to read some relation may change any table.
     reads_may_write: bool,
     /// Whether a transaction may write through other sessions than its own.
     writes_elsewhere: bool,
+    /// Whether there may be relations that this user is not shown.
+    pub(super) hides_relations: bool,
+    /// What writes set off, as far as it was asked.
+    pub(super) spreads: Mutex<HashMap<(Id, Verbs), Arc<Spread>, RandomState>>,
 }
 
 /// What a name stands for.
-enum Resolved<'a> {
-    Relation(&'a Relation),
+pub(super) enum Resolved {
+    Relation(Id),
     OtherDatabase,
     Unknown,
+}
+
+/// Where a name that a text uses is looked up.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lookup<'a> {
+    /// As the session does.
+    Session,
+    /// A bare name in this schema alone.
+    In(&'a str),
+    /// A bare name in every schema: which one it is, is decided when the text is run.
+    Anywhere,
 }
 
 impl Gate {
@@ -67,14 +95,19 @@ impl Gate {
             ignores_case: dialect == Dialect::Sqlite,
             ascii_only: false,
             beyond_ascii: false,
+            relations: Vec::new(),
             schemas: Map::default(),
+            bare: Map::default(),
             functions: Map::default(),
             called_words: HashSet::default(),
             operators: Map::default(),
+            operator_functions: Map::default(),
             reads_refused: None,
-            writes_widened: false,
+            writes_widened: None,
             reads_may_write: false,
             writes_elsewhere: false,
+            hides_relations: false,
+            spreads: Mutex::default(),
         }
     }
 
@@ -89,39 +122,95 @@ impl Gate {
         self.trust_ascii_only();
     }
 
+    /// A relation. All of them are to be seen before what ties them together.
     pub(super) fn see_relation(&mut self, schema: &str, name: &str, kind: Kind, traits: Traits) {
-        let (schema, name) = (self.folded(schema), self.folded(name));
+        let (schema, name) = (self.folded(schema).into_owned(), self.folded(name).into_owned());
         let table = Table(Arc::from(Name::new([&*schema, &*name]).to_string()));
         let relation = Relation::new(table, kind, traits);
         self.reads_may_write |= relation.reading_writes;
-        if let Some(relations) = self.schemas.get_mut(&*schema) {
-            relations.insert(name.into_owned(), relation);
-        } else {
-            let relations = Map::from_iter([(name.into_owned(), relation)]);
-            self.schemas.insert(schema.into_owned(), relations);
+        let id = Id::try_from(self.relations.len()).expect("a database has fewer relations than that");
+        let known = self.schemas.entry(schema).or_default().insert(name.clone(), id);
+        let bare = self.bare.entry(name).or_default();
+        bare.retain(|other| Some(*other) != known);
+        bare.push(id);
+        self.relations.push(relation);
+    }
+
+    /// The query behind a view, in which bare names are looked up in the schema `home`.
+    pub(super) fn see_definition(&mut self, view: (&str, &str), definition: Definition) {
+        if let Some(relation) = self.seen(view) {
+            relation.definition = Some(definition);
         }
+    }
+
+    /// A condition of row-level security, as a query of the table with it.
+    pub(super) fn see_policy(&mut self, table: (&str, &str), policy: Definition) {
+        if let Some(relation) = self.seen(table) {
+            relation.policies.push(policy);
+        }
+    }
+
+    /// A table whose rows are also rows of another.
+    pub(super) fn see_child(&mut self, child: (&str, &str), parent: (&str, &str)) {
+        let (Some(child), Some(parent)) = (self.id(child.0, child.1), self.id(parent.0, parent.1)) else { return };
+        self.relations[child as usize].parents.push(parent);
+        self.relations[parent as usize].children.push(child);
+    }
+
+    /// What a write to a table sets off.
+    pub(super) fn see_reaction(&mut self, table: (&str, &str), reaction: Reaction) {
+        if let Some(relation) = self.seen(table) {
+            relation.reactions.push(reaction);
+        }
+    }
+
+    /// A foreign key that changes `child` when a row of `parent` is deleted, or gets another key.
+    pub(super) fn see_cascade(&mut self, parent: (&str, &str), child: (&str, &str), what: String, on: Verbs, does: Verbs) {
+        let then = match self.id(child.0, child.1) {
+            Some(child) => Then::Writes(child, does),
+            None => Then::Anything("the table that refers to it is not shown to this user"),
+        };
+        self.see_reaction(parent, Reaction { on, what, then });
     }
 
     /// A column of a time of day in MySQL, of a relation that was seen.
     pub(super) fn see_time_of_day(&mut self, schema: &str, name: &str, column: &str) {
-        let (schema, name) = (self.folded(schema).into_owned(), self.folded(name).into_owned());
-        if let Some(relation) = self.schemas.get_mut(&schema).and_then(|relations| relations.get_mut(&name)) {
+        if let Some(relation) = self.seen((schema, name)) {
             relation.times.push(column.to_lowercase());
         }
     }
 
-    pub(super) fn see_function(&mut self, name: &str, routine: Routine) {
+    /// A function of which no body is known.
+    pub(super) fn see_function(&mut self, name: &str, class: Class) {
+        let routine = self.routine(name, class);
+        routine.unread |= !matches!(class, Class::Vouched | Class::Immutable);
+    }
+
+    /// A function or procedure with its body.
+    pub(super) fn see_source(&mut self, name: &str, source: Source) {
+        self.routine(name, source.class).sources.push(source);
+    }
+
+    fn routine(&mut self, name: &str, class: Class) -> &mut Routine {
         let name = self.folded_function(name).into_owned();
         self.beyond_ascii |= !name.is_ascii();
-        worst(&mut self.functions, name, routine);
+        let routine = self.functions.entry(name).or_insert_with(|| Routine::new(class));
+        routine.class = routine.class.max(class);
+        routine
     }
 
     pub(super) fn see_called_word(&mut self, name: &str) {
         self.called_words.insert(name.to_owned());
     }
 
-    pub(super) fn see_operator(&mut self, name: &str, routine: Routine) {
-        worst(&mut self.operators, name.to_owned(), routine);
+    pub(super) fn see_operator(&mut self, name: &str, class: Class) {
+        let known = self.operators.entry(name.to_owned()).or_insert(class);
+        *known = class.max(*known);
+    }
+
+    /// An operator that a user defined, which calls functions of these names.
+    pub(super) fn see_operator_function(&mut self, operator: &str, function: &str) {
+        self.operator_functions.entry(operator.to_owned()).or_default().push(function.to_owned());
     }
 
     /// Refuses every read. The first objection stays.
@@ -130,13 +219,18 @@ impl Gate {
     }
 
     /// Takes every write for a write to everything.
-    pub(super) fn widen_writes(&mut self) {
-        self.writes_widened = true;
+    pub(super) fn widen_writes(&mut self, why: impl Into<String>) {
+        self.writes_widened.get_or_insert(why.into());
     }
 
     /// Takes no database's word for what a transaction wrote.
     pub(super) fn distrust_witness(&mut self) {
         self.writes_elsewhere = true;
+    }
+
+    /// There may be relations that this user is not shown.
+    pub(super) fn hide_relations(&mut self) {
+        self.hides_relations = true;
     }
 
     /// Whether to read some relation may change any table.
@@ -147,94 +241,87 @@ impl Gate {
     /// The tables that a transaction wrote, by the names that the database gave as those of all that it wrote. `None` where
     /// more may have changed than these.
     pub fn witnessed(&self, names: &[(String, String)]) -> Option<Vec<Table>> {
-        let table = |(schema, name): &(String, String)| {
-            let relation = self.find(schema, name)?;
-            relation.alone.then(|| relation.table.clone())
-        };
-        if self.writes_elsewhere { None } else { names.iter().map(table).collect() }
+        let mut tables = BTreeSet::new();
+        for (schema, name) in names {
+            let id = self.id(schema, name)?;
+            let relation = self.relation(id);
+            match relation.kind {
+                // To write through a view locks what is behind it as well.
+                Kind::View if !relation.system => continue,
+                _ if !relation.holds_rows() || relation.writing.is_some() => return None,
+                _ => {}
+            }
+            tables.insert(relation.table.clone());
+            tables.extend(self.ancestors(id).into_iter().map(|id| self.relation(id).table.clone()));
+        }
+        if self.writes_elsewhere { None } else { Some(tables.into_iter().collect()) }
     }
 
-    /// The tables behind a read that the text has no objection to, sorted, or why it may not be kept.
-    pub fn reads(&self, facts: &Facts) -> Result<Vec<Table>, Refusal> {
-        if let Some(refusal) = &self.reads_refused {
-            return Err(refusal.clone());
-        }
-        if facts.outcome == Outcome::Unknown {
-            return Err(Refusal::new(Reason::NotUnderstood, "Its text was not understood well enough."));
-        }
-        let tables = facts.reads.iter().map(|name| self.readable(name)).collect::<Result<BTreeSet<_>, _>>()?;
-        if tables.is_empty() {
-            return Err(Refusal::new(Reason::NoTables, "It reads no table, so that nothing could invalidate it."));
-        }
-        let daily = |name| matches!(self.resolve(name), Resolved::Relation(relation) if relation.time_of_day);
-        if facts.mentions.functions.contains("timezone")
-            && let Some(name) = facts.reads.iter().find(|name| daily(name))
-        {
-            let sentence = format!("{name} has a column of a time of day, which takes today's offset in a time zone.");
-            return Err(Refusal::new(Reason::SpecialDate, sentence));
-        }
-        if let Some(refusal) = self.meets_time_of_day(facts) {
-            return Err(refusal);
-        }
-        match self.mentioned(facts).find(|(_, _, routine)| *routine != Some(Routine::Vouched) && routine.is_some()) {
-            Some((mention, name, _)) => Err(mention.refusal(name)),
-            None => Ok(tables.into_iter().collect()),
-        }
+    /// Tables whose rows are also those of others, over any number of steps.
+    pub(super) fn ancestors(&self, id: Id) -> BTreeSet<Id> {
+        self.reachable(id, |relation| &relation.parents)
     }
 
-    /// The objection that a time of day may meet a date, and take today's.
-    fn meets_time_of_day(&self, facts: &Facts) -> Option<Refusal> {
-        let met = &facts.mentions.met;
-        // How letters beyond ASCII are compared is for the server to know.
-        let is_met =
-            |column: &String| met.contains(column) || (!column.is_ascii() && met.iter().any(|m| !m.is_ascii()));
-        facts.reads.iter().find_map(|name| {
-            let Resolved::Relation(relation) = self.resolve(name) else { return None };
-            let column = relation.times.iter().find(|column| facts.meets_unnamed || is_met(column))?;
-            let sentence = format!(
-                "{column} of {name} is a time of day, which takes today's date where it meets a date: let it be a result of its own."
-            );
-            Some(Refusal::new(Reason::SpecialDate, sentence))
-        })
+    /// Tables whose rows are also those of this one, over any number of steps.
+    pub(super) fn descendants(&self, id: Id) -> BTreeSet<Id> {
+        self.reachable(id, |relation| &relation.children)
     }
 
-    /// What a statement may change. `None`: nothing.
-    pub fn writes(&self, facts: &Facts) -> Option<Widened> {
-        if facts.schema_change {
-            return Some(Widened::Everything(Reason::SchemaChange));
+    fn reachable(&self, id: Id, next: impl Fn(&Relation) -> &Vec<Id>) -> BTreeSet<Id> {
+        let mut found = BTreeSet::new();
+        let mut pending = next(self.relation(id)).clone();
+        while let Some(id) = pending.pop() {
+            if found.insert(id) {
+                pending.extend(next(self.relation(id)));
+            }
         }
-        if self.runs_unknown_code(facts) {
-            return Some(Widened::Everything(Reason::OpaqueStatement));
-        }
-        // A view whose body calls a function that writes, or a policy that does.
-        let writes = |name| matches!(self.resolve(name), Resolved::Relation(relation) if relation.reading_writes);
-        if facts.reads.iter().any(writes) {
-            return Some(Widened::Everything(Reason::OpaqueStatement));
-        }
-        let Writes::Tables(names) = &facts.writes else { return None };
-        if self.writes_widened || names.is_empty() {
-            return Some(Widened::Everything(Reason::WidensUnknown));
-        }
-        let tables = names.iter().map(|name| match self.resolve(name) {
-            Resolved::Relation(relation) if relation.writing.is_none() => Some(relation.table.clone()),
-            _ => None,
-        });
-        Some(match tables.collect::<Option<BTreeSet<_>>>() {
-            Some(tables) => Widened::Tables(tables.into_iter().collect()),
-            None => Widened::Everything(Reason::WidensUnknown),
-        })
+        found
     }
 
-    /// The table a user means by `name` (quoted as in SQL, or plain), if it is a plain one.
+    pub(super) fn relation(&self, id: Id) -> &Relation {
+        &self.relations[id as usize]
+    }
+
+    pub(super) fn relations(&self) -> &[Relation] {
+        &self.relations
+    }
+
+    /// The relations of this bare name in whatever schema, also those that differ from it in case alone.
+    pub(super) fn called(&self, bare: &str) -> &[Id] {
+        self.bare.get(&*self.folded(bare)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What goes by the name of a function. `None`: nothing that was seen.
+    pub(super) fn function(&self, name: &str) -> Option<&Routine> {
+        self.functions.get(&*self.folded_function(name))
+    }
+
+    /// The same with the name that it is known by.
+    pub(super) fn function_entry(&self, name: &str) -> Option<(&str, &Routine)> {
+        self.functions.get_key_value(&*self.folded_function(name)).map(|(name, routine)| (&**name, routine))
+    }
+
+    /// The functions behind an operator that a user defined.
+    pub(super) fn operator_functions(&self, operator: &str) -> &[String] {
+        self.operator_functions.get(operator).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The relation a user means by `name` (quoted as in SQL, or plain).
     ///
     /// A name that means nothing in SQL is tried to the letter, since reports print names without quotes.
-    pub fn table(&self, name: &str) -> Option<Table> {
+    pub(super) fn meant(&self, name: &str) -> Option<Id> {
         let spelled = spelling::read(self.dialect, name)?;
-        let relation = match (self.resolve(&spelled.folded), self.resolve(&spelled.literal)) {
-            (Resolved::Relation(relation), _) | (Resolved::Unknown, Resolved::Relation(relation)) => relation,
-            _ => return None,
-        };
-        relation.reading.is_none().then(|| relation.table.clone())
+        match (self.resolve(&spelled.folded, Lookup::Session), self.resolve(&spelled.literal, Lookup::Session)) {
+            (Resolved::Relation(id), _) | (Resolved::Unknown, Resolved::Relation(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The table or view a user means by `name`, if reads of it may be kept.
+    pub fn table(&self, name: &str) -> Option<Table> {
+        let id = self.meant(name)?;
+        self.reads_of(id).ok()?;
+        Some(self.relation(id).table.clone())
     }
 
     /// Whether two names are the same, or may be to somebody who minds neither case nor quotes.
@@ -248,45 +335,33 @@ impl Gate {
         schemas.flat_map(|(_, relations)| relations.keys()).any(|name| self.alike(name, table))
     }
 
-    fn readable(&self, name: &Name) -> Result<Table, Refusal> {
-        match self.resolve(name) {
-            Resolved::Relation(Relation { table, reading: None, .. }) => Ok(table.clone()),
-            Resolved::Relation(Relation { reading: Some((reason, what)), .. }) => {
-                Err(Refusal::new(*reason, format!("{name} {what}.")))
-            }
-            Resolved::OtherDatabase => Err(Refusal::new(
-                Reason::NotAPlainTable,
-                format!("{name} lies in another database: open a pool on that one."),
-            )),
-            Resolved::Unknown => Err(Refusal::new(
-                Reason::NotAPlainTable,
-                format!(
-                    "No table called {name} was there when the catalog was read: if it is new, read the catalog again."
-                ),
-            )),
-        }
-    }
-
-    fn resolve(&self, name: &Name) -> Resolved<'_> {
-        let found = match name.parts() {
-            [table] => self.path.iter().find_map(|schema| self.find(schema, table)),
-            [schema, table] => self.find(schema, table),
-            [database, schema, table] if !self.database.is_empty() => {
+    /// What a name in a text stands for.
+    pub(super) fn resolve(&self, name: &Name, lookup: Lookup<'_>) -> Resolved {
+        let found = match (name.parts(), lookup) {
+            ([table], Lookup::Session) => self.path.iter().find_map(|schema| self.id(schema, table)),
+            ([table], Lookup::In(schema)) => self.id(schema, table),
+            ([schema, table], _) => self.id(schema, table),
+            ([database, schema, table], _) if !self.database.is_empty() => {
                 if self.folded(database) != self.database {
                     return Resolved::OtherDatabase;
                 }
-                self.find(schema, table)
+                self.id(schema, table)
             }
             _ => None,
         };
         found.map_or(Resolved::Unknown, Resolved::Relation)
     }
 
-    fn find(&self, schema: &str, table: &str) -> Option<&Relation> {
+    fn seen(&mut self, (schema, name): (&str, &str)) -> Option<&mut Relation> {
+        let id = self.id(schema, name)?;
+        self.relations.get_mut(id as usize)
+    }
+
+    pub(super) fn id(&self, schema: &str, table: &str) -> Option<Id> {
         if self.folds_unknown(schema) || self.folds_unknown(table) {
             return None;
         }
-        self.schemas.get(&*self.folded(schema))?.get(&*self.folded(table))
+        self.schemas.get(&*self.folded(schema))?.get(&*self.folded(table)).copied()
     }
 
     /// A name as the database keeps it: cut to its limit in Postgres, in lower case where case is ignored.
@@ -308,13 +383,13 @@ impl Gate {
     }
 
     /// Everything in a statement that may run code, with what is known of it; `None` where nothing is.
-    fn mentioned<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = (Mention, &'a str, Option<Routine>)> {
+    pub(super) fn mentioned<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = (Mention, &'a str, Option<Class>)> {
         let mentions = &facts.mentions;
         let by_ascii = self.ascii_only || self.dialect == Dialect::MySql;
         let obscure = move |name: &str| self.beyond_ascii && by_ascii && !name.is_ascii();
         let function = move |name: &str| match obscure(name) {
-            true => Some(Routine::MayWrite),
-            false => self.functions.get(&*self.folded_function(name)).copied(),
+            true => Some(Class::MayWrite),
+            false => self.function(name).map(|routine| routine.class),
         };
         let functions = mentions.functions.iter().map(move |name| (Mention::Function, &**name, function(name)));
         let operators = mentions.operators.iter().map(move |name| {
@@ -328,34 +403,6 @@ impl Gate {
         });
         functions.chain(operators).chain(words)
     }
-
-    /// Whether the statement may run code of which it is not known that it leaves tables alone.
-    fn runs_unknown_code(&self, facts: &Facts) -> bool {
-        if facts.transaction == Some(TransactionControl::TwoPhase) {
-            return true;
-        }
-        if self.mentioned(facts).any(|(_, _, routine)| routine == Some(Routine::MayWrite)) {
-            return true;
-        }
-        let opaque = facts.writes == Writes::Everything || facts.session == SessionEffect::MayChange;
-        opaque && !self.vouches_for_calls(facts)
-    }
-
-    /// Whether a statement is opaque only because `analysis` does not know a function of it, and the catalog knows them
-    /// all. Without this, each read that calls a harmless function of an extension would empty the cache.
-    fn vouches_for_calls(&self, facts: &Facts) -> bool {
-        let only_calls = facts.refusals.iter().all(|refusal| {
-            !matches!(
-                refusal.reason,
-                Reason::NotUnderstood | Reason::TooComplex | Reason::SeveralStatements | Reason::NotARead
-            )
-        });
-        let calls = facts.refusals.iter().any(|refusal| refusal.reason == Reason::UnknownFunction);
-        facts.kind == StatementKind::Read
-            && only_calls
-            && calls
-            && self.mentioned(facts).all(|(mention, _, routine)| mention != Mention::Function || routine.is_some())
-    }
 }
 
 fn lower(name: &str) -> Cow<'_, str> {
@@ -365,33 +412,10 @@ fn lower(name: &str) -> Cow<'_, str> {
     }
 }
 
-fn worst(map: &mut Map<Routine>, name: String, routine: Routine) {
-    let known = map.entry(name).or_insert(routine);
-    *known = routine.max(*known);
-}
-
+/// What in a statement may run code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mention {
+pub(super) enum Mention {
     Function,
     Operator,
     Word,
-}
-
-impl Mention {
-    fn refusal(self, name: &str) -> Refusal {
-        match self {
-            Self::Function => Refusal::new(
-                Reason::UserFunction,
-                format!("A function called {name} was defined by a user, and what it depends on is not known."),
-            ),
-            Self::Operator => Refusal::new(
-                Reason::UserOperator,
-                format!("An operator {name} was defined by a user, and what it depends on is not known."),
-            ),
-            Self::Word => Refusal::new(
-                Reason::UserFunction,
-                format!("The name {name} may call a function of that name, which was defined by a user."),
-            ),
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Asks the database what stands behind the names in a statement. Today a gate: only plain tables pass.
+//! Asks the database what stands behind the names in a statement.
 //!
 //! In: a connection, once; then the facts of statements. Out: the tables a read rests on, or why it may not be kept; the
 //! tables a write changes, or everything.
@@ -7,8 +7,9 @@
 //! One survey reads the whole catalog, so that a decision afterwards is a few hash lookups and no query. What the survey
 //! cannot vouch for is refused for reads and widened to everything for writes: both cost speed, neither costs truth.
 //!
-//! - `gate` decides, from plain data;
-//! - `relation` is the plain data: what was seen of a table or a routine, and what follows from it;
+//! - `gate` holds what was seen, by name;
+//! - `reading` follows a read to the tables behind it, `widening` a write to all that it sets off;
+//! - `relation` and `code` are plain data: what was seen of a table, a view, a trigger, a function;
 //! - `spelling` understands a table's name as a user writes it;
 //! - `postgres`, `mysql` and `sqlite` ask the database.
 
@@ -17,6 +18,7 @@
     allow(dead_code, reason = "each database has a part of the kinds and traits")
 )]
 
+mod code;
 mod gate;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
@@ -24,14 +26,18 @@ pub(crate) mod mysql;
 mod mysql_grants;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+mod reading;
 mod relation;
 mod spelling;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 #[cfg(test)]
 mod tests;
+mod widening;
 
 pub use gate::Gate;
+pub use reading::Reading;
+pub use widening::Spread;
 
 use crate::analysis::{Dialect, Name, SqlMode};
 use crate::reason::{Reason, Refusal};
@@ -56,7 +62,11 @@ pub fn name_parts(text: &str) -> Option<Name> {
 /// What a write changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Widened {
-    Tables(Vec<Table>),
+    Tables {
+        tables: Vec<Table>,
+        /// Whether code runs that a user wrote, which may change the settings of the session.
+        runs_code: bool,
+    },
     /// Could be anything; the reason says why.
     Everything(Reason),
 }

@@ -18,7 +18,8 @@ use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Column, Row};
 
 use super::mysql_grants::Grants;
-use super::relation::{Kind, Routine, Traits};
+use super::code::{Reaction, Then};
+use super::relation::{Class, Kind, Traits};
 use super::{Gate, Survey};
 use crate::analysis::{self, Dialect, Facts, Kind as StatementKind, Name, Outcome, SessionEffect, SqlMode, Writes};
 use crate::reason::{Reason, Refusal};
@@ -340,7 +341,7 @@ impl Schema {
         }
         if let Some(sentence) = session.distrust() {
             gate.refuse_reads(Refusal::new(Reason::NotUnderstood, sentence));
-            gate.widen_writes();
+            gate.widen_writes(sentence);
         }
         let volatile: BTreeSet<&Place> = self
             .virtual_columns
@@ -372,15 +373,18 @@ impl Schema {
             let traits = Traits {
                 without_transactions,
                 unusual_storage: !without_transactions && !engine.eq_ignore_ascii_case("innodb"),
-                triggers: self.triggered.contains(place),
                 triggers_hidden: hidden,
-                cascades: cascading.contains(place),
                 volatile_columns: volatile.contains(place),
                 cascades_from_afar: afar.contains(place) || grants.show_a_part_of(database, name),
                 reads_run_code: kind == Kind::View && !quiet.contains(place),
                 ..Traits::default()
             };
             gate.see_relation(database, name, kind, traits);
+            if self.triggered.contains(place) || cascading.contains(place) {
+                let what = String::from("a trigger or foreign key");
+                let then = Then::Anything("is not followed");
+                gate.see_reaction((database, name), Reaction { on: analysis::Verbs::ALL, what, then });
+            }
         }
         for database in unseen {
             tracing::warn!(target: "larder::catalog", database, "this user may not see the triggers of a database, so that each write to it drops everything that is cached: GRANT TRIGGER ON it");
@@ -390,11 +394,11 @@ impl Schema {
         }
         // One of such a name is loaded from a library, in a list that few may read.
         for name in analysis::not_built_in(session.value("version")) {
-            gate.see_function(name, Routine::Declared);
+            gate.see_function(name, Class::Declared);
         }
         // Nothing obliges a function to do what its declaration says.
         for name in &self.functions {
-            gate.see_function(name, Routine::MayWrite);
+            gate.see_function(name, Class::MayWrite);
         }
         gate
     }

@@ -13,7 +13,8 @@
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::gate::LONGEST_NAME;
-use super::relation::{Kind, Routine, Traits};
+use super::code::{Reaction, Then};
+use super::relation::{Class, Kind, Traits};
 use super::{Gate, Survey, Witness};
 use crate::analysis::{Dialect, SqlMode};
 use crate::reason::{Reason, Refusal};
@@ -43,6 +44,11 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
                 "relation" => {
                     let (kind, traits) = relation(outer, details);
                     gate.see_relation(outer, name, kind, traits);
+                    if details.contains(['g', 'r', 'c', 'x']) {
+                        let what = String::from("a trigger, rule or foreign key");
+                        let then = Then::Anything("is not followed");
+                        gate.see_reaction((outer, name), Reaction { on: crate::analysis::Verbs::ALL, what, then });
+                    }
                 }
                 "function" => gate.see_function(name, routine(details)),
                 "row_function" => gate.see_called_word(name),
@@ -56,7 +62,7 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
                         ),
                     ));
                     if details == "v" {
-                        gate.widen_writes();
+                        gate.widen_writes("x");
                     }
                 }
                 "domain" => gate.widen_writes(),
@@ -177,7 +183,7 @@ impl Session {
                 Reason::NotUnderstood,
                 format!("The server was built to cut names elsewhere than after {LONGEST_NAME} bytes."),
             ));
-            gate.widen_writes();
+            gate.widen_writes("x");
         }
         if let Some(first) = first.filter(|first| first != "pg_catalog") {
             gate.refuse_reads(Refusal::new(
@@ -207,13 +213,8 @@ fn relation(schema: &str, details: &str) -> (Kind, Traits) {
         // No user can create a schema whose name begins like this.
         system: schema == "information_schema" || schema.starts_with("pg_") && schema != "pg_temp",
         temporary: traits.contains('t'),
-        unusual_storage: traits.contains('a'),
-        inherits: traits.contains('i'),
+        unusual_storage: traits.contains('a') || traits.contains('i'),
         row_security: traits.contains('s'),
-        rules: traits.contains('r'),
-        triggers: traits.contains('g'),
-        cascades: traits.contains('c'),
-        runs_code: traits.contains('x'),
         reads_run_code: traits.contains('w'),
         time_of_day: traits.contains('d'),
         zoned_time_of_day: traits.contains('z'),
@@ -222,10 +223,10 @@ fn relation(schema: &str, details: &str) -> (Kind, Traits) {
     (kind, traits)
 }
 
-fn routine(details: &str) -> Routine {
+fn routine(details: &str) -> Class {
     match details {
-        "b" => Routine::Vouched,
-        "d" => Routine::Declared,
-        _ => Routine::MayWrite,
+        "b" => Class::Vouched,
+        "d" => Class::Declared,
+        _ => Class::MayWrite,
     }
 }

@@ -4,6 +4,7 @@
 //! It never asks the database and never looks at a statement.
 
 use super::Table;
+use super::code::{Definition, Id, Reaction};
 use crate::reason::Reason;
 
 /// What a relation is.
@@ -35,22 +36,14 @@ pub(super) struct Traits {
     pub unusual_storage: bool,
     /// It is stored by an engine that knows no transactions.
     pub without_transactions: bool,
-    /// It is a partition, or has a parent or children.
-    pub inherits: bool,
     pub row_security: bool,
-    pub rules: bool,
-    pub triggers: bool,
     /// It may have triggers, and tables that refer to it, which are not shown to this user.
     pub triggers_hidden: bool,
-    /// A foreign key changes another table when a row of this one is deleted or gets another key.
-    pub cascades: bool,
     /// A foreign key changes this table when a row of a table in another MySQL database changes, or may be hidden: to whoever
     /// does that, this one may not be shown.
     pub cascades_from_afar: bool,
     /// A column of it is made when it is read, by more than its row.
     pub volatile_columns: bool,
-    /// A default, constraint, policy or index of it calls a user's volatile function, which may write elsewhere.
-    pub runs_code: bool,
     /// To read it runs a user's volatile function, which may write elsewhere.
     pub reads_run_code: bool,
     /// It has a column of a time of day, which takes today's offset where a time zone is put to it.
@@ -59,41 +52,61 @@ pub(super) struct Traits {
     pub zoned_time_of_day: bool,
 }
 
-/// A relation, with the verdicts on it.
-#[derive(Debug, Clone)]
+/// A relation, with the verdicts on it and what it is tied to.
+#[derive(Debug)]
 pub(super) struct Relation {
     pub table: Table,
+    pub kind: Kind,
     /// Why a read of it may not be kept: the reason, and what the relation is.
     pub reading: Option<(Reason, &'static str)>,
-    /// Why a write to it may change other tables.
+    /// Why a write to it may change any table.
     pub writing: Option<&'static str>,
-    /// Whether what writes to it change is its own rows, and only what writes to it changes them.
-    pub alone: bool,
+    /// Whether it belongs to the database system.
+    pub system: bool,
     /// Whether to read it may change any table.
     pub reading_writes: bool,
+    /// Whether who asks decides what is seen of it.
+    pub row_security: bool,
     /// Whether to put a time zone to one of its columns may read the clock.
     pub time_of_day: bool,
     /// Its columns of a time of day in MySQL, in lower case: one that meets a date takes today's.
     pub times: Vec<String>,
+    /// The query behind a view.
+    pub definition: Option<Definition>,
+    /// The conditions of row-level security.
+    pub policies: Vec<Definition>,
+    /// Tables whose rows are also rows of this one, such as partitions.
+    pub children: Vec<Id>,
+    /// Tables whose rows this one's are.
+    pub parents: Vec<Id>,
+    /// What writes to it set off.
+    pub reactions: Vec<Reaction>,
 }
 
 impl Relation {
     pub fn new(table: Table, kind: Kind, traits: Traits) -> Self {
         Self {
             table,
+            kind,
             reading: reading(kind, traits),
             writing: writing(kind, traits),
-            alone: alone(kind, traits),
+            system: traits.system,
             reading_writes: traits.reads_run_code,
+            row_security: traits.row_security,
             time_of_day: traits.time_of_day,
             times: Vec::new(),
+            definition: None,
+            policies: Vec::new(),
+            children: Vec::new(),
+            parents: Vec::new(),
+            reactions: Vec::new(),
         }
     }
-}
 
-fn alone(kind: Kind, traits: Traits) -> bool {
-    kind == Kind::Table
-        && !(traits.system || traits.temporary || traits.attached || traits.unusual_storage || traits.inherits)
+    /// Whether it holds rows of its own, so that it can be written and read as a whole.
+    pub fn holds_rows(&self) -> bool {
+        matches!(self.kind, Kind::Table | Kind::Partitioned | Kind::MaterializedView)
+    }
 }
 
 fn reading(kind: Kind, traits: Traits) -> Option<(Reason, &'static str)> {
@@ -104,69 +117,56 @@ fn reading(kind: Kind, traits: Traits) -> Option<(Reason, &'static str)> {
         return Some((Reason::Temporary, "is temporary, so that each session sees its own"));
     }
     let what = match kind {
-        Kind::View => "is a view, and the tables behind a view are not followed yet: query the tables themselves",
-        Kind::MaterializedView => {
-            "is a materialized view, whose refresh is not followed yet: query the tables themselves"
-        }
         Kind::Foreign => "is a foreign table, whose rows change outside this database",
-        Kind::Partitioned => "is partitioned, and writes to its partitions are not followed yet",
-        Kind::Sequence => "is a sequence",
+        Kind::Sequence => "is a sequence, which changes without a write",
         Kind::Virtual => "is a virtual table, whose rows come from code, or the storage of one",
         Kind::Other => "is not a table",
-        Kind::Table if traits.attached => "lies in an attached database: open a pool on that file",
-        Kind::Table if traits.unusual_storage => "is stored by an access method or engine other than the usual one",
-        Kind::Table if traits.without_transactions => {
+        _ if traits.attached => "lies in an attached database: open a pool on that file",
+        _ if traits.unusual_storage => "is stored by an access method or engine other than the usual one",
+        _ if traits.without_transactions => {
             "is stored by an engine without transactions, which shows a write before it is complete: use InnoDB"
         }
-        Kind::Table if traits.cascades_from_afar => {
+        _ if traits.cascades_from_afar => {
             "has a foreign key that cascades from a table in another database, or is shown to this user in part"
         }
-        Kind::Table if traits.inherits => {
-            "is a partition, or inherits or is inherited from, and such families are not followed yet"
-        }
-        Kind::Table if traits.volatile_columns => {
+        _ if traits.volatile_columns => {
             let what = "has a generated column that may be another one while its row is the same: let it be STORED";
             return Some((Reason::VolatileFunction, what));
         }
-        Kind::Table if traits.rules => "has rules, which may read or write other tables",
-        Kind::Table if traits.row_security => {
-            return Some((Reason::RowSecurity, "has row-level security, so that who asks decides what is seen"));
-        }
-        Kind::Table if traits.zoned_time_of_day => {
+        _ if traits.zoned_time_of_day => {
             let what = "has a column of a time of day with a zone, and what is compared with it takes today's offset";
             return Some((Reason::SpecialDate, what));
         }
-        Kind::Table => return None,
+        Kind::Table | Kind::View | Kind::MaterializedView | Kind::Partitioned => return None,
     };
     Some((Reason::NotAPlainTable, what))
 }
 
 fn writing(kind: Kind, traits: Traits) -> Option<&'static str> {
-    if kind != Kind::Table {
-        return Some("is not a plain table");
+    match kind {
+        Kind::Table | Kind::Partitioned | Kind::View | Kind::MaterializedView => {}
+        Kind::Foreign => return Some("is a foreign table, and what lies behind it is not known"),
+        Kind::Sequence | Kind::Virtual | Kind::Other => return Some("is not a plain table"),
     }
     [
         (traits.system, "belongs to the database system"),
         (traits.temporary, "is temporary"),
         (traits.attached, "lies in an attached database"),
         (traits.unusual_storage, "is stored by an unusual access method"),
-        (traits.inherits, "has partitions, parents or children"),
-        (traits.rules, "has rules"),
-        (traits.triggers, "has triggers"),
         (traits.triggers_hidden, "may have triggers that this user cannot see"),
-        (traits.cascades, "is referenced by a foreign key that cascades"),
-        (traits.runs_code, "calls a user's volatile function in a default, constraint, policy or index"),
     ]
     .into_iter()
     .find_map(|(applies, why)| applies.then_some(why))
 }
 
-/// What calling something by its name may do. Where several share a name, the worst of them counts.
+/// What calling something may do. Where several share a name, the worst of them counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Routine {
+pub(super) enum Class {
     /// Built in, or as good as that: an immutable function of an extension that everyone knows. Whether its result
     /// depends on more than its arguments is `analysis`'s knowledge.
     Vouched,
+    /// A user added it, and it is known to depend on its arguments alone.
+    Immutable,
     /// A user defined it and declared that it does not write.
     Declared,
     /// A user defined it and it may do anything, or it runs a text as SQL.

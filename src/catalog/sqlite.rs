@@ -16,7 +16,8 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{Column, Connection, Row, SqliteConnection};
 
-use super::relation::{Kind, Routine, Traits};
+use super::code::{Reaction, Then};
+use super::relation::{Class, Kind, Traits};
 use super::{Gate, Survey};
 use crate::analysis::{Dialect, SqlMode};
 use crate::reason::{Reason, Refusal};
@@ -235,7 +236,7 @@ impl Schema {
                     "The table {name} hides one of SQLite's own, without which the schema cannot be read: rename it."
                 ),
             ));
-            gate.widen_writes();
+            gate.widen_writes("the schema cannot be read");
         }
         for (schema, name, kind) in &self.relations {
             let (schema, name) = (schema.to_ascii_lowercase(), name.to_ascii_lowercase());
@@ -251,22 +252,25 @@ impl Schema {
                 temporary: schema == "temp",
                 attached: !main && schema != "temp",
                 // A temporary trigger on an attached table of this name counts too: the name alone is known.
-                triggers: self.triggered.contains(&name),
-                cascades: main && self.cascading.contains(&name),
                 ..Traits::default()
             };
             gate.see_relation(&schema, &name, kind, traits);
+            if self.triggered.contains(&name) || main && self.cascading.contains(&name) {
+                let what = String::from("a trigger or foreign key");
+                let then = Then::Anything("is not followed");
+                gate.see_reaction((&schema, &name), Reaction { on: crate::analysis::Verbs::ALL, what, then });
+            }
         }
         // Words that call a function of that name, which a user may have replaced.
         for word in ["like", "glob", "regexp", "match"] {
             gate.see_called_word(word);
         }
         for name in &session.built_in {
-            gate.see_function(name, Routine::Vouched);
+            gate.see_function(name, Class::Vouched);
         }
         for (name, deterministic) in &session.functions {
             let harmless = *deterministic || BUNDLED.contains(&&**name);
-            gate.see_function(name, if harmless { Routine::Declared } else { Routine::MayWrite });
+            gate.see_function(name, if harmless { Class::Declared } else { Class::MayWrite });
         }
         gate
     }

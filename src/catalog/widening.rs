@@ -1,0 +1,313 @@
+//! What a write changes: the tables it names and what that sets off, through views, partitions, foreign keys, triggers, rules and
+//! the functions that these call.
+//!
+//! In: the facts of a statement. Out: tables, each with how it came in, or everything, with why.
+//! It never stops at what it cannot follow: that may change anything.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+
+use super::code::{Code, Id, Reaction, Routine, Then};
+use super::gate::{Gate, Lookup, Mention, Resolved};
+use super::relation::{Class, Kind};
+use super::{Table, Widened};
+use crate::analysis::{
+    Facts, Kind as StatementKind, Name, Outcome, SessionEffect, TransactionControl, Verbs, Writes,
+};
+use crate::reason::Reason;
+
+/// What a write sets off.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spread {
+    /// The tables that may change, with what does that; nothing for those that the statement names.
+    pub tables: BTreeMap<Table, String>,
+    /// Why any table may.
+    pub anything: Option<String>,
+    /// Whether code runs that a user wrote, which may change the settings of the session.
+    pub runs_code: bool,
+}
+
+impl Spread {
+    fn merge(&mut self, other: &Self) {
+        for (table, what) in &other.tables {
+            let known = self.tables.entry(table.clone()).or_insert_with(|| what.clone());
+            if what.is_empty() {
+                known.clear();
+            }
+        }
+        if self.anything.is_none() {
+            self.anything.clone_from(&other.anything);
+        }
+        self.runs_code |= other.runs_code;
+    }
+}
+
+impl Gate {
+    /// What a statement may change. `None`: nothing.
+    pub fn writes(&self, facts: &Facts) -> Option<Widened> {
+        let (reason, spread) = self.spread(facts)?;
+        Some(match spread.anything {
+            Some(_) => Widened::Everything(reason),
+            None => Widened::Tables { tables: spread.tables.into_keys().collect(), runs_code: spread.runs_code },
+        })
+    }
+
+    /// The same with all that led there, and the reason if it is everything.
+    pub fn spread(&self, facts: &Facts) -> Option<(Reason, Spread)> {
+        let anything = |reason, why: &str| {
+            Some((reason, Spread { anything: Some(why.to_owned()), runs_code: true, ..Spread::default() }))
+        };
+        if facts.schema_change {
+            return anything(Reason::SchemaChange, "it changes the schema");
+        }
+        if facts.transaction == Some(TransactionControl::TwoPhase) {
+            return anything(Reason::OpaqueStatement, "it ends a transaction of another session");
+        }
+        let mut spread = Spread::default();
+        for (mention, name, class) in self.mentioned(facts) {
+            if class == Some(Class::MayWrite) {
+                spread.merge(&self.called_by_statement(mention, name));
+            }
+        }
+        if spread.anything.is_some() {
+            return Some((Reason::OpaqueStatement, spread));
+        }
+        let opaque = facts.writes == Writes::Everything || facts.session == SessionEffect::MayChange;
+        if opaque && !self.vouches_for_calls(facts) {
+            return anything(Reason::OpaqueStatement, "its text does not tell what it does");
+        }
+        // A view whose body calls a function that writes, or a policy that does.
+        let writes = |name: &&Name| {
+            matches!(self.resolve(name, Lookup::Session), Resolved::Relation(id) if self.relation(id).reading_writes)
+        };
+        if let Some(name) = facts.reads.iter().find(writes) {
+            return anything(Reason::OpaqueStatement, &format!("to read {name} runs code that may write"));
+        }
+        let Writes::Tables(names) = &facts.writes else {
+            let nothing = spread.tables.is_empty() && !spread.runs_code;
+            return (!nothing).then_some((Reason::OpaqueStatement, spread));
+        };
+        if let Some(why) = &self.writes_widened {
+            return anything(Reason::WidensUnknown, why);
+        }
+        if names.is_empty() {
+            return anything(Reason::WidensUnknown, "it names no table that it writes");
+        }
+        for (name, verbs) in names {
+            match self.resolve(name, Lookup::Session) {
+                Resolved::Relation(id) => spread.merge(&self.set_off(id, *verbs)),
+                _ => return anything(Reason::WidensUnknown, &format!("no table called {name} is known")),
+            }
+        }
+        Some((Reason::WidensUnknown, spread))
+    }
+
+    /// The tables that change where somebody writes, in whatever way, to the table or view that a user means by `name`.
+    /// `None`: more than these may.
+    pub fn written_as(&self, name: &str) -> Option<Vec<Table>> {
+        let spread = self.set_off(self.meant(name)?, Verbs::ALL);
+        spread.anything.is_none().then(|| spread.tables.keys().cloned().collect())
+    }
+
+    /// What a write to a relation sets off. Worked out once.
+    fn set_off(&self, id: Id, verbs: Verbs) -> Arc<Spread> {
+        let known = |spreads: &HashMap<_, Arc<Spread>, _>| spreads.get(&(id, verbs)).cloned();
+        if let Some(spread) = known(&self.spreads.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return spread;
+        }
+        let mut follow = Follow::new(self);
+        follow.write(id, verbs, "");
+        let spread = Arc::new(follow.to_the_end());
+        self.spreads.lock().unwrap_or_else(PoisonError::into_inner).insert((id, verbs), spread.clone());
+        spread
+    }
+
+    /// What a function that may write does when a statement calls it.
+    fn called_by_statement(&self, mention: Mention, name: &str) -> Spread {
+        let mut follow = Follow::new(self);
+        match mention {
+            Mention::Operator if !self.operator_functions(name).is_empty() => {
+                self.operator_functions(name).iter().for_each(|function| follow.call(function));
+            }
+            Mention::Operator => follow.anything(format!("the operator {name} may do anything")),
+            Mention::Function | Mention::Word => follow.call(name),
+        }
+        follow.to_the_end()
+    }
+
+    /// Whether a statement is opaque only because `analysis` does not know a function of it, and the catalog knows them
+    /// all. Without this, each read that calls a harmless function of an extension would empty the cache.
+    fn vouches_for_calls(&self, facts: &Facts) -> bool {
+        let only_calls = facts.refusals.iter().all(|refusal| {
+            !matches!(
+                refusal.reason,
+                Reason::NotUnderstood | Reason::TooComplex | Reason::SeveralStatements | Reason::NotARead
+            )
+        });
+        let calls = facts.refusals.iter().any(|refusal| refusal.reason == Reason::UnknownFunction);
+        facts.kind == StatementKind::Read
+            && only_calls
+            && calls
+            && self.mentioned(facts).all(|(mention, _, class)| mention != Mention::Function || class.is_some())
+    }
+}
+
+struct Follow<'g> {
+    gate: &'g Gate,
+    spread: Spread,
+    /// Writes to be followed: what, how, and what does it.
+    pending: Vec<(Id, Verbs, String)>,
+    done: HashMap<Id, Verbs>,
+    functions: HashSet<&'g str>,
+}
+
+impl<'g> Follow<'g> {
+    fn new(gate: &'g Gate) -> Self {
+        Self { gate, spread: Spread::default(), pending: Vec::new(), done: HashMap::new(), functions: HashSet::new() }
+    }
+
+    fn write(&mut self, id: Id, verbs: Verbs, what: &str) {
+        self.pending.push((id, verbs, what.to_owned()));
+    }
+
+    fn anything(&mut self, why: String) {
+        self.spread.anything.get_or_insert(why);
+        self.spread.runs_code = true;
+    }
+
+    fn to_the_end(mut self) -> Spread {
+        while let Some((id, verbs, what)) = self.pending.pop() {
+            if self.spread.anything.is_some() {
+                break;
+            }
+            self.relation(id, verbs, &what);
+        }
+        self.spread
+    }
+
+    fn changes(&mut self, table: &Table, what: &str) {
+        self.spread.tables.entry(table.clone()).or_insert_with(|| what.to_owned());
+    }
+
+    fn relation(&mut self, id: Id, verbs: Verbs, what: &str) {
+        let done = self.done.entry(id).or_insert(Verbs::NONE);
+        let new = verbs.without(*done);
+        if new == Verbs::NONE {
+            return;
+        }
+        *done |= verbs;
+        let relation = self.gate.relation(id);
+        let name = &relation.table.0;
+        if let Some(why) = relation.writing {
+            return self.anything(by(what, &format!("{name} {why}")));
+        }
+        for Reaction { what: reaction, then, .. } in relation.reactions.iter().filter(|reaction| reaction.on.any_of(new)) {
+            let reaction = format!("{reaction} of {name}");
+            match then {
+                Then::Writes(child, verbs) => self.write(*child, *verbs, &reaction),
+                Then::Runs(code) => {
+                    self.spread.runs_code = true;
+                    self.code(code, &reaction);
+                }
+                Then::Anything(why) => self.anything(format!("{reaction}: {why}")),
+            }
+        }
+        if relation.kind == Kind::View {
+            return self.view(id, new, what);
+        }
+        self.changes(&relation.table, what);
+        for parent in self.gate.ancestors(id) {
+            let through = format!("rows of {name} are rows of it");
+            self.changes(&self.gate.relation(parent).table, &through);
+        }
+        // A row that gets another key may move.
+        let moved = if new.any_of(Verbs::UPDATE) { Verbs::ALL } else { new };
+        let through = format!("its rows are rows of {name}");
+        for child in self.gate.descendants(id) {
+            self.write(child, moved, &through);
+        }
+    }
+
+    /// A write through a view writes what is behind it.
+    fn view(&mut self, id: Id, verbs: Verbs, what: &str) {
+        let relation = self.gate.relation(id);
+        let name = &relation.table.0;
+        let Some(definition) = relation.definition.as_ref().filter(|d| d.facts().outcome != Outcome::Unknown) else {
+            return self.anything(by(what, &format!("what is behind the view {name} is not known")));
+        };
+        let through = definition.what.clone();
+        for name in &definition.facts().reads {
+            match self.gate.resolve(name, Lookup::In(&definition.home)) {
+                Resolved::Relation(id) => self.write(id, verbs, &through),
+                _ => self.anything(by(&through, &format!("no table called {name} is known"))),
+            }
+        }
+    }
+
+    /// Code may write every table that it mentions, and call every function.
+    fn code(&mut self, code: &'g Code, what: &str) {
+        let body = code.body();
+        if let Some(why) = body.opaque {
+            return self.anything(format!("{what} {why}"));
+        }
+        for name in &body.tables {
+            if self.gate.hides_relations && !self.is_known(name) {
+                self.anything(format!("{what} may write {name}, which is not shown to this user"));
+            }
+        }
+        for word in &body.identifiers {
+            for id in self.gate.called(word) {
+                let relation = self.gate.relation(*id);
+                // The system's views are no tables, and often have the names of columns.
+                if !(relation.system && relation.kind != Kind::Table) {
+                    self.write(*id, Verbs::ALL, what);
+                }
+            }
+            self.call(word);
+        }
+    }
+
+    fn is_known(&self, name: &Name) -> bool {
+        match name.parts() {
+            [bare] => !self.gate.called(bare).is_empty(),
+            _ => matches!(self.gate.resolve(name, Lookup::Anywhere), Resolved::Relation(_)),
+        }
+    }
+
+    /// A call of everything that goes by a name; of nothing, if that is no function.
+    fn call(&mut self, name: &str) {
+        let Some((name, routine)) = self.gate.function_entry(name) else { return };
+        if matches!(routine.class, Class::Vouched | Class::Immutable) || !self.functions.insert(name) {
+            return;
+        }
+        let Routine { class, sources, unread } = routine;
+        if *unread && *class == Class::MayWrite {
+            return self.anything(format!("function {name} may do anything"));
+        }
+        for source in sources {
+            match (source.language, source.class) {
+                (_, Class::Vouched | Class::Immutable) => {}
+                // The database lets it write nothing, but what it calls may.
+                (Some(_), Class::Declared) => {
+                    let body = source.code.body();
+                    if body.opaque.is_none() {
+                        body.identifiers.iter().for_each(|word| self.call(word));
+                    }
+                }
+                (None, Class::Declared) => {}
+                (Some(_), Class::MayWrite) => {
+                    self.spread.runs_code = true;
+                    self.code(&source.code, &format!("function {name}"));
+                }
+                (None, Class::MayWrite) => self.anything(format!("function {name} is in a language that is not read")),
+            }
+        }
+    }
+}
+
+fn by(what: &str, why: &str) -> String {
+    match what {
+        "" => why.to_owned(),
+        what => format!("{what}: {why}"),
+    }
+}
