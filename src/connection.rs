@@ -251,7 +251,7 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
             let request = request?;
             ledger.settle(connection).await;
             let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await;
-            if sent == Sent::Write && !DB::OPTIONAL_READS_ALL {
+            if (sent == Sent::Write || ledger.has_announced()) && !DB::OPTIONAL_READS_ALL {
                 // sqlx would leave with the first row, before the server is done.
                 let items = ledger.inner.counters.metered(&statement, sent, DB::fetch_many(connection, request));
                 return first_row::<DB>(Watched { items, ledger }.boxed(), true).await;

@@ -121,7 +121,7 @@ impl<DB: Driver> Ledger<DB> {
             }
             None => {}
         }
-        if plan.kind == Kind::Read && plan.change.is_none() {
+        if plan.kind == Kind::Read && plan.sent() == Sent::Read {
             let reason = if self.transaction.is_some() { Reason::Transaction } else { Reason::Connection };
             self.inner.counters.bypass(reason, "it ran on a connection of its own", &plan.statement);
         }
@@ -275,6 +275,16 @@ impl<DB: Driver> Ledger<DB> {
     #[cfg(feature = "postgres")]
     pub fn out_of_step(&mut self) {
         self.out_of_step = true;
+    }
+
+    /// Whether a statement is under way that may change something.
+    pub fn has_announced(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// Whether the session may have other settings than it had when it was handed out.
+    pub fn may_have_changed_session(&self) -> bool {
+        self.verify
     }
 
     /// Whether anything may happen on the connection without being seen.

@@ -384,8 +384,11 @@ impl<DB: Backend> CachedPool<DB> {
         }
         let plan = inner.plan_to_run(request.sql.as_str()).await?;
         if plan.changes_something() {
-            if let (Kind::Read, None, Err(refusal)) = (plan.kind, &plan.change, &plan.reads) {
-                // It changes no table, but perhaps the session.
+            if plan.known.is_none() {
+                inner.learn_soon();
+            }
+            if let (Kind::Read, Sent::Read, Err(refusal)) = (plan.kind, plan.sent(), &plan.reads) {
+                // It changes no table, as far as is known, but perhaps the session.
                 inner.counters.bypass(refusal.reason, &refusal.sentence, &plan.statement);
             }
             let kind = plan.kind;

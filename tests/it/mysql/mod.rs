@@ -9,9 +9,11 @@ use crate::servers::MariaDb;
 use crate::support::{alone, mysql_of, was_hit};
 
 mod attacks;
+mod hidden_code;
 mod outages;
 mod results;
 mod sessions;
+mod statements;
 mod transactions;
 mod writes;
 
