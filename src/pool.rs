@@ -389,6 +389,7 @@ impl<DB: Backend> CachedPool<DB> {
             }
             if let (Kind::Read, Sent::Read, Err(refusal)) = (plan.kind, plan.sent(), &plan.reads) {
                 // It changes no table, as far as is known, but perhaps the session.
+                let refusal = inner.off().unwrap_or(refusal);
                 inner.counters.bypass(refusal.reason, &refusal.sentence, &plan.statement);
             }
             let (kind, is_known) = (plan.kind, plan.known.is_some());

@@ -213,7 +213,12 @@ const CASES: &[(&str, &str, &[&str], bool)] = &[
         &["UPDATE t SET n = n + 1", "UPDATE u SET n = 1"],
         true,
     ),
-    ("SELECT 1", "WITH U AS (SELECT 1 AS n) SELECT MAX(n) FROM u", &["UPDATE u SET n = n + 1"], true),
+    (
+        "SELECT 1",
+        "WITH U AS (SELECT 1 AS n) SELECT MAX(n), (SELECT MAX(n) FROM t) FROM u",
+        &["UPDATE u SET n = n + 1", "UPDATE t SET n = n + 1"],
+        true,
+    ),
     (
         "SELECT 1",
         "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM r, t WHERE i < 3 AND t.id = 1) SELECT COUNT(*), (SELECT MAX(n) FROM u) FROM r",
