@@ -142,7 +142,7 @@ impl<DB: Driver> Ledger<DB> {
             }
             None => {}
         }
-        if plan.kind == Kind::Read && plan.change.is_none() {
+        if plan.kind == Kind::Read && plan.sent() == Sent::Read {
             let reason = if self.transaction.is_some() { Reason::Transaction } else { Reason::Connection };
             self.inner.counters.bypass(reason, "it ran on a connection of its own", &plan.statement);
         }
@@ -303,6 +303,16 @@ impl<DB: Driver> Ledger<DB> {
     /// Whether nobody waits for the answer to the last question, which others must not get.
     fn left_waiting(&self) -> bool {
         DB::LOSES_STEP && self.asking != Asking::Nothing
+    }
+
+    /// Whether a statement is under way that may change something.
+    pub fn has_announced(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// Whether the session may have other settings than it had when it was handed out.
+    pub fn may_have_changed_session(&self) -> bool {
+        self.verify
     }
 
     /// Whether anything may happen on the connection without being seen.

@@ -144,6 +144,11 @@ impl Gate {
         self.reads_may_write
     }
 
+    /// Whether a read may run code that changes tables, whatever relations of this database its names stand for.
+    pub fn reads_may_run_code(&self, facts: &Facts) -> bool {
+        (self.reads_may_write && !facts.reads.is_empty()) || self.runs_unknown_code(facts)
+    }
+
     /// The tables that a transaction wrote, by the names that the database gave as those of all that it wrote. `None` where
     /// more may have changed than these.
     pub fn witnessed(&self, names: &[(String, String)]) -> Option<Vec<Table>> {
@@ -221,6 +226,10 @@ impl Gate {
         });
         Some(match tables.collect::<Option<BTreeSet<_>>>() {
             Some(tables) => Widened::Tables(tables.into_iter().collect()),
+            // What another session is told to write may be committed before this one commits.
+            None if self.dialect == Dialect::MySql && self.writes_elsewhere => {
+                Widened::Everything(Reason::OpaqueStatement)
+            }
             None => Widened::Everything(Reason::WidensUnknown),
         })
     }
