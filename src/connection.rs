@@ -295,7 +295,7 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
             ledger.settle(connection).await?;
             let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await;
             let asking = prepare_first(connection, ledger, request.sql.clone(), request.prepared()).await?;
-            if sent == Sent::Write && !DB::OPTIONAL_READS_ALL {
+            if (sent == Sent::Write || ledger.has_announced()) && !DB::OPTIONAL_READS_ALL {
                 // sqlx would leave with the first row, before the server is done.
                 let items = ledger.inner.counters.metered(&statement, sent, DB::fetch_many(connection, request));
                 return first_row::<DB>(Watched { items, ledger, asking }.boxed(), true).await;

@@ -159,7 +159,10 @@ impl<DB: Driver> Inner<DB> {
                 let site = Site { dialect: DB::DIALECT, rules: &self.rules, hasher: &self.hasher };
                 self.plans.get(sql, known, site)
             }
-            _ => self.plans.blind(sql, DB::DIALECT, &self.databases()),
+            known => {
+                let gate = known.as_ref().filter(|known| known.holds()).map(|known| &known.gate);
+                self.plans.blind(sql, DB::DIALECT, &self.databases(), gate)
+            }
         }
     }
 
@@ -301,7 +304,9 @@ impl<DB: Driver> Inner<DB> {
     /// Looks at the database in the background.
     pub fn learn_soon(self: &Arc<Self>) {
         let Ok(failed) = self.learning.try_lock() else { return };
-        if self.off().is_some() || failed.is_some_and(|at| at.elapsed() < LEARN_AGAIN) {
+        // A pool that keeps nothing looks all the same: else each of its statements might change all that others keep.
+        let is_learnt = self.off().is_some() && self.known.load().as_ref().is_some_and(|known| known.holds());
+        if is_learnt || failed.is_some_and(|at| at.elapsed() < LEARN_AGAIN) {
             return;
         }
         drop(failed);

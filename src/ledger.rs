@@ -142,7 +142,7 @@ impl<DB: Driver> Ledger<DB> {
             }
             None => {}
         }
-        if plan.kind == Kind::Read && plan.change.is_none() {
+        if plan.kind == Kind::Read && plan.sent() == Sent::Read {
             let reason = if self.transaction.is_some() { Reason::Transaction } else { Reason::Connection };
             self.inner.counters.bypass(reason, "it ran on a connection of its own", &plan.statement);
         }
@@ -224,7 +224,13 @@ impl<DB: Driver> Ledger<DB> {
             if writes.changes.is_empty() {
                 writes.known = Some(known);
             }
-            writes.changes.push(Change { cells, tables: Some(tables.into()), reason: Reason::Commit, schema: false, runs_code: false });
+            writes.changes.push(Change {
+                cells,
+                tables: Some(tables.into()),
+                reason: Reason::Commit,
+                schema: false,
+                runs_code: false,
+            });
         }
     }
 
@@ -305,6 +311,16 @@ impl<DB: Driver> Ledger<DB> {
         DB::LOSES_STEP && self.asking != Asking::Nothing
     }
 
+    /// Whether a statement is under way that may change something.
+    pub fn has_announced(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// Whether the session may have other settings than it had when it was handed out.
+    pub fn may_have_changed_session(&self) -> bool {
+        self.verify
+    }
+
     /// Whether anything may happen on the connection without being seen.
     pub fn is_opaque(&self) -> bool {
         self.opaque.is_some()
@@ -336,22 +352,6 @@ impl<DB: Driver> Ledger<DB> {
         Ok(())
     }
 
-    /// Waits until the server has answered everything, or for good reason never will.
-    async fn drain(&self, connection: &mut DB::Connection) -> Result<(), sqlx::Error> {
-        if !self.left_waiting() {
-            return drain::<DB>(connection).await;
-        }
-        let pool = &self.inner.pool;
-        let done = async {
-            DB::settled(pool).await;
-            tokio::time::sleep(LAST_WORD).await;
-        };
-        match select(pin!(drain::<DB>(connection)), pin!(done)).await {
-            Either::Left((drained, _)) => drained,
-            Either::Right(_) => Err(sqlx::Error::Protocol("the server is done, but its answer cannot be read".into())),
-        }
-    }
-
     /// Ends what is under way on `connection` whose callers went away, before something else is asked.
     ///
     /// # Errors
@@ -360,7 +360,7 @@ impl<DB: Driver> Ledger<DB> {
         let left_waiting = self.left_waiting();
         self.ask(Asking::ToRun)?;
         if !self.unsettled.is_empty() || left_waiting {
-            let answered = self.drain(connection).await;
+            let answered = unless_done(&self.inner.pool, drain::<DB>(connection)).await;
             self.conclude(answered.as_ref().err());
             self.ask(Asking::ToRun)?;
         }
@@ -402,37 +402,58 @@ impl<DB: Driver> Ledger<DB> {
     }
 
     async fn settle_at_last(mut self, mut returned: Returned<DB>) {
-        let connection = &mut *returned.connection;
-        if self.out_of_step {
-            let unknown = Some(&sqlx::Error::WorkerCrashed);
-            self.conclude(unknown);
-            if let Some(opaque) = self.opaque.take() {
-                opaque.conclude(&self.inner, unknown);
+        self.out_of_step |= DB::LOSES_STEP && self.unfinished;
+        let answered = match self.out_of_step {
+            true => Err(sqlx::Error::WorkerCrashed),
+            false => {
+                let inner = self.inner.clone();
+                unless_done(&inner.pool, self.make_fit(&mut returned)).await
             }
-            return;
-        }
-        let answered = self.drain(connection).await;
-        self.asking = Asking::Nothing;
+        };
         if DB::LOSES_STEP && answered.is_err() {
             (returned.broken, returned.fit) = (true, false);
         }
+        self.conclude(answered.as_ref().err());
+        if let Some(opaque) = self.opaque.take() {
+            opaque.conclude(&self.inner, answered.as_ref().err());
+        }
+    }
+
+    /// Hears the server out, and finds out whether others may have the connection.
+    async fn make_fit(&mut self, returned: &mut Returned<DB>) -> Result<(), sqlx::Error> {
+        let connection = &mut *returned.connection;
+        let answered = drain::<DB>(connection).await;
         if answered.is_ok() {
             self.roll_back_half_begun(connection).await;
         }
         // A transaction that nobody can end any more, since its guard was leaked, shows in the session. A connection that is
         // dead does no harm.
         let unproved = (self.verify || self.transaction.is_some()) && !self.inner.sessions_differ();
-        returned.fit = !returned.broken && (answered.is_err() || !unproved || self.inner.may_go_on(connection).await);
-        let answered = match returned.fit {
+        returned.fit = !self.unfinished && (answered.is_err() || !unproved || self.inner.may_go_on(connection).await);
+        match returned.fit {
             true => answered,
             // What it left open ends with it.
-            false if answered.is_ok() => drain::<DB>(connection).await,
-            false => answered,
-        };
-        self.conclude(answered.as_ref().err());
-        if let Some(opaque) = self.opaque.take() {
-            opaque.conclude(&self.inner, answered.as_ref().err());
+            false => drain::<DB>(connection).await,
         }
+    }
+}
+
+/// Waits for an answer. Where a connection may be out of step, that is until the server is done with all it was asked: what was
+/// not heard by then cannot be told from the answers to something else.
+async fn unless_done<DB: Driver, T>(
+    pool: &sqlx::Pool<DB>,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    if !DB::LOSES_STEP {
+        return answer.await;
+    }
+    let done = async {
+        DB::settled(pool).await;
+        tokio::time::sleep(LAST_WORD).await;
+    };
+    match select(pin!(answer), pin!(done)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => Err(sqlx::Error::Protocol("the server is done, but its answer cannot be read".into())),
     }
 }
 

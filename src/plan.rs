@@ -144,15 +144,23 @@ impl<S> Plan<S> {
         Self::with(sql, facts, statement, Some(known.clone()), reads, change)
     }
 
-    /// A plan under nothing: no read is kept, and every write may change every table of `databases`.
-    fn blind(sql: &str, facts: &Facts, statement: Subject, databases: &[Arc<Versions>]) -> Self {
+    /// A plan under nothing: no read is kept, and every write may change every table of `databases`. So may a read, of which
+    /// nobody knows whether it is of a view that runs code; unless the `gate` of a picture that holds, though it is of other
+    /// sessions, knows of no such code.
+    fn blind(sql: &str, facts: &Facts, statement: Subject, databases: &[Arc<Versions>], gate: Option<&Gate>) -> Self {
         let sentence = "the database was not looked at yet, or its schema is being changed";
-        let change = (facts.writes != Writes::Nothing || facts.transaction.is_some()).then(|| {
-            let schema = !keeps_schema(facts);
+        let writes = facts.writes != Writes::Nothing || facts.transaction.is_some();
+        let may_write = match gate {
+            Some(gate) => gate.reads_may_run_code(facts),
+            None => !facts.reads.is_empty() || !facts.mentions.functions.is_empty(),
+        };
+        let change = (writes || may_write).then(|| {
+            // What a read may do to the schema is not worth that two pools take from each other what they know of it.
+            let schema = writes && !keeps_schema(facts);
             let cells = databases.iter().flat_map(|versions| {
                 if schema { versions.everything().to_vec() } else { versions.all_tables().to_vec() }
             });
-            let reason = Reason::OpaqueStatement;
+            let reason = if writes { Reason::OpaqueStatement } else { Reason::WidensUnknown };
             Change { cells: cells.collect(), tables: None, reason, schema, runs_code: true }
         });
         Self::with(&sql.into(), facts, statement, None, Err(Refusal::new(Reason::SessionUnseen, sentence)), change)
@@ -197,8 +205,9 @@ impl<S> Plan<S> {
 
     /// What it counts as when it is sent to the database.
     pub fn sent(&self) -> Sent {
+        let unseen = self.known.is_none() && self.change.as_ref().is_some_and(|c| c.reason == Reason::WidensUnknown);
         match self.kind {
-            _ if self.change.is_some() => Sent::Write,
+            _ if self.change.is_some() && !unseen => Sent::Write,
             Kind::Read => Sent::Read,
             Kind::Write | Kind::Other => Sent::Other,
         }
@@ -324,11 +333,11 @@ impl<S: Send + Sync + 'static> Plans<S> {
         self.plans.run_pending_tasks();
     }
 
-    /// The plan for a statement while nothing is known.
-    pub fn blind(&self, sql: &str, dialect: Dialect, databases: &[Arc<Versions>]) -> Arc<Plan<S>> {
+    /// The plan for a statement while nothing is known, but perhaps what there is to be known to other sessions.
+    pub fn blind(&self, sql: &str, dialect: Dialect, databases: &[Arc<Versions>], gate: Option<&Gate>) -> Arc<Plan<S>> {
         let mode = SqlMode::unseen(dialect);
         let facts = self.facts(sql, dialect, mode);
-        Arc::new(Plan::blind(sql, &facts, self.subject(sql, dialect, mode, &facts), databases))
+        Arc::new(Plan::blind(sql, &facts, self.subject(sql, dialect, mode, &facts), databases, gate))
     }
 
     fn subject(&self, sql: &str, dialect: Dialect, mode: SqlMode, facts: &Facts) -> Subject {

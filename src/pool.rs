@@ -392,14 +392,19 @@ impl<DB: Backend> CachedPool<DB> {
         }
         let plan = inner.plan_to_run(request.sql.as_str()).await?;
         if plan.changes_something() {
-            if let (Kind::Read, None, Err(refusal)) = (plan.kind, &plan.change, &plan.reads) {
-                // It changes no table, but perhaps the session.
+            if plan.known.is_none() {
+                inner.learn_soon();
+            }
+            if let (Kind::Read, Sent::Read, Err(refusal)) = (plan.kind, plan.sent(), &plan.reads) {
+                // It changes no table, as far as is known, but perhaps the session.
+                let refusal = inner.off().unwrap_or(refusal);
                 inner.counters.bypass(refusal.reason, &refusal.sentence, &plan.statement);
             }
-            let kind = plan.kind;
+            let (kind, is_known) = (plan.kind, plan.known.is_some());
             let items = write::write(inner, plan, request).await?;
-            // A read that may write for all that is known of its functions ends with its caller.
-            return Ok(if kind == Kind::Read { Answer::Stream(items) } else { Answer::Written(items) });
+            // A read that may write for all that is known of its functions ends with its caller. Where nothing is known, hardly any
+            // does, and what was announced for it is to be over when its caller goes on.
+            return Ok(if kind == Kind::Read && is_known { Answer::Stream(items) } else { Answer::Written(items) });
         }
         read::read(inner, &self.view, plan, request).await
     }

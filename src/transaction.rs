@@ -114,7 +114,10 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
                 let (inner, schema) = (connection.ledger.inner.clone(), connection.changes_schema());
                 let committing = tokio::spawn(async move {
                     RollbackOnDrop(Some(&mut connection)).commit().await?;
-                    if schema {
+                    if schema && connection.ledger.may_have_changed_session() {
+                        // What this session sees is perhaps for itself alone: a temporary table, another current database.
+                        inner.learn_soon();
+                    } else if schema {
                         // Whoever changes the schema waits a moment longer, so that what he asks next can be cached.
                         let _ = Box::pin(inner.learn_on(connection.parts().0)).await;
                     }

@@ -124,8 +124,10 @@ async fn run<DB: Driver>(
             // The caller may be gone. A write is run to its end all the same; what only reads, as far as its text says,
             // ends with the caller, as with sqlx.
             Ok(item) => {
+                let ends = item.is_left();
                 gone = send.send(Ok(item)).await.is_err() && plan.kind == Kind::Read;
-                if gone {
+                // Left at the end of a result, sqlx would wait for that end for ever.
+                if gone && !ends {
                     break;
                 }
             }
@@ -147,7 +149,7 @@ async fn run<DB: Driver>(
     if let Some(armed) = armed {
         armed.conclude(&inner, failure.as_ref());
     }
-    if failure.is_none() && change.is_some_and(|change| change.reason == Reason::SchemaChange) {
+    if fit && failure.is_none() && change.is_some_and(|change| change.reason == Reason::SchemaChange) {
         // Whoever changes the schema waits a moment longer, so that what he asks next can be cached. Not on another
         // connection: he may have to wait long for that one.
         let _ = Box::pin(inner.learn_on(&mut connection)).await;

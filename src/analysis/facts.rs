@@ -1,9 +1,10 @@
 //! What the text of a statement says: the words in which `analysis` answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::name::Name;
+use super::verbs::Verbs;
 use crate::reason::Refusal;
 
 /// The SQL dialect a statement is written in.
@@ -44,8 +45,8 @@ pub enum Outcome {
 pub enum Writes {
     /// None.
     Nothing,
-    /// These, or fewer.
-    Tables(BTreeSet<Name>),
+    /// These, or fewer, and to each this, or less.
+    Tables(BTreeMap<Name, Verbs>),
     /// Could be any.
     Everything,
 }

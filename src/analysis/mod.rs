@@ -65,7 +65,7 @@ use verdict::Findings;
 /// Analyses one statement text, for a session in the default [`SqlMode`].
 ///
 /// ```
-/// use larder::analysis::{Dialect, Name, Writes, analyze};
+/// use larder::analysis::{Dialect, Name, Verbs, Writes, analyze};
 ///
 /// let facts = analyze("SELECT name FROM shop.users WHERE id = $1", Dialect::Postgres);
 /// assert!(facts.cacheable());
@@ -75,7 +75,7 @@ use verdict::Findings;
 /// assert_eq!(facts.refusals[0].to_string(), "now() may change its answer while no table changes.");
 ///
 /// let facts = analyze("UPDATE users SET name = $1", Dialect::Postgres);
-/// assert_eq!(facts.writes, Writes::Tables([Name::new(["users"])].into()));
+/// assert_eq!(facts.writes, Writes::Tables([(Name::new(["users"]), Verbs::UPDATE)].into()));
 /// ```
 pub fn analyze(sql: &str, dialect: Dialect) -> Facts {
     analyze_in(sql, dialect, SqlMode::default())

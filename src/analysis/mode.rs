@@ -95,7 +95,8 @@ impl SqlMode {
     pub(super) fn respell(self, sql: &str) -> Option<Cow<'_, str>> {
         match self.0 {
             Mode::Foreign => None,
-            Mode::Unseen => (!sql.contains(['"', '\\', '['])).then_some(Cow::Borrowed(sql)),
+            // Letters beyond ASCII may swallow a quote that follows them, by the character set.
+            Mode::Unseen => (sql.is_ascii() && !sql.contains(['"', '\\', '['])).then_some(Cow::Borrowed(sql)),
             Mode::Known { ansi_quotes, no_backslash_escapes } => {
                 let matters = (ansi_quotes && sql.contains('"')) || (no_backslash_escapes && sql.contains('\\'));
                 Some(match matters {
@@ -257,7 +258,7 @@ mod tests {
     fn what_depends_on_a_mode_that_was_not_seen_is_not_read() {
         let unseen = SqlMode::unseen(Dialect::MySql);
         assert!(unseen.respell("SELECT 'a' FROM `t`").is_some());
-        for sql in ["SELECT \"a\"", r"SELECT 'a\'b'", "SELECT [a]"] {
+        for sql in ["SELECT \"a\"", r"SELECT 'a\'b'", "SELECT [a]", "SELECT 1 AS `中`, 2 AS `, f() AS z -- `"] {
             assert!(unseen.respell(sql).is_none(), "{sql}");
             assert!(SqlMode::unseen(Dialect::Sqlite).respell(sql).is_some(), "{sql}");
         }

@@ -1,10 +1,11 @@
 //! Collects what the other files find in a statement, and turns it into [`Facts`]. Why a statement is not cached is
 //! decided here and nowhere else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Facts, Fingerprint, Kind, Mentions, Outcome, SessionEffect, TransactionControl, Writes};
 use super::name::Name;
+use super::verbs::Verbs;
 use crate::reason::{Reason, Refusal};
 
 /// What was found in one statement, or in several that came in one text.
@@ -70,11 +71,13 @@ impl Findings {
     }
 
     pub(super) fn write(&mut self, name: Name) {
+        self.write_by(name, Verbs::ALL);
+    }
+
+    pub(super) fn write_by(&mut self, name: Name, verbs: Verbs) {
         match &mut self.writes {
-            Writes::Nothing => self.writes = Writes::Tables(BTreeSet::from([name])),
-            Writes::Tables(tables) => {
-                tables.insert(name);
-            }
+            Writes::Nothing => self.writes = Writes::Tables(BTreeMap::from([(name, verbs)])),
+            Writes::Tables(tables) => *tables.entry(name).or_insert(Verbs::NONE) |= verbs,
             Writes::Everything => {}
         }
     }
@@ -94,7 +97,7 @@ impl Findings {
         self.reads.extend(other.reads);
         match other.writes {
             Writes::Nothing => {}
-            Writes::Tables(tables) => tables.into_iter().for_each(|table| self.write(table)),
+            Writes::Tables(tables) => tables.into_iter().for_each(|(table, verbs)| self.write_by(table, verbs)),
             Writes::Everything => self.writes = Writes::Everything,
         }
         self.session(other.session);

@@ -52,15 +52,10 @@ pub struct Gate {
     pub(super) reads_refused: Option<Refusal>,
     /// Why any write may change any table, whatever it names.
     pub(super) writes_widened: Option<String>,
-    /// There may be relations that this user is not shown.
-    pub(super) fn hide_relations(&mut self) {
-        self.hides_relations = true;
-    }
-
     /// Whether to read some relation may change any table.
-    reads_may_write: bool,
+    pub(super) reads_may_write: bool,
     /// Whether a transaction may write through other sessions than its own.
-    writes_elsewhere: bool,
+    pub(super) writes_elsewhere: bool,
     /// Whether there may be relations that this user is not shown.
     pub(super) hides_relations: bool,
     /// What writes set off, as far as it was asked.
@@ -165,7 +160,14 @@ impl Gate {
     }
 
     /// A foreign key that changes `child` when a row of `parent` is deleted, or gets another key.
-    pub(super) fn see_cascade(&mut self, parent: (&str, &str), child: (&str, &str), what: String, on: Verbs, does: Verbs) {
+    pub(super) fn see_cascade(
+        &mut self,
+        parent: (&str, &str),
+        child: (&str, &str),
+        what: String,
+        on: Verbs,
+        does: Verbs,
+    ) {
         let then = match self.id(child.0, child.1) {
             Some(child) => Then::Writes(child, does),
             None => Then::Anything("the table that refers to it is not shown to this user"),

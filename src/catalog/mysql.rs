@@ -17,8 +17,8 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Column, Row};
 
-use super::mysql_grants::Grants;
 use super::code::{Reaction, Then};
+use super::mysql_grants::Grants;
 use super::relation::{Class, Kind, Traits};
 use super::{Gate, Survey};
 use crate::analysis::{self, Dialect, Facts, Kind as StatementKind, Name, Outcome, SessionEffect, SqlMode, Writes};
@@ -357,6 +357,9 @@ impl Schema {
         let (afar, quiet) = (self.cascaded_from_afar(), self.quiet_views(session.mode()));
         let cascading: BTreeSet<&Place> = self.keys.iter().map(|(_, parent)| parent).collect();
         let mut unseen = BTreeSet::new();
+        if self.relations.iter().any(|(_, kind, engine)| kind == "BASE TABLE" && !is_of_this_server(engine)) {
+            gate.distrust_witness();
+        }
         for (place, kind, engine) in &self.relations {
             let (database, name) = place;
             let hidden = !grants.show_all_of(database);
@@ -402,6 +405,13 @@ impl Schema {
         }
         gate
     }
+}
+
+/// Whether an engine keeps its rows in this server, where they are those of no other table. FEDERATED, CONNECT and SPIDER send
+/// what is written on, to whatever table, perhaps of this server, by a session of their own which may commit at once.
+fn is_of_this_server(engine: &str) -> bool {
+    const HERE: &[&str] = &["innodb", "myisam", "aria", "memory", "csv", "archive", "blackhole", "mrg_myisam"];
+    HERE.contains(&&*engine.to_ascii_lowercase())
 }
 
 /// Whether what a generated column is made of is not known to depend on its row alone. MariaDB takes any function, and
@@ -453,6 +463,38 @@ mod tests {
         assert_eq!(refused(&[("transaction_isolation", "READ-UNCOMMITTED")]), Some(Reason::ReadUncommitted));
         assert_eq!(refused(&[(TEMPORARY_TABLES, "1")]), Some(Reason::Temporary));
         assert_eq!(refused(&[("autocommit", "OFF")]), Some(Reason::Transaction));
+    }
+
+    /// No server here has such an engine.
+    #[test]
+    fn what_is_sent_on_to_another_session_may_be_committed_at_once() {
+        let place = |name: &str| (String::from("shop"), String::from(name));
+        let write_of = |engines: &[(&str, &str)], sql: &str| {
+            let relations = engines.iter().map(|(name, engine)| (place(name), "BASE TABLE".into(), (*engine).into()));
+            let schema = Schema {
+                relations: relations.collect(),
+                triggered: BTreeSet::from([place("watched")]),
+                grants: vec!["GRANT ALL PRIVILEGES ON *.* TO `a`@`%`".into()],
+                ..Schema::default()
+            };
+            let variables = [("lower_case_table_names", "0"), ("sql_select_limit", "18446744073709551615")];
+            let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let gate = schema.gate(&Session { variables, database: Some("shop".into()) });
+            gate.writes(&analysis::analyze(sql, Dialect::MySql))
+        };
+        use super::super::Widened::{Everything, Tables};
+        let here = [("plain", "InnoDB"), ("watched", "InnoDB"), ("other", "MyISAM")];
+        let with_remote = [here[0], here[1], ("other", "FEDERATED")];
+        for (sql, commits) in
+            [("UPDATE plain SET n = 1", false), ("UPDATE watched SET n = 1", true), ("DELETE FROM other", true)]
+        {
+            let (alone, remote) = (write_of(&here, sql), write_of(&with_remote, sql));
+            match commits {
+                true => assert!(matches!(remote, Some(Everything(Reason::OpaqueStatement))), "{sql}: {remote:?}"),
+                false => assert!(matches!(remote, Some(Tables { .. })), "{sql}: {remote:?}"),
+            }
+            assert!(!matches!(alone, Some(Everything(Reason::OpaqueStatement)) | None), "{sql}: {alone:?}");
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use super::gate::LONGEST_NAME;
 use super::code::{Reaction, Then};
+use super::gate::LONGEST_NAME;
 use super::relation::{Class, Kind, Traits};
 use super::{Gate, Survey, Witness};
 use crate::analysis::{Dialect, SqlMode};
@@ -62,10 +62,10 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
                         ),
                     ));
                     if details == "v" {
-                        gate.widen_writes("x");
+                        gate.widen_writes("a");
                     }
                 }
-                "domain" => gate.widen_writes(),
+                "domain" => gate.widen_writes("a domain calls a function that may write"),
                 "elsewhere" => gate.distrust_witness(),
                 _ => {}
             }
@@ -183,7 +183,7 @@ impl Session {
                 Reason::NotUnderstood,
                 format!("The server was built to cut names elsewhere than after {LONGEST_NAME} bytes."),
             ));
-            gate.widen_writes("x");
+            gate.widen_writes("a");
         }
         if let Some(first) = first.filter(|first| first != "pg_catalog") {
             gate.refuse_reads(Refusal::new(

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::Table;
 use super::code::{Definition, Id, Routine};
 use super::gate::{Gate, Lookup, Mention, Resolved};
 use super::relation::Class;
-use super::Table;
-use crate::analysis::{Facts, Language, Name, Outcome};
+use crate::analysis::{Facts, Name, Outcome};
 use crate::reason::{Reason, Refusal};
 
 /// What a read rests on.
@@ -157,7 +157,8 @@ impl<'g> Follow<'g> {
         if relation.row_security {
             let what = format!("{name} has row-level security, so that who asks decides what is seen");
             self.reading.scope.get_or_insert(what);
-            self.texts.extend(relation.policies.iter().map(|policy| self.behind(policy, true)));
+            let policies: Vec<_> = relation.policies.iter().map(|policy| self.behind(policy, true)).collect();
+            self.texts.extend(policies);
         }
         if relation.holds_rows() {
             self.reading.tables.insert(relation.table.clone(), through.to_owned());
@@ -228,9 +229,12 @@ impl<'g> Follow<'g> {
                 Err(refusal) => return refuse(&format!("was defined by a user, and its body: {}", refusal.sentence)),
             };
             let what = format!("function {name}");
-            self.texts.extend(
-                facts.iter().map(|facts| Text { facts, lookup: Lookup::Anywhere, what: what.clone(), policy: false }),
-            );
+            self.texts.extend(facts.iter().map(|facts| Text {
+                facts,
+                lookup: Lookup::Anywhere,
+                what: what.clone(),
+                policy: false,
+            }));
         }
         Ok(())
     }
@@ -260,7 +264,8 @@ impl<'g> Follow<'g> {
 
 /// Whether an objection is that the answer depends on the session's user or settings alone.
 fn asks_who_asks(refusal: &Refusal) -> bool {
-    const ASKING: &[&str] = &["current_setting", "current_user", "session_user", "user", "current_role", "row_security_active"];
+    const ASKING: &[&str] =
+        &["current_setting", "current_user", "session_user", "user", "current_role", "row_security_active"];
     let named = refusal.sentence.split([' ', '(']).next().unwrap_or_default();
     refusal.reason == Reason::VolatileFunction && ASKING.contains(&&*named.to_ascii_lowercase())
 }

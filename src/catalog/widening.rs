@@ -12,7 +12,7 @@ use super::gate::{Gate, Lookup, Mention, Resolved};
 use super::relation::{Class, Kind};
 use super::{Table, Widened};
 use crate::analysis::{
-    Facts, Kind as StatementKind, Name, Outcome, SessionEffect, TransactionControl, Verbs, Writes,
+    Dialect, Facts, Kind as StatementKind, Name, Outcome, SessionEffect, TransactionControl, Verbs, Writes,
 };
 use crate::reason::Reason;
 
@@ -63,6 +63,9 @@ impl Gate {
         if facts.transaction == Some(TransactionControl::TwoPhase) {
             return anything(Reason::OpaqueStatement, "it ends a transaction of another session");
         }
+        // What another session is told to write may be committed before this one commits.
+        let elsewhere = self.dialect == Dialect::MySql && self.writes_elsewhere;
+        let unknown = if elsewhere { Reason::OpaqueStatement } else { Reason::WidensUnknown };
         let mut spread = Spread::default();
         for (mention, name, class) in self.mentioned(facts) {
             if class == Some(Class::MayWrite) {
@@ -77,9 +80,7 @@ impl Gate {
             return anything(Reason::OpaqueStatement, "its text does not tell what it does");
         }
         // A view whose body calls a function that writes, or a policy that does.
-        let writes = |name: &&Name| {
-            matches!(self.resolve(name, Lookup::Session), Resolved::Relation(id) if self.relation(id).reading_writes)
-        };
+        let writes = |name: &&Name| matches!(self.resolve(name, Lookup::Session), Resolved::Relation(id) if self.relation(id).reading_writes);
         if let Some(name) = facts.reads.iter().find(writes) {
             return anything(Reason::OpaqueStatement, &format!("to read {name} runs code that may write"));
         }
@@ -88,18 +89,18 @@ impl Gate {
             return (!nothing).then_some((Reason::OpaqueStatement, spread));
         };
         if let Some(why) = &self.writes_widened {
-            return anything(Reason::WidensUnknown, why);
+            return anything(unknown, why);
         }
         if names.is_empty() {
-            return anything(Reason::WidensUnknown, "it names no table that it writes");
+            return anything(unknown, "it names no table that it writes");
         }
         for (name, verbs) in names {
             match self.resolve(name, Lookup::Session) {
                 Resolved::Relation(id) => spread.merge(&self.set_off(id, *verbs)),
-                _ => return anything(Reason::WidensUnknown, &format!("no table called {name} is known")),
+                _ => return anything(unknown, &format!("no table called {name} is known")),
             }
         }
-        Some((Reason::WidensUnknown, spread))
+        Some((unknown, spread))
     }
 
     /// The tables that change where somebody writes, in whatever way, to the table or view that a user means by `name`.
@@ -107,6 +108,16 @@ impl Gate {
     pub fn written_as(&self, name: &str) -> Option<Vec<Table>> {
         let spread = self.set_off(self.meant(name)?, Verbs::ALL);
         spread.anything.is_none().then(|| spread.tables.keys().cloned().collect())
+    }
+
+    /// Whether a read may run code that changes tables, whatever relations of this database its names stand for.
+    pub fn reads_may_run_code(&self, facts: &Facts) -> bool {
+        let may_write = |(_, _, class)| class == Some(Class::MayWrite);
+        let opaque = facts.writes == Writes::Everything || facts.session == SessionEffect::MayChange;
+        (self.reads_may_write && !facts.reads.is_empty())
+            || facts.transaction == Some(TransactionControl::TwoPhase)
+            || self.mentioned(facts).any(may_write)
+            || opaque && !self.vouches_for_calls(facts)
     }
 
     /// What a write to a relation sets off. Worked out once.
@@ -201,7 +212,9 @@ impl<'g> Follow<'g> {
         if let Some(why) = relation.writing {
             return self.anything(by(what, &format!("{name} {why}")));
         }
-        for Reaction { what: reaction, then, .. } in relation.reactions.iter().filter(|reaction| reaction.on.any_of(new)) {
+        for Reaction { what: reaction, then, .. } in
+            relation.reactions.iter().filter(|reaction| reaction.on.any_of(new))
+        {
             let reaction = format!("{reaction} of {name}");
             match then {
                 Then::Writes(child, verbs) => self.write(*child, *verbs, &reaction),

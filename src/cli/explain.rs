@@ -169,7 +169,7 @@ fn batch(mut input: impl BufRead, output: &mut impl Write, analyze: impl Fn(&str
 fn object(facts: &Facts) -> Value {
     let names = |names: &mut dyn Iterator<Item = &Name>| names.map(ToString::to_string).collect::<Vec<_>>();
     let writes = match &facts.writes {
-        Writes::Tables(tables) => names(&mut tables.iter()),
+        Writes::Tables(tables) => names(&mut tables.keys()),
         Writes::Nothing | Writes::Everything => Vec::new(),
     };
     json!({
@@ -242,7 +242,7 @@ fn people(out: &mut impl Write, facts: &Facts) -> io::Result<()> {
     line(out, "reads", &listed(&facts.reads.iter().collect::<Vec<_>>(), facts.outcome == Outcome::Unknown))?;
     match &facts.writes {
         Writes::Nothing => {}
-        Writes::Tables(tables) => line(out, "writes", &listed(&tables.iter().collect::<Vec<_>>(), false))?,
+        Writes::Tables(tables) => line(out, "writes", &listed(&tables.keys().collect::<Vec<_>>(), false))?,
         Writes::Everything => line(out, "writes", "may write any table: everything cached is dropped")?,
     }
     match facts.session {

@@ -53,7 +53,7 @@ fn differences(facts: &Facts, verdict: &str, reads: &str, writes: &str) -> Vec<S
     expect(unknown || reads == "*" || names(&facts.reads) == listed(reads), format!("reads {:?}", names(&facts.reads)));
     let written = match &facts.writes {
         Writes::Nothing => Some(Vec::new()),
-        Writes::Tables(tables) => Some(names(tables)),
+        Writes::Tables(tables) => Some(names(tables.keys())),
         Writes::Everything => None,
     };
     let as_expected = match (writes.strip_suffix('+'), &written) {

@@ -243,7 +243,7 @@ fn rights(facts: &Facts, database: &str) -> Option<[u8; 4]> {
     facts.reads.iter().for_each(|name| give(name, 1));
     match &facts.writes {
         Writes::Nothing => {}
-        Writes::Tables(names) => names.iter().for_each(|name| give(name, 2)),
+        Writes::Tables(names) => names.keys().for_each(|name| give(name, 2)),
         // Nothing is left to be wrong about.
         Writes::Everything => return None,
     }
@@ -253,8 +253,8 @@ fn rights(facts: &Facts, database: &str) -> Option<[u8; 4]> {
 /// Whether the table that a user was refused, which may be none of those there are, is among those told.
 fn is_told(facts: &Facts, database: &str, refusal: &str) -> bool {
     let told: Vec<&larder::analysis::Name> = match &facts.writes {
-        Writes::Tables(names) if !refusal.starts_with("SELECT") => names.iter().collect(),
-        Writes::Tables(names) => names.iter().chain(&facts.reads).collect(),
+        Writes::Tables(names) if !refusal.starts_with("SELECT") => names.keys().collect(),
+        Writes::Tables(names) => names.keys().chain(&facts.reads).collect(),
         Writes::Nothing | Writes::Everything => facts.reads.iter().collect(),
     };
     told.iter().any(|name| {

@@ -252,7 +252,8 @@ on_each! {
         let lazy = Pool::connect_lazy_with((*pool.connect_options()).clone());
         let name = || sqlx::query_scalar::<_, String>("SELECT name FROM users WHERE id = 1");
         assert_eq!(name().fetch_one(&lazy).await.unwrap(), "Ada");
-        assert_eq!(lazy.stats().bypasses_by_reason.get(&larder::Reason::SessionUnseen), Some(&1));
+        // The database was looked at before: the read might have been of a view that writes.
+        assert_eq!(lazy.stats().misses, 1, "{}", lazy.stats());
         while lazy.stats().hits == 0 {
             assert_eq!(name().fetch_one(&lazy).await.unwrap(), "Ada");
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -18,8 +18,8 @@ mod sqlite;
 
 use std::collections::BTreeSet;
 
-use super::{Gate, Table, Widened};
-use crate::analysis::{Facts, Fingerprint, Kind, Mentions, Name, Outcome, SessionEffect, Writes};
+use super::{Gate, Reading, Table, Widened};
+use crate::analysis::{Facts, Fingerprint, Kind, Mentions, Name, Outcome, SessionEffect, Verbs, Writes};
 use crate::reason::{Reason, Refusal};
 
 /// The name that these words make, split at the dots; a word in quotes keeps its dots.
@@ -60,7 +60,11 @@ fn read(relations: &[&str]) -> Facts {
 
 /// A write to these relations.
 fn write(relations: &[&str]) -> Facts {
-    Facts { kind: Kind::Write, writes: Writes::Tables(names(relations)), ..read(&[]) }
+    Facts {
+        kind: Kind::Write,
+        writes: Writes::Tables(names(relations).into_iter().map(|name| (name, Verbs::ALL)).collect()),
+        ..read(&[])
+    }
 }
 
 fn with_functions(facts: Facts, functions: &[&str]) -> Facts {
@@ -83,6 +87,16 @@ fn calling_unknown(functions: &[&str]) -> Facts {
         refusals: vec![Refusal::new(Reason::UnknownFunction, "Not known.")],
         ..with_functions(read(&["t"]), functions)
     }
+}
+
+/// These tables, and no code.
+fn only(names: &[&str]) -> Widened {
+    Widened::Tables { tables: tables(names), runs_code: false }
+}
+
+/// The tables that a read rests on.
+fn behind(reading: Result<Reading, Refusal>) -> Result<Vec<Table>, Refusal> {
+    reading.map(|reading| reading.tables.into_keys().collect())
 }
 
 fn tables(names: &[&str]) -> Vec<Table> {
@@ -110,7 +124,7 @@ async fn look(connection: &mut sqlx::PgConnection) -> super::Survey {
 /// The tables behind a read of these relations, or why it is refused.
 fn reading(gate: &Gate, relations: &[&str]) -> Result<Vec<String>, Reason> {
     match gate.reads(&read(relations)) {
-        Ok(tables) => Ok(tables.into_iter().map(|table| table.0.to_string()).collect()),
+        Ok(reading) => Ok(reading.tables.into_keys().map(|table| table.0.to_string()).collect()),
         Err(refusal) => {
             assert!(refusal.sentence.ends_with('.'), "{refusal}");
             Err(refusal.reason)
@@ -120,7 +134,7 @@ fn reading(gate: &Gate, relations: &[&str]) -> Result<Vec<String>, Reason> {
 
 /// Asserts that a write to this relation invalidates it alone.
 fn assert_writes_itself(gate: &Gate, relation: &str, table: &str) {
-    assert_eq!(gate.writes(&write(&[relation])), Some(Widened::Tables(tables(&[table]))), "{relation}");
+    assert_eq!(gate.writes(&write(&[relation])), Some(only(&[table])), "{relation}");
 }
 
 fn assert_widens(gate: &Gate, relation: &str) {

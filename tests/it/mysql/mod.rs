@@ -10,9 +10,11 @@ use crate::support::{alone, mysql_of, was_hit};
 
 mod attacks;
 mod dropped;
+mod hidden_code;
 mod outages;
 mod results;
 mod sessions;
+mod statements;
 mod transactions;
 mod writes;
 
