@@ -380,6 +380,12 @@ impl Gate {
         if self.dialect == Dialect::MySql { lower(name) } else { self.folded(name) }
     }
 
+    /// Whether a name may be another spelling, by letters beyond ASCII, of a function's.
+    pub(super) fn may_be_obscure(&self, name: &str) -> bool {
+        let by_ascii = self.ascii_only || self.dialect == Dialect::MySql;
+        self.beyond_ascii && by_ascii && !name.is_ascii()
+    }
+
     fn folds_unknown(&self, name: &str) -> bool {
         self.ascii_only && !name.is_ascii()
     }
@@ -387,8 +393,7 @@ impl Gate {
     /// Everything in a statement that may run code, with what is known of it; `None` where nothing is.
     pub(super) fn mentioned<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = (Mention, &'a str, Option<Class>)> {
         let mentions = &facts.mentions;
-        let by_ascii = self.ascii_only || self.dialect == Dialect::MySql;
-        let obscure = move |name: &str| self.beyond_ascii && by_ascii && !name.is_ascii();
+        let obscure = move |name: &str| self.may_be_obscure(name);
         let function = move |name: &str| match obscure(name) {
             true => Some(Class::MayWrite),
             false => self.function(name).map(|routine| routine.class),

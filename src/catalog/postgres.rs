@@ -10,13 +10,14 @@
 //! invalidate each other. The address and the start of the server are no part of it: a server has several addresses,
 //! and a pool outlives a restart.
 
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use super::code::{Reaction, Then};
+use super::code::{Code, Definition, Reaction, Source, Then};
 use super::gate::LONGEST_NAME;
 use super::relation::{Class, Kind, Traits};
 use super::{Gate, Survey, Witness};
-use crate::analysis::{Dialect, SqlMode};
+use crate::analysis::{Dialect, Language, SqlMode, Verbs};
 use crate::reason::{Reason, Refusal};
 
 /// Looks at the database and at this session of it. Two round trips.
@@ -28,48 +29,25 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
     let mut database = String::from("postgres");
     if !session.is("transaction") {
         let cluster = match session.is("identifiable") {
-            true => "SELECT 'cluster', '', system_identifier::text, '' FROM pg_control_system()",
-            false => "SELECT 'cluster', '', '', ''",
+            true => "SELECT 'cluster', '', system_identifier::text, '', '', '', '' FROM pg_control_system()",
+            false => "SELECT 'cluster', '', '', '', '', '', ''",
         };
         // Several statements in one text are one transaction, at whose end the search path is the old one again.
         let text = format!(
-            "SELECT 'path', '', pg_catalog.set_config('search_path', 'pg_catalog', true), ''; {cluster}; {}",
-            include_str!("postgres_survey.sql")
+            "SELECT 'path', '', pg_catalog.set_config('search_path', 'pg_catalog', true), '', '', '', ''; {cluster}; {}",
+            session.survey()
         );
+        let mut rows = Vec::new();
         for row in sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await? {
-            let (outer, name): (&str, &str) = (row.try_get(1)?, row.try_get(2)?);
-            let details: &str = row.try_get(3)?;
-            match row.try_get(0)? {
-                "cluster" | "database" => database = format!("{database}/{name}"),
-                "relation" => {
-                    let (kind, traits) = relation(outer, details);
-                    gate.see_relation(outer, name, kind, traits);
-                    if details.contains(['g', 'r', 'c', 'x']) {
-                        let what = String::from("a trigger, rule or foreign key");
-                        let then = Then::Anything("is not followed");
-                        gate.see_reaction((outer, name), Reaction { on: crate::analysis::Verbs::ALL, what, then });
-                    }
-                }
-                "function" => gate.see_function(name, routine(details)),
-                "row_function" => gate.see_called_word(name),
-                "operator" => gate.see_operator(name, routine(details)),
-                "cast" => {
-                    gate.refuse_reads(Refusal::new(
-                        Reason::UserCast,
-                        format!(
-                            "A user defined a cast from {outer} to {name} whose function is not declared immutable; it may \
-                             run wherever such a value occurs. Declare the function IMMUTABLE if it is."
-                        ),
-                    ));
-                    if details == "v" {
-                        gate.widen_writes("a");
-                    }
-                }
-                "domain" => gate.widen_writes("a domain calls a function that may write"),
-                "elsewhere" => gate.distrust_witness(),
-                _ => {}
+            rows.push(Seen::of(&row)?);
+        }
+        for row in rows.iter().filter(|row| row.is_of_itself()) {
+            match &*row.what {
+                "cluster" | "database" => database = format!("{database}/{}", row.name),
+                _ => row.tell(&mut gate),
             }
         }
+        rows.iter().filter(|row| !row.is_of_itself()).for_each(|row| row.tell(&mut gate));
     }
     Ok(Survey {
         database,
@@ -125,6 +103,123 @@ pub(crate) async fn witness(connection: &mut PgConnection) -> Witness {
     }
 }
 
+/// A row of the survey.
+struct Seen {
+    what: String,
+    schema: String,
+    name: String,
+    details: String,
+    flags: String,
+    other_schema: String,
+    other_name: String,
+}
+
+impl Seen {
+    fn of(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            what: row.try_get(0)?,
+            schema: row.try_get(1)?,
+            name: row.try_get(2)?,
+            details: row.try_get(3)?,
+            flags: row.try_get(4)?,
+            other_schema: row.try_get(5)?,
+            other_name: row.try_get(6)?,
+        })
+    }
+
+    /// Whether it is about one thing, and not about what ties two together.
+    fn is_of_itself(&self) -> bool {
+        matches!(&*self.what, "cluster" | "database" | "relation")
+    }
+
+    fn tell(&self, gate: &mut Gate) {
+        let Self { schema, name, details, flags, other_schema, other_name, .. } = self;
+        let (place, other) = ((&**schema, &**name), (&**other_schema, &**other_name));
+        match &*self.what {
+            "relation" => {
+                let (kind, traits) = relation(schema, details);
+                gate.see_relation(schema, name, kind, traits);
+            }
+            "definition" => gate.see_definition(place, query(format!("view {name}"), details)),
+            "policy" => gate.see_policy(place, query(format!("policy {other_name} of {name}"), details)),
+            // One that is temporary holds rows for its own session alone, which is seen by its temporary tables.
+            "child" => gate.see_child(place, other),
+            "cascade" => {
+                let what = format!("foreign key {details}");
+                if let Some(does) = action(flags.chars().next(), Verbs::DELETE) {
+                    gate.see_cascade(place, other, what.clone(), Verbs::DELETE, does);
+                }
+                if let Some(does) = action(flags.chars().nth(1), Verbs::UPDATE) {
+                    gate.see_cascade(place, other, what, Verbs::UPDATE, does);
+                }
+            }
+            "trigger" => runs(gate, place, format!("trigger {details}"), fired_by(flags), &quoted(other_name)),
+            "rule" => runs(gate, place, format!("rule {other_name}"), Verbs::ALL, details),
+            "runs" => runs(gate, place, format!("function {other_name} in an expression"), Verbs::ALL, details),
+            "function" => gate.see_function(name, class(details)),
+            "source" => {
+                let language = if other_schema == "sql" { Language::Sql } else { Language::PlPgSql };
+                gate.see_source(name, Source::new(Some(language), class(flags), code(details)));
+            }
+            "row_function" => gate.see_called_word(name),
+            "operator" => {
+                gate.see_operator(name, class(details));
+                gate.see_operator_function(name, other_name);
+            }
+            "cast" => {
+                gate.refuse_reads(Refusal::new(
+                    Reason::UserCast,
+                    format!(
+                        "A user defined a cast from {schema} to {name} whose function is not declared immutable; it may \
+                         run wherever such a value occurs. Declare the function IMMUTABLE if it is."
+                    ),
+                ));
+                if details == "v" {
+                    gate.widen_writes(format!("a cast from {schema} to {name} may run anything"));
+                }
+            }
+            "domain" => gate.widen_writes(format!("the domain {name} calls a function that may write")),
+            "elsewhere" => gate.distrust_witness(),
+            _ => {}
+        }
+    }
+}
+
+/// A query that the server shows with all names in full, but those of its own.
+fn query(what: String, text: &str) -> Definition {
+    Definition::new(what, "pg_catalog", text.trim_end_matches(';'), Dialect::Postgres, SqlMode::default())
+}
+
+fn code(text: &str) -> Code {
+    Code::new(text, Dialect::Postgres, SqlMode::default())
+}
+
+/// A name as a text writes it.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn runs(gate: &mut Gate, table: (&str, &str), what: String, on: Verbs, text: &str) {
+    gate.see_reaction(table, Reaction { on, what, then: Then::Runs(code(text)) });
+}
+
+/// What a foreign key does to the rows that refer to one, of which `whole` is done to all of the row.
+fn action(code: Option<char>, whole: Verbs) -> Option<Verbs> {
+    match code {
+        Some('c') => Some(whole),
+        Some('n' | 'd') => Some(Verbs::UPDATE),
+        _ => None,
+    }
+}
+
+/// The verbs in the type of a trigger: see `pg_trigger.h`.
+fn fired_by(tgtype: &str) -> Verbs {
+    const BITS: [(u16, Verbs); 4] =
+        [(1 << 2, Verbs::INSERT), (1 << 3, Verbs::DELETE), (1 << 4, Verbs::UPDATE), (1 << 5, Verbs::TRUNCATE)];
+    let Ok(tgtype) = tgtype.parse::<u16>() else { return Verbs::ALL };
+    BITS.iter().filter(|(bit, _)| tgtype & bit != 0).fold(Verbs::NONE, |verbs, (_, verb)| verbs | *verb)
+}
+
 struct Session {
     rows: Vec<(String, Option<String>)>,
 }
@@ -156,6 +251,15 @@ impl Session {
 
     fn is(&self, what: &str) -> bool {
         self.value(what) == "true"
+    }
+
+    /// What is asked of the catalog of a server of this version.
+    fn survey(&self) -> String {
+        let survey = include_str!("postgres_survey.sql");
+        match self.value("server_version_num").parse() {
+            Ok(140_000_u32..) => survey.replace("/* sql body */ NULL", "pg_get_function_sqlbody(f.oid)"),
+            _ => survey.to_owned(),
+        }
     }
 
     fn refusal(&self) -> Option<Refusal> {
@@ -213,7 +317,7 @@ fn relation(schema: &str, details: &str) -> (Kind, Traits) {
         // No user can create a schema whose name begins like this.
         system: schema == "information_schema" || schema.starts_with("pg_") && schema != "pg_temp",
         temporary: traits.contains('t'),
-        unusual_storage: traits.contains('a') || traits.contains('i'),
+        unusual_storage: traits.contains('a'),
         row_security: traits.contains('s'),
         reads_run_code: traits.contains('w'),
         time_of_day: traits.contains('d'),
@@ -223,9 +327,10 @@ fn relation(schema: &str, details: &str) -> (Kind, Traits) {
     (kind, traits)
 }
 
-fn routine(details: &str) -> Class {
+fn class(details: &str) -> Class {
     match details {
         "b" => Class::Vouched,
+        "i" => Class::Immutable,
         "d" => Class::Declared,
         _ => Class::MayWrite,
     }

@@ -1,4 +1,5 @@
--- Everything behind the names of a database, as of one snapshot. Rows of (kind of row, outer name, name, details).
+-- Everything behind the names of a database, as of one snapshot. Rows of (kind of row, schema, name, details, flags, other schema,
+-- other name).
 -- The search path is pg_catalog alone.
 WITH RECURSIVE
 -- Extensions whose immutable functions are what they claim to be, and whose functions in C write no tables.
@@ -9,7 +10,9 @@ known_extension (name) AS (VALUES
 ),
 function AS (
     SELECT p.oid, p.proname, p.provolatile, p.pronargs, p.pronargdefaults, p.proargtypes,
-        p.prolang, p.prolang IN (12, 13) AS in_c,
+        p.prolang, p.prolang IN (12, 13) AS in_c, n.nspname, p.prosrc,
+        -- Whether its body is read here.
+        p.prokind IN ('f', 'p') AND l.lanname IN ('sql', 'plpgsql') AS is_read, l.lanname,
         p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema') AS built_in,
         p.oid IN (
             SELECT d.objid FROM pg_depend d
@@ -17,33 +20,42 @@ function AS (
             WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
             AND e.extname IN (SELECT name FROM known_extension)
         ) AS known
-    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
 ),
 -- Whoever declares a function stable or immutable promises that it does not write.
 writer AS (SELECT oid FROM function WHERE provolatile = 'v' AND NOT built_in AND NOT (known AND in_c)),
 -- What calls a writer: an expression, a domain, another function such as an aggregate.
-caller AS (
-    SELECT d.classid, d.objid FROM pg_depend d
+caller (classid, objid, function) AS (
+    SELECT d.classid, d.objid, d.refobjid FROM pg_depend d
     WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid IN (SELECT oid FROM writer)
     UNION
-    SELECT d.classid, d.objid FROM pg_depend d
-    WHERE d.refclassid = 'pg_operator'::regclass
-    AND d.refobjid IN (SELECT o.oid FROM pg_operator o WHERE o.oprcode IN (SELECT oid FROM writer))
+    SELECT d.classid, d.objid, o.oprcode::oid FROM pg_depend d
+    JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
+    WHERE o.oprcode IN (SELECT oid FROM writer)
 ),
-running AS (
-    SELECT a.adrelid AS oid FROM pg_attrdef a
+-- The functions that a table runs when it is written.
+running (oid, objid, function) AS (
+    SELECT a.adrelid, c.objid, c.function FROM pg_attrdef a
     JOIN caller c ON c.classid = 'pg_attrdef'::regclass AND c.objid = a.oid
     UNION
-    SELECT k.conrelid FROM pg_constraint k JOIN caller c ON c.classid = 'pg_constraint'::regclass AND c.objid = k.oid
+    SELECT k.conrelid, c.objid, c.function FROM pg_constraint k
+    JOIN caller c ON c.classid = 'pg_constraint'::regclass AND c.objid = k.oid
     UNION
-    SELECT p.polrelid FROM pg_policy p JOIN caller c ON c.classid = 'pg_policy'::regclass AND c.objid = p.oid
+    SELECT p.polrelid, c.objid, c.function FROM pg_policy p
+    JOIN caller c ON c.classid = 'pg_policy'::regclass AND c.objid = p.oid
     UNION
-    SELECT i.indrelid FROM pg_index i JOIN caller c ON c.classid = 'pg_class'::regclass AND c.objid = i.indexrelid
+    SELECT i.indrelid, c.objid, c.function FROM pg_index i
+    JOIN caller c ON c.classid = 'pg_class'::regclass AND c.objid = i.indexrelid
+    UNION
+    SELECT t.tgrelid, c.objid, c.function FROM pg_trigger t
+    JOIN caller c ON c.classid = 'pg_trigger'::regclass AND c.objid = t.oid AND c.function <> t.tgfoid
 ),
 -- What runs a writer when it is read: a view that calls it, itself or through an aggregate or an operator, a table whose
 -- policy does, and each view on one of those.
+-- Those whose bodies are read are found by their names in the text of a view, except in a cast.
 read_caller AS (
     SELECT classid, objid FROM caller
+    WHERE function NOT IN (SELECT oid FROM function WHERE is_read) OR function IN (SELECT castfunc FROM pg_cast)
     UNION
     SELECT d.classid, d.objid FROM pg_depend d
     JOIN caller c ON c.classid = 'pg_proc'::regclass AND c.objid = d.refobjid
@@ -60,31 +72,25 @@ reading_runs (oid) AS (
         AND d.classid = 'pg_rewrite'::regclass
     JOIN pg_rewrite r ON r.oid = d.objid
 ),
-related AS (SELECT inhrelid AS oid FROM pg_inherits UNION SELECT inhparent FROM pg_inherits),
 -- Columns of a time of day: time, time with time zone, arrays of them.
 daily AS (
     SELECT attrelid AS oid, bool_or(atttypid IN (1266, 1270)) AS zoned FROM pg_attribute
     WHERE atttypid IN (1083, 1183, 1266, 1270) AND NOT attisdropped GROUP BY attrelid
 ),
-triggered AS (SELECT DISTINCT tgrelid AS oid FROM pg_trigger WHERE NOT tgisinternal),
-ruled AS (SELECT DISTINCT ev_class AS oid FROM pg_rewrite),
-cascading AS (
-    SELECT DISTINCT confrelid AS oid FROM pg_constraint
-    WHERE contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
-),
 named_function AS (
-    SELECT f.oid, f.proname,
+    SELECT f.oid, f.proname, f.is_read AND NOT f.built_in AND NOT f.known AS is_read,
         CASE
             -- These run a text, or the views and tables of a schema.
             WHEN f.built_in AND (f.proname LIKE '%to!_xml%' ESCAPE '!' OR f.proname IN ('ts_stat', 'ts_rewrite')) THEN 'w'
-            WHEN f.built_in OR (f.known AND f.provolatile = 'i') THEN 'b'
+            WHEN f.built_in THEN 'b'
+            WHEN f.known AND f.provolatile = 'i' THEN 'i'
             WHEN f.oid IN (SELECT oid FROM writer)
                 OR f.oid IN (SELECT objid FROM caller WHERE classid = 'pg_proc'::regclass) THEN 'w'
             ELSE 'd'
         END AS routine
     FROM function f
 )
-SELECT 'database', '', (SELECT oid::text FROM pg_database WHERE datname = current_database()), ''
+SELECT 'database', '', (SELECT oid::text FROM pg_database WHERE datname = current_database()), '', '', '', ''
 UNION ALL
 SELECT 'relation',
     CASE n.oid WHEN pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname::text END,
@@ -92,60 +98,91 @@ SELECT 'relation',
     concat(
         c.relkind,
         CASE WHEN c.relpersistence = 't' THEN 't' END,
-        CASE WHEN c.relkind = 'r' AND c.relam NOT IN (0, 2) THEN 'a' END,
-        CASE WHEN c.relispartition OR related.oid IS NOT NULL THEN 'i' END,
+        CASE WHEN c.relkind IN ('r', 'm') AND c.relam NOT IN (0, 2) THEN 'a' END,
         CASE WHEN c.relrowsecurity THEN 's' END,
-        CASE WHEN ruled.oid IS NOT NULL THEN 'r' END,
-        CASE WHEN triggered.oid IS NOT NULL THEN 'g' END,
-        CASE WHEN cascading.oid IS NOT NULL THEN 'c' END,
-        CASE WHEN running.oid IS NOT NULL THEN 'x' END,
         CASE WHEN reading_runs.oid IS NOT NULL AND c.relkind <> 'm' THEN 'w' END,
         CASE WHEN daily.oid IS NOT NULL THEN 'd' END,
         CASE WHEN daily.zoned THEN 'z' END
-    )
+    ),
+    '', '', ''
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN related ON related.oid = c.oid
-LEFT JOIN triggered ON triggered.oid = c.oid
-LEFT JOIN ruled ON ruled.oid = c.oid
-LEFT JOIN cascading ON cascading.oid = c.oid
-LEFT JOIN running ON running.oid = c.oid
 LEFT JOIN reading_runs ON reading_runs.oid = c.oid
 LEFT JOIN daily ON daily.oid = c.oid
 -- Indexes and composite types take a name from those behind them in the search path, but a query of one fails. The
 -- temporary tables of other sessions cannot be reached.
 WHERE c.relkind NOT IN ('i', 'I', 't', 'c') AND (c.relpersistence <> 't' OR n.oid = pg_my_temp_schema())
 UNION ALL
-SELECT 'function', '', proname::text, max(routine) FROM named_function GROUP BY proname
+SELECT 'function', '', proname::text, max(routine), '', '', '' FROM named_function WHERE NOT is_read GROUP BY proname
+UNION ALL
+SELECT 'source', f.nspname::text, f.proname::text, coalesce(/* sql body */ NULL, f.prosrc), n.routine, f.lanname::text, ''
+FROM function f JOIN named_function n USING (oid) WHERE n.is_read
+UNION ALL
+SELECT 'definition', n.nspname::text, c.relname::text, pg_get_viewdef(c.oid), '', '', ''
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'v' AND c.oid >= 16384
+UNION ALL
+SELECT 'child', cn.nspname::text, c.relname::text, c.relpersistence::text, '', pn.nspname::text, p.relname::text
+FROM pg_inherits i
+JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
+JOIN pg_class p ON p.oid = i.inhparent JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE p.relkind IN ('r', 'p', 'f')
+UNION ALL
+SELECT 'cascade', pn.nspname::text, p.relname::text, k.conname::text, concat(k.confdeltype, k.confupdtype), cn.nspname::text,
+    c.relname::text
+FROM pg_constraint k
+JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
+WHERE k.contype = 'f' AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+UNION ALL
+SELECT 'trigger', n.nspname::text, c.relname::text, t.tgname::text, t.tgtype::text, '', f.proname::text
+FROM pg_trigger t
+JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_proc f ON f.oid = t.tgfoid
+WHERE NOT t.tgisinternal
+UNION ALL
+SELECT 'rule', n.nspname::text, c.relname::text, pg_get_ruledef(r.oid), r.ev_type::text, '', r.rulename::text
+FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE r.ev_type <> '1' AND c.oid >= 16384
+UNION ALL
+SELECT 'runs', n.nspname::text, c.relname::text, quote_ident(f.proname), '', '', f.proname::text
+FROM running r
+JOIN pg_class c ON c.oid = r.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_proc f ON f.oid = r.function
+UNION ALL
+SELECT 'policy', n.nspname::text, c.relname::text,
+    format('SELECT 1 FROM %I.%I WHERE %s', n.nspname, c.relname, coalesce(pg_get_expr(p.polqual, p.polrelid), 'true')), '', '',
+    p.polname::text
+FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE p.polcmd IN ('*', 'r')
 UNION ALL
 -- Functions that a row can be given to and nothing else must be: `t.f` means `f(t)`.
-SELECT DISTINCT 'row_function', '', f.proname::text, ''
+SELECT DISTINCT 'row_function', '', f.proname::text, '', '', '', ''
 FROM function f
 JOIN named_function USING (oid)
 JOIN pg_type t ON t.oid = f.proargtypes[0]
 LEFT JOIN pg_type base ON base.oid = t.typbasetype
-WHERE named_function.routine <> 'b' AND NOT f.built_in
+WHERE named_function.routine NOT IN ('b', 'i') AND NOT f.built_in
 AND f.pronargs >= 1 AND f.pronargs - f.pronargdefaults <= 1
 AND (
     t.typtype = 'c' OR t.typtype = 'd' AND base.typtype IN ('c', 'd')
     OR t.typname IN ('record', 'any', 'anyelement', 'anynonarray', 'anycompatible', 'anycompatiblenonarray')
 )
 UNION ALL
-SELECT 'operator', '', o.oprname::text, max(f.routine)
+SELECT 'operator', '', o.oprname::text, f.routine, '', '', f.proname::text
 FROM pg_operator o
 JOIN pg_namespace n ON n.oid = o.oprnamespace
 JOIN named_function f ON f.oid = o.oprcode
 WHERE (o.oid >= 16384 OR n.nspname <> 'pg_catalog')
 AND f.oid NOT IN (SELECT oid FROM function WHERE known AND provolatile = 'i')
-GROUP BY o.oprname
 UNION ALL
-SELECT 'cast', format_type(k.castsource, NULL), format_type(k.casttarget, NULL), f.provolatile::text
+SELECT 'cast', format_type(k.castsource, NULL), format_type(k.casttarget, NULL), f.provolatile::text, '', '', ''
 FROM pg_cast k
 JOIN function f ON f.oid = k.castfunc
 JOIN pg_type source ON source.oid = k.castsource
 WHERE k.oid >= 16384 AND (f.provolatile <> 'i' OR source.typtype = 'c')
 UNION ALL
-SELECT 'domain', '', t.typname::text, ''
+SELECT 'domain', '', t.typname::text, '', '', '', ''
 FROM pg_type t
 WHERE t.oid IN (SELECT objid FROM caller WHERE classid = 'pg_type'::regclass)
 OR t.oid IN (
@@ -153,7 +190,7 @@ OR t.oid IN (
 )
 UNION ALL
 -- Code that may write through a session of its own (dblink, foreign tables, languages that can open connections).
-SELECT 'elsewhere', '', '', ''
+SELECT 'elsewhere', '', '', '', '', '', ''
 WHERE EXISTS (
     SELECT FROM function f JOIN pg_language l ON l.oid = f.prolang
     WHERE NOT (f.in_c AND (f.built_in OR f.known)) AND l.lanname NOT IN ('sql', 'plpgsql')

@@ -289,7 +289,12 @@ impl<'g> Follow<'g> {
 
     /// A call of everything that goes by a name; of nothing, if that is no function.
     fn call(&mut self, name: &str) {
-        let Some((name, routine)) = self.gate.function_entry(name) else { return };
+        let Some((name, routine)) = self.gate.function_entry(name) else {
+            if self.gate.may_be_obscure(name) {
+                self.anything(format!("{name} may be the name of a function"));
+            }
+            return;
+        };
         if matches!(routine.class, Class::Vouched | Class::Immutable) || !self.functions.insert(name) {
             return;
         }
