@@ -10,6 +10,7 @@ use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::analysis::Kind;
 use crate::backend::{Driver, InStep};
 use crate::entry::Entry;
 use crate::flight::Flights;
@@ -210,7 +211,10 @@ impl<DB: Driver> Inner<DB> {
     fn is_unseen_for(&self, plan: &Plan<Shape<DB>>) -> bool {
         let failed_lately =
             || self.learning.try_lock().is_ok_and(|failed| failed.is_some_and(|at| at.elapsed() < LEARN_AGAIN));
-        plan.known.is_none() && self.versions.get().is_none() && plan.changes_something() && !failed_lately()
+        // What is opaque only as long as nothing is known would end what others are about to know, again and again.
+        let ends_knowledge = plan.kind == Kind::Read && plan.change.as_ref().is_some_and(|change| change.schema);
+        let unseen = self.versions.get().is_none() || ends_knowledge;
+        plan.known.is_none() && unseen && plan.changes_something() && !failed_lately()
     }
 
     /// The way back from bytes to rows.

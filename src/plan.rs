@@ -111,8 +111,8 @@ impl<S> Plan<S> {
     /// A plan under what is known of the database.
     fn new(sql: &Arc<str>, facts: &Facts, statement: Subject, known: &Arc<Known>, site: Site<'_>) -> Self {
         let versions = &known.versions;
-        // Functions that the text does not know, the catalog may.
-        let reads = match facts.refusals.iter().find(|refusal| refusal.reason != Reason::UnknownFunction) {
+        // What a user defined, the catalog may know.
+        let reads = match facts.refusals.iter().find(|refusal| !refusal.reason.is_left_to_the_catalog()) {
             Some(refusal) => Err(refusal.clone()),
             None if facts.kind != Kind::Read => Err(Refusal::new(Reason::NotARead, "it is not a plain read")),
             None => known.gate.reads(facts).and_then(|reading| {

@@ -173,6 +173,13 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Whether a text objects for not knowing something that the catalog may know.
+    pub(crate) const fn is_left_to_the_catalog(self) -> bool {
+        matches!(self, Self::UnknownFunction | Self::UnknownOperator)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())

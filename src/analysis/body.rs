@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::facts::{Dialect, Facts};
+use super::facts::{Dialect, Facts, Kind, SessionEffect, Writes};
 use super::fold::{chain, fold_token};
-use super::lexer::{self, TokenKind};
+use super::lexer::{self, Token, TokenKind};
 use super::mode::SqlMode;
 use super::name::Name;
 use crate::reason::{Reason, Refusal};
@@ -17,7 +17,7 @@ use crate::reason::{Reason, Refusal};
 pub(crate) struct Body {
     /// Every identifier, folded, each part of a qualified name on its own; key words among them.
     pub identifiers: BTreeSet<String>,
-    /// The names that stand where those of tables do.
+    /// The names that stand where those of tables do, and perhaps others.
     pub tables: BTreeSet<Name>,
     /// Why it may do anything, whatever it mentions.
     pub opaque: Option<&'static str>,
@@ -26,56 +26,44 @@ pub(crate) struct Body {
 /// The language of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {
-    /// Statements of SQL, or in MySQL what stands in a routine.
+    /// Statements of SQL; in MySQL what stands in a routine.
     Sql,
     /// PL/pgSQL.
     PlPgSql,
 }
 
-/// What a body mentions: all tables that it may write are among its identifiers, unless it is opaque.
+/// Words of statements that run a text, change the schema or rights, or write what they do not name.
+const OPAQUE: &[&str] = &[
+    "alter", "attach", "cluster", "create", "detach", "do", "drop", "execute", "grant", "handler", "import", "load",
+    "prepare", "reassign", "refresh", "rename", "revoke", "security", "vacuum", "xa",
+];
+
+/// Of those, what is an ordinary word in a dialect: `INSTEAD OF .. DO`, `ON CONFLICT DO UPDATE`, a loop's `DO`.
+const HARMLESS_BEFORE: &[&str] = &["update", "nothing", "also", "instead"];
+
+/// What a body mentions: all tables that it may write, and all functions and procedures that it may call, are among its identifiers,
+/// unless it is opaque.
 pub(crate) fn mentioned(text: &str, dialect: Dialect, mode: SqlMode) -> Body {
-    // What runs a text, changes the schema, or calls what is not named as a function is.
-    const OPAQUE: &[&str] = &[
-        "alter",
-        "attach",
-        "call",
-        "cluster",
-        "create",
-        "detach",
-        "drop",
-        "execute",
-        "grant",
-        "handler",
-        "immediate",
-        "import",
-        "load",
-        "prepare",
-        "reassign",
-        "refresh",
-        "rename",
-        "revoke",
-        "security",
-        "vacuum",
-    ];
+    const BEFORE_TABLE: &[&str] =
+        &["from", "ignore", "into", "join", "only", "replace", "straight_join", "table", "truncate", "update", "using"];
     let Some(spelled) = mode.respell(text) else {
         return Body { opaque: Some("is written for another sql_mode"), ..Body::default() };
     };
     let tokens = lexer::tokens(&spelled, dialect);
-    let tokens: Vec<_> = tokens.into_iter().filter(|token| !token.is_blank()).collect();
+    let tokens: Vec<Token<'_>> = tokens.into_iter().filter(|token| !token.is_blank()).collect();
     let mut body = Body::default();
     for (at, token) in tokens.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|at| tokens.get(at));
         if matches!(token.kind, TokenKind::Broken | TokenKind::Executable) {
             body.opaque.get_or_insert("cannot be read");
         }
-        if token.is_any(OPAQUE) {
+        if is_opaque(token, before, tokens.get(at + 1), dialect) {
             body.opaque.get_or_insert("may run a text, or change the schema");
         }
         if token.is_identifier() {
             body.identifiers.insert(fold_token(token, dialect));
         }
-        let before_table =
-            ["from", "join", "into", "update", "table", "using", "only", "truncate", "ignore", "straight_join"];
-        if token.is_any(&before_table)
+        if token.is_any(BEFORE_TABLE)
             && let Some((name, _)) = chain(&tokens, at + 1, dialect)
         {
             body.tables.insert(name);
@@ -84,18 +72,99 @@ pub(crate) fn mentioned(text: &str, dialect: Dialect, mode: SqlMode) -> Body {
     body
 }
 
-/// The statements that a body runs, each a read to which its text has no objection, or why that cannot be told. Whatever it evaluates is in one of
-/// them.
-pub(crate) fn reads_of(
-    _text: &str,
-    _language: Language,
-    _dialect: Dialect,
-    _mode: SqlMode,
-) -> Result<Vec<Facts>, Refusal> {
-    Err(Refusal::new(Reason::UserFunction, "its body is not read."))
+fn is_opaque(token: &Token<'_>, before: Option<&Token<'_>>, after: Option<&Token<'_>>, dialect: Dialect) -> bool {
+    if token.kind != TokenKind::Word || !token.is_any(OPAQUE) || before.is_some_and(|before| before.is(".")) {
+        return false;
+    }
+    // In MySQL and SQLite code is no text: there a block after DO, or an expression.
+    let loops =
+        token.is_word("do") && (dialect != Dialect::Postgres || after.is_some_and(|a| a.is_any(HARMLESS_BEFORE)));
+    // A rule's `DO INSERT` and the like.
+    let ruled =
+        token.is_word("do") && after.is_some_and(|a| a.is_any(&["insert", "delete", "notify", "select"]) || a.is("("));
+    !(loops || ruled)
+}
+
+/// The statements that a body runs, each a read to which its text has no objection but that it does not know a function, or why
+/// that cannot be told. All that the body evaluates is in one of them.
+pub(crate) fn reads_of(text: &str, language: Language, dialect: Dialect, mode: SqlMode) -> Result<Vec<Facts>, Refusal> {
+    let refuse = |why: &str| Err(Refusal::new(Reason::UserFunction, why));
+    if language != Language::Sql {
+        return refuse(
+            "it is in PL/pgSQL, of which only what it may write is read: a function in SQL would be followed.",
+        );
+    }
+    let Some(spelled) = mode.respell(text) else { return refuse("it is written for another sql_mode.") };
+    let all = lexer::tokens(&spelled, dialect);
+    let tokens: Vec<Token<'_>> = all.into_iter().filter(|token| !token.is_blank()).collect();
+    let mut statements = Vec::new();
+    for piece in tokens.split(|token| token.is(";")) {
+        let rest = match piece {
+            [] => continue,
+            [first, rest @ ..] if first.is_word("return") => {
+                statements.push(format!("SELECT {}", text_of(&spelled, rest)));
+                continue;
+            }
+            [begin, atomic, rest @ ..] if begin.is_word("begin") && atomic.is_word("atomic") => rest,
+            [end] if end.is_word("end") => continue,
+            piece => piece,
+        };
+        statements.push(text_of(&spelled, rest).to_owned());
+    }
+    let facts: Vec<Facts> = statements.iter().map(|sql| super::analyze_in(sql, dialect, mode)).collect();
+    for facts in &facts {
+        let objection = facts
+            .refusals
+            .iter()
+            .find(|refusal| refusal.reason != Reason::NoTables && !refusal.reason.is_left_to_the_catalog())
+            .map(|refusal| refusal.sentence.as_str());
+        let calls = !facts.mentions.unknown.is_empty();
+        match objection {
+            Some(sentence) => return refuse(sentence),
+            None if facts.kind != Kind::Read => return refuse("it does more than to read."),
+            None if facts.clock_by_argument => {
+                return refuse("it makes a date of an argument, which may be the text 'now'.");
+            }
+            None if !calls && (facts.writes != Writes::Nothing || facts.session != SessionEffect::Keeps) => {
+                return refuse("it may do more than to read.");
+            }
+            None => {}
+        }
+    }
+    Ok(facts)
+}
+
+/// The text from the first of these tokens to the last.
+fn text_of<'t>(text: &'t str, tokens: &[Token<'t>]) -> &'t str {
+    let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { return "" };
+    let start = (first.text.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    let end = (last.text.as_ptr() as usize).saturating_sub(text.as_ptr() as usize) + last.text.len();
+    text.get(start..end).unwrap_or_default()
 }
 
 /// The query in `CREATE VIEW v AS query`.
-pub(crate) fn query_of_view(_sql: &str, _dialect: Dialect) -> Option<String> {
-    None
+pub(crate) fn query_of_view(sql: &str, dialect: Dialect) -> Option<String> {
+    let tokens = lexer::tokens(sql, dialect);
+    let tokens: Vec<Token<'_>> = tokens.into_iter().filter(|token| !token.is_blank()).collect();
+    let view = tokens.iter().position(|token| token.is_word("view"))?;
+    let mut at = view + 1;
+    while tokens.get(at).is_some_and(|token| token.is_any(&["if", "not", "exists"])) {
+        at += 1;
+    }
+    // Of a name that is none, such as a text, nothing is known.
+    at = match (chain(&tokens, at, dialect), tokens.get(at)?.kind) {
+        (Some((_, end)), _) => end,
+        (None, TokenKind::Text) => at + 1,
+        (None, _) => return None,
+    };
+    if tokens.get(at)?.is("(") {
+        at += tokens[at..].iter().position(|token| token.is(")"))? + 1;
+    }
+    if !tokens.get(at)?.is_word("as") {
+        return None;
+    }
+    match tokens.get(at + 1..)? {
+        [query @ .., end] if end.is(";") => Some(text_of(sql, query).to_owned()),
+        query => Some(text_of(sql, query).to_owned()),
+    }
 }

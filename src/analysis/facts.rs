@@ -82,7 +82,7 @@ pub enum TransactionControl {
 pub struct Mentions {
     /// Last part of the name of each function called.
     pub functions: BTreeSet<String>,
-    /// Those of them that are not known to depend on their arguments alone, nor to write nothing.
+    /// Functions and operators that are not known to depend on their arguments alone, nor to write nothing.
     pub unknown: BTreeSet<String>,
     /// Each operator, as written (`+`, `@>`), plus those that a keyword stands for (`~~` for LIKE in Postgres).
     pub operators: BTreeSet<String>,

@@ -127,6 +127,10 @@ fn parsed(statement: Statement<'_>, kind: Kind) -> Findings {
         Ok(tree) => {
             let passed = PassedOn::by(&tree);
             let (seen, sources) = walk::walk(&tree, dialect, &passed, &mut found);
+            if dialect != Dialect::Postgres && tokens.iter().any(|token| token.is_word("replace")) {
+                // Rows that stand in the way are deleted, in whatever words that was asked for.
+                found.write_all_ways();
+            }
             found.unnamed_columns = columns::may_be_unnamed(tokens, dialect, &sources, 0);
             if dialect == Dialect::MySql {
                 found.meets_unnamed = columns::may_be_unnamed(tokens, dialect, &sources, passed.asterisks);
@@ -227,6 +231,7 @@ fn objections(tokens: &[Token<'_>], dialect: Dialect, found: &mut Findings) {
                 found.session(SessionEffect::Changes);
             }
             TokenKind::Operator if operators::is_unknown(token.text, dialect) => {
+                found.mentions.unknown.insert(token.text.to_owned());
                 found.refuse(Reason::UnknownOperator, format!("The operator {} is not built in.", token.text));
             }
             // A time of day becomes a moment of today wherever it meets a date.

@@ -7,12 +7,13 @@ use sqlparser::ast::{
 
 use super::facts::{Dialect, Kind};
 use super::name::Name;
+use super::verbs::Verbs;
 use super::walk::Walk;
 
 pub(super) fn insert(walk: &mut Walk<'_>, insert: &Insert) {
     walk.found.kind = Kind::Write;
     match &insert.table {
-        TableObject::TableName(name) => walk.writes(name),
+        TableObject::TableName(name) => walk.writes(name, inserted(insert)),
         TableObject::TableFunction(_) | TableObject::TableQuery(_) => {
             walk.found.not_understood("It inserts into something that is no table.");
         }
@@ -38,15 +39,15 @@ pub(super) fn update(walk: &mut Walk<'_>, update: &Update) {
         walk.found.not_understood("OUTPUT is not part of this dialect.");
     }
     if update.table.joins.is_empty() {
-        return factor(walk, &update.table.relation);
+        return factor(walk, &update.table.relation, Verbs::UPDATE);
     }
     // MySQL: the columns that are set tell which of the joined tables is written.
     let joined = Joined::of(std::slice::from_ref(&update.table));
     match assigned_tables(&update.assignments) {
         Some(qualifiers) if !joined.derived => {
-            qualifiers.into_iter().for_each(|qualifier| joined.write(walk, qualifier))
+            qualifiers.into_iter().for_each(|qualifier| joined.write(walk, qualifier, Verbs::UPDATE))
         }
-        _ => joined.tables.iter().for_each(|table| table.write(walk)),
+        _ => joined.tables.iter().for_each(|table| table.write(walk, Verbs::UPDATE)),
     }
     if joined.derived && joined.tables.is_empty() {
         walk.found.not_understood("The tables it updates could not be told.");
@@ -67,7 +68,7 @@ pub(super) fn delete(walk: &mut Walk<'_>, delete: &Delete) {
     if !several {
         match from.as_slice() {
             [TableWithJoins { relation, joins }] if joins.is_empty() && delete.tables.is_empty() => {
-                factor(walk, relation)
+                factor(walk, relation, Verbs::DELETE)
             }
             _ => walk.found.not_understood("The table it deletes from could not be told."),
         }
@@ -80,15 +81,15 @@ pub(super) fn delete(walk: &mut Walk<'_>, delete: &Delete) {
         joined = Joined::of(using);
         for target in targets {
             walk.is_done(target.name);
-            joined.write(walk, target.name);
+            joined.write(walk, target.name, Verbs::DELETE);
         }
     }
-    delete.tables.iter().for_each(|target| joined.write(walk, target));
+    delete.tables.iter().for_each(|target| joined.write(walk, target, Verbs::DELETE));
 }
 
 pub(super) fn merge(walk: &mut Walk<'_>, merge: &Merge) {
     walk.found.kind = Kind::Write;
-    factor(walk, &merge.table);
+    factor(walk, &merge.table, Verbs::ALL);
     if merge.output.as_ref().is_some_and(|output| matches!(output, sqlparser::ast::OutputClause::Output { .. })) {
         walk.found.not_understood("OUTPUT is not part of this dialect.");
     }
@@ -102,10 +103,18 @@ pub(super) fn merge(walk: &mut Walk<'_>, merge: &Merge) {
     }
 }
 
+/// What an INSERT does to rows, if it does not replace any.
+fn inserted(insert: &Insert) -> Verbs {
+    match insert.on {
+        None => Verbs::INSERT,
+        Some(_) => Verbs::INSERT | Verbs::UPDATE,
+    }
+}
+
 /// The one table that a statement writes.
-fn factor(walk: &mut Walk<'_>, factor: &TableFactor) {
+fn factor(walk: &mut Walk<'_>, factor: &TableFactor, verbs: Verbs) {
     match factor {
-        TableFactor::Table { name, args: None, .. } => walk.writes(name),
+        TableFactor::Table { name, args: None, .. } => walk.writes(name, verbs),
         _ => walk.found.not_understood("It writes something that is no table."),
     }
 }
@@ -142,9 +151,9 @@ struct Aliased<'a> {
 }
 
 impl Aliased<'_> {
-    fn write(&self, walk: &mut Walk<'_>) {
+    fn write(&self, walk: &mut Walk<'_>, verbs: Verbs) {
         match walk.parts(self.name) {
-            Some(parts) => walk.found.write(Name::new(parts)),
+            Some(parts) => walk.found.write_by(Name::new(parts), verbs),
             None => walk.found.not_understood("The name of a table could not be read."),
         }
     }
@@ -171,7 +180,7 @@ impl<'a> Joined<'a> {
     /// Writes the table behind the first part of `target`, or every table that it could be.
     ///
     /// MySQL may compare aliases without regard to case, so they are here.
-    fn write(&self, walk: &mut Walk<'_>, target: &ObjectName) {
+    fn write(&self, walk: &mut Walk<'_>, target: &ObjectName, verbs: Verbs) {
         let wanted: Vec<String> =
             walk.parts(target).unwrap_or_default().iter().map(|part| part.to_lowercase()).collect();
         let named = |walk: &Walk<'_>, table: &Aliased<'_>| match table.alias {
@@ -185,6 +194,6 @@ impl<'a> Joined<'a> {
         if candidates.is_empty() {
             walk.found.not_understood("The table it writes could not be told.");
         }
-        candidates.into_iter().for_each(|table| table.write(walk));
+        candidates.into_iter().for_each(|table| table.write(walk, verbs));
     }
 }

@@ -6,6 +6,7 @@ use super::fold::chain;
 use super::guess;
 use super::lexer::Token;
 use super::statement::{self, PARSED, Statement, everything, transaction};
+use super::verbs::Verbs;
 use super::verdict::Findings;
 use crate::reason::Reason;
 
@@ -241,7 +242,7 @@ fn copy(statement: Statement<'_>) -> Findings {
         }
         Some(_) => {
             let mut found = Findings::new(Kind::Write);
-            found.write(name);
+            found.write_by(name, Verbs::INSERT);
             found
         }
         None => Findings::opaque(Kind::Write, "The direction of the COPY could not be told."),

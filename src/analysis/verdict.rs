@@ -82,6 +82,13 @@ impl Findings {
         }
     }
 
+    /// What is written may be written in any way.
+    pub(super) fn write_all_ways(&mut self) {
+        if let Writes::Tables(tables) = &mut self.writes {
+            tables.values_mut().for_each(|verbs| *verbs = Verbs::ALL);
+        }
+    }
+
     pub(super) fn session(&mut self, effect: SessionEffect) {
         self.session = self.session.max(effect);
     }

@@ -22,6 +22,7 @@ use super::name::Name;
 use super::scope::{Meaning, Scopes};
 use super::targets;
 use super::types::{self, TypeClass};
+use super::verbs::Verbs;
 use super::verdict::Findings;
 use super::words::{is_reserved, is_reserved_for_functions};
 use crate::reason::Reason;
@@ -79,13 +80,13 @@ impl Walk<'_> {
     }
 
     /// Notes that a table is written, under its own name whatever WITH queries there are.
-    pub(super) fn writes(&mut self, name: &ObjectName) {
+    pub(super) fn writes(&mut self, name: &ObjectName, verbs: Verbs) {
         self.done.insert(name);
         self.allow_after_dot(name);
         match self.parts(name) {
             Some(parts) if (1..=3).contains(&parts.len()) => {
                 self.seen.extend(parts.last().cloned());
-                self.found.write(Name::new(parts));
+                self.found.write_by(Name::new(parts), verbs);
             }
             _ => self.found.not_understood("The name of the table it writes could not be read."),
         }

@@ -303,6 +303,10 @@ impl Gate {
         self.functions.get_key_value(&*self.folded_function(name)).map(|(name, routine)| (&**name, routine))
     }
 
+    pub(super) fn knows_operator(&self, operator: &str) -> bool {
+        self.operators.contains_key(operator)
+    }
+
     /// The functions behind an operator that a user defined.
     pub(super) fn operator_functions(&self, operator: &str) -> &[String] {
         self.operator_functions.get(operator).map(Vec::as_slice).unwrap_or_default()

@@ -158,6 +158,7 @@ impl Seen {
             "runs" => runs(gate, place, format!("function {other_name} in an expression"), Verbs::ALL, details),
             "function" => gate.see_function(name, class(details)),
             "source" => {
+                // In SQL it would not be read either, where that is left out.
                 let language = if other_schema == "sql" { Language::Sql } else { Language::PlPgSql };
                 gate.see_source(name, Source::new(Some(language), class(flags), code(details)));
             }

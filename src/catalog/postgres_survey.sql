@@ -115,7 +115,9 @@ WHERE c.relkind NOT IN ('i', 'I', 't', 'c') AND (c.relpersistence <> 't' OR n.oi
 UNION ALL
 SELECT 'function', '', proname::text, max(routine), '', '', '' FROM named_function WHERE NOT is_read GROUP BY proname
 UNION ALL
-SELECT 'source', f.nspname::text, f.proname::text, coalesce(/* sql body */ NULL, f.prosrc), n.routine, f.lanname::text, ''
+SELECT 'source', f.nspname::text, f.proname::text, coalesce(/* sql body */ NULL, f.prosrc), n.routine,
+    -- What is compared with a time of day with a zone takes today's offset.
+    CASE WHEN f.proargtypes::oid[] && '{1266, 1270}' THEN '' ELSE f.lanname::text END, ''
 FROM function f JOIN named_function n USING (oid) WHERE n.is_read
 UNION ALL
 SELECT 'definition', n.nspname::text, c.relname::text, pg_get_viewdef(c.oid), '', '', ''
@@ -141,7 +143,10 @@ JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespa
 JOIN pg_proc f ON f.oid = t.tgfoid
 WHERE NOT t.tgisinternal
 UNION ALL
-SELECT 'rule', n.nspname::text, c.relname::text, pg_get_ruledef(r.oid), r.ev_type::text, '', r.rulename::text
+SELECT 'rule', n.nspname::text, c.relname::text,
+    -- What follows its name.
+    substr(pg_get_ruledef(r.oid), length('CREATE RULE ' || quote_ident(r.rulename) || ' AS') + 1), r.ev_type::text, '',
+    r.rulename::text
 FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE r.ev_type <> '1' AND c.oid >= 16384
 UNION ALL

@@ -35,6 +35,8 @@ struct Text<'g> {
     what: String,
     /// Whether it is a condition of row-level security: then it may ask who asks, since results are kept by scope.
     policy: bool,
+    /// Whether it is a statement in a function.
+    function: bool,
 }
 
 impl Gate {
@@ -44,7 +46,7 @@ impl Gate {
             return Err(refusal.clone());
         }
         let mut follow = Follow::new(self);
-        follow.texts.push(Text { facts, lookup: Lookup::Session, what: String::new(), policy: false });
+        follow.texts.push(Text { facts, lookup: Lookup::Session, what: String::new(), policy: false, function: false });
         let reading = follow.to_the_end()?;
         match reading.tables.is_empty() {
             true => Err(Refusal::new(Reason::NoTables, "It reads no table, so that nothing could invalidate it.")),
@@ -91,18 +93,24 @@ impl<'g> Follow<'g> {
             self.reading.identifiers.extend(facts.mentions.identifiers.iter().cloned());
             self.reading.unnamed_columns |= facts.unnamed_columns;
         }
-        let mut unknown = facts.refusals.iter().filter(|refusal| refusal.reason == Reason::UnknownFunction);
+        let mut unknown = facts.refusals.iter().filter(|refusal| refusal.reason.is_left_to_the_catalog());
         if let Some(refusal) = unknown.next()
             && !self.knows_the_unknown(facts)
         {
             return Err(said_of(what, refusal.clone()));
         }
         let harmless = |refusal: &&Refusal| {
-            matches!(refusal.reason, Reason::NoTables | Reason::UnknownFunction)
+            refusal.reason == Reason::NoTables
+                || refusal.reason.is_left_to_the_catalog()
                 || (text.policy && asks_who_asks(refusal))
         };
         if let Some(refusal) = facts.refusals.iter().find(|refusal| !harmless(refusal)) {
             return Err(said_of(what, refusal.clone()));
+        }
+        if text.function && facts.mentions.functions.contains("timezone") {
+            // Its parameters may be times of day.
+            let sentence = "It puts a time zone to what may be a time of day, which takes today's offset.";
+            return Err(said_of(what, Refusal::new(Reason::SpecialDate, sentence)));
         }
         for name in &facts.reads {
             for id in self.named(name, text.lookup).map_err(|refusal| said_of(what, refusal))? {
@@ -120,11 +128,14 @@ impl<'g> Follow<'g> {
         Ok(())
     }
 
-    /// Whether the catalog knows all functions that the text does not.
+    /// Whether the catalog knows all functions and operators that the text does not.
     fn knows_the_unknown(&self, facts: &Facts) -> bool {
         let unknown = &facts.mentions.unknown;
         // Of what is built in, the text knows all that depends on nothing but its arguments.
-        let known = |name: &String| self.gate.function(name).is_some_and(|routine| routine.class != Class::Vouched);
+        let known = |name: &String| {
+            self.gate.function(name).is_some_and(|routine| routine.class != Class::Vouched)
+                || self.gate.knows_operator(name)
+        };
         !unknown.is_empty() && unknown.iter().all(known)
     }
 
@@ -184,7 +195,7 @@ impl<'g> Follow<'g> {
 
     fn behind(&self, definition: &'g Definition, policy: bool) -> Text<'g> {
         let lookup = Lookup::In(&definition.home);
-        Text { facts: definition.facts(), lookup, what: definition.what.clone(), policy }
+        Text { facts: definition.facts(), lookup, what: definition.what.clone(), policy, function: false }
     }
 
     fn operator(&mut self, name: &str) -> Result<(), Refusal> {
@@ -234,6 +245,7 @@ impl<'g> Follow<'g> {
                 lookup: Lookup::Anywhere,
                 what: what.clone(),
                 policy: false,
+                function: true,
             }));
         }
         Ok(())

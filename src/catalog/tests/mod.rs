@@ -99,6 +99,11 @@ fn behind(reading: Result<Reading, Refusal>) -> Result<Vec<Table>, Refusal> {
     reading.map(|reading| reading.tables.into_keys().collect())
 }
 
+/// These tables, and code.
+fn with_code(names: &[&str]) -> Widened {
+    Widened::Tables { tables: tables(names), runs_code: true }
+}
+
 fn tables(names: &[&str]) -> Vec<Table> {
     names.iter().map(|name| Table((*name).into())).collect()
 }
