@@ -10,6 +10,7 @@ use super::fold::{chain, fold_token};
 use super::lexer::{self, Token, TokenKind};
 use super::mode::SqlMode;
 use super::name::Name;
+use super::verbs::Verbs;
 use crate::reason::{Reason, Refusal};
 
 /// What a body of code mentions.
@@ -140,6 +141,36 @@ fn text_of<'t>(text: &'t str, tokens: &[Token<'t>]) -> &'t str {
     let start = (first.text.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
     let end = (last.text.as_ptr() as usize).saturating_sub(text.as_ptr() as usize) + last.text.len();
     text.get(start..end).unwrap_or_default()
+}
+
+/// The verbs that set off the trigger in `CREATE TRIGGER t .. ON table .. BEGIN .. END` of SQLite, and what it runs.
+pub(crate) fn trigger_of(sql: &str, dialect: Dialect) -> Option<(Verbs, &str)> {
+    let tokens = lexer::tokens(sql, dialect);
+    let tokens: Vec<Token<'_>> = tokens.into_iter().filter(|token| !token.is_blank()).collect();
+    let name = tokens.iter().position(|token| token.is_word("trigger"))? + 1;
+    // `IF NOT EXISTS` is left out of the text that is kept. Of the name may come two parts.
+    let mut at = match (chain(&tokens, name, dialect), tokens.get(name)?.kind) {
+        (Some((_, end)), _) => end,
+        (None, TokenKind::Text) => name + 1,
+        (None, _) => return None,
+    };
+    while tokens.get(at)?.is_any(&["before", "after", "instead", "of"]) {
+        at += 1;
+    }
+    let verbs = match tokens.get(at)? {
+        verb if verb.is_word("insert") => Verbs::INSERT,
+        verb if verb.is_word("update") => Verbs::UPDATE,
+        verb if verb.is_word("delete") => Verbs::DELETE,
+        _ => return None,
+    };
+    let on = at + tokens.get(at..)?.iter().position(|token| token.is_word("on"))?;
+    let body = match (chain(&tokens, on + 1, dialect), tokens.get(on + 1)?.kind) {
+        (Some((_, end)), _) => end,
+        (None, TokenKind::Text) => on + 2,
+        (None, _) => return None,
+    };
+    // The condition runs as well.
+    Some((verbs, text_of(sql, tokens.get(body..)?)))
 }
 
 /// The query in `CREATE VIEW v AS query`.

@@ -159,6 +159,19 @@ impl Gate {
         }
     }
 
+    /// The same for every table of this name.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn see_reaction_anywhere(&mut self, table: &str, reaction: Reaction) {
+        let named = self.called(table).to_vec();
+        let Some((last, others)) = named.split_last() else { return };
+        for id in others {
+            let then = Then::Anything("is on one of several tables of this name");
+            let Reaction { on, what, .. } = &reaction;
+            self.relations[*id as usize].reactions.push(Reaction { on: *on, what: what.clone(), then });
+        }
+        self.relations[*last as usize].reactions.push(reaction);
+    }
+
     /// A foreign key that changes `child` when a row of `parent` is deleted, or gets another key.
     pub(super) fn see_cascade(
         &mut self,

@@ -16,10 +16,10 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{Column, Connection, Row, SqliteConnection};
 
-use super::code::{Reaction, Then};
+use super::code::{Code, Definition, Reaction, Then};
 use super::relation::{Class, Kind, Traits};
 use super::{Gate, Survey};
-use crate::analysis::{Dialect, SqlMode};
+use crate::analysis::{self, Dialect, SqlMode, Verbs};
 use crate::reason::{Reason, Refusal};
 
 /// What a session's answers depend on besides the data. Statements, not table-valued functions: a table of the user's
@@ -190,10 +190,19 @@ impl Session {
 struct Schema {
     /// Schema, name and type of each relation.
     relations: Vec<(String, String, String)>,
-    triggered: BTreeSet<String>,
-    cascading: BTreeSet<String>,
+    /// Name of the relation it belongs to, name, and text of each view, trigger and table.
+    texts: Vec<Text>,
+    /// Name of the table, of the one it refers to, what happens to it when that one's key is updated, and when a row of that one is deleted.
+    keys: Vec<[String; 4]>,
     /// A relation that hides one of SQLite's own table-valued functions.
     hiding: Option<String>,
+}
+
+struct Text {
+    kind: String,
+    table: String,
+    name: String,
+    sql: String,
 }
 
 impl Schema {
@@ -207,22 +216,67 @@ impl Schema {
             schema.relations.push((outer, name, kind));
         }
         // A temporary trigger may stand on a table of another database.
-        let triggers = "SELECT tbl_name FROM main.sqlite_schema WHERE type = 'trigger' \
-             UNION ALL SELECT tbl_name FROM temp.sqlite_schema WHERE type = 'trigger'";
-        for row in sqlx::raw_sql(triggers).fetch_all(&mut *connection).await? {
-            schema.triggered.insert(text(&row, 0)?.to_ascii_lowercase());
+        let texts = "SELECT type, tbl_name, name, sql FROM main.sqlite_schema WHERE type IN ('trigger', 'view', 'table') \
+             UNION ALL SELECT type, tbl_name, name, sql FROM temp.sqlite_schema WHERE type = 'trigger'";
+        for row in sqlx::raw_sql(texts).fetch_all(&mut *connection).await? {
+            let (kind, table, name, sql) = (text(&row, 0)?, text(&row, 1)?, text(&row, 2)?, text(&row, 3)?);
+            schema.texts.push(Text { kind, table, name, sql });
         }
         if schema.hiding.is_none() {
-            let keys = "SELECT k.\"table\", k.on_update, k.on_delete \
+            let keys = "SELECT s.name, k.\"table\", k.on_update, k.on_delete \
                  FROM main.sqlite_schema AS s, pragma_foreign_key_list(s.name, 'main') AS k WHERE s.type = 'table'";
             for row in sqlx::raw_sql(keys).fetch_all(&mut *connection).await? {
-                let harmless = |action: &str| matches!(action, "NO ACTION" | "RESTRICT");
-                if !harmless(&text(&row, 1)?) || !harmless(&text(&row, 2)?) {
-                    schema.cascading.insert(text(&row, 0)?.to_ascii_lowercase());
-                }
+                schema.keys.push([text(&row, 0)?, text(&row, 1)?, text(&row, 2)?, text(&row, 3)?]);
             }
         }
         Ok(schema)
+    }
+
+    /// Reports what writes to tables set off, and what stands behind views.
+    fn tie(&self, gate: &mut Gate) {
+        let mode = SqlMode::default();
+        // Where a constraint says so, an INSERT deletes the rows that are in its way.
+        let replaces = |table: &str| {
+            let text = self.texts.iter().find(|text| text.kind == "table" && text.name.eq_ignore_ascii_case(table));
+            text.is_none_or(|text| text.sql.to_ascii_lowercase().contains("replace"))
+        };
+        let on = |table: &str, verbs: Verbs| if replaces(table) { Verbs::ALL } else { verbs };
+        for Text { kind, table, name, sql } in &self.texts {
+            match &**kind {
+                "view" => {
+                    if let Some(query) = analysis::query_of_view(sql, Dialect::Sqlite) {
+                        let what = format!("view {name}");
+                        gate.see_definition(
+                            ("main", name),
+                            Definition::new(what, "main", &query, Dialect::Sqlite, mode),
+                        );
+                    }
+                }
+                "trigger" => {
+                    let then = match analysis::trigger_of(sql, Dialect::Sqlite) {
+                        Some((_, body)) => Then::Runs(Code::new(body, Dialect::Sqlite, mode)),
+                        None => Then::Anything("cannot be read"),
+                    };
+                    let verbs = analysis::trigger_of(sql, Dialect::Sqlite).map_or(Verbs::ALL, |(verbs, _)| verbs);
+                    let reaction = Reaction { on: on(table, verbs), what: format!("trigger {name}"), then };
+                    gate.see_reaction_anywhere(table, reaction);
+                }
+                _ => {}
+            }
+        }
+        for [child, parent, on_update, on_delete] in &self.keys {
+            let what = || format!("foreign key of {child}");
+            let mut cascade =
+                |on: Verbs, does: Verbs| gate.see_cascade(("main", parent), ("main", child), what(), on, does);
+            match &**on_delete {
+                "NO ACTION" | "RESTRICT" => {}
+                "CASCADE" => cascade(on(parent, Verbs::DELETE), Verbs::DELETE),
+                _ => cascade(on(parent, Verbs::DELETE), Verbs::UPDATE),
+            }
+            if !matches!(&**on_update, "NO ACTION" | "RESTRICT") {
+                cascade(on(parent, Verbs::UPDATE), Verbs::UPDATE);
+            }
+        }
     }
 
     fn gate(&self, session: &Session) -> Gate {
@@ -236,7 +290,7 @@ impl Schema {
                     "The table {name} hides one of SQLite's own, without which the schema cannot be read: rename it."
                 ),
             ));
-            gate.widen_writes("the schema cannot be read");
+            gate.widen_writes(format!("the table {name} hides one of SQLite's own"));
         }
         for (schema, name, kind) in &self.relations {
             let (schema, name) = (schema.to_ascii_lowercase(), name.to_ascii_lowercase());
@@ -246,21 +300,15 @@ impl Schema {
                 "virtual" | "shadow" => Kind::Virtual,
                 _ => Kind::Other,
             };
-            let main = schema == "main";
             let traits = Traits {
                 system: name.starts_with("sqlite_"),
                 temporary: schema == "temp",
-                attached: !main && schema != "temp",
-                // A temporary trigger on an attached table of this name counts too: the name alone is known.
+                attached: schema != "main" && schema != "temp",
                 ..Traits::default()
             };
             gate.see_relation(&schema, &name, kind, traits);
-            if self.triggered.contains(&name) || main && self.cascading.contains(&name) {
-                let what = String::from("a trigger or foreign key");
-                let then = Then::Anything("is not followed");
-                gate.see_reaction((&schema, &name), Reaction { on: crate::analysis::Verbs::ALL, what, then });
-            }
         }
+        self.tie(&mut gate);
         // Words that call a function of that name, which a user may have replaced.
         for word in ["like", "glob", "regexp", "match"] {
             gate.see_called_word(word);

@@ -113,7 +113,9 @@ async fn triggers_and_cascades_widen_writes_and_not_reads() {
         ("up_default", Verbs::UPDATE),
     ] {
         let own = format!("public.{table}");
-        assert_eq!(by(table, verb), only(&[&own, "public.pointing"]), "{table}");
+        let mut both = vec![own.as_str(), "public.pointing"];
+        both.sort_unstable();
+        assert_eq!(by(table, verb), only(&both), "{table}");
         assert_eq!(by(table, Verbs::ALL.without(verb)), only(&[&own]), "{table}");
     }
     for table in ["restrict", "pointing", "self"] {
@@ -241,16 +243,17 @@ async fn functions_and_operators_of_users_are_known_by_name() {
         assert_eq!(function(builtin), None, "{builtin}");
         assert_eq!(gate.writes(&with_functions(read(&["t"]), &[builtin])), None);
     }
-    for user in
-        ["lower", "label", "any_row", "any_thing", "of_domain", "of_number", "of_two", "sneaky", "act", "writing_sum"]
-    {
+    for user in ["lower", "any_row", "act", "writing_sum"] {
         assert_eq!(function(user), Some(Reason::UserFunction), "{user}");
+    }
+    for read in ["label", "any_thing", "of_domain", "of_number", "of_two", "sneaky"] {
+        assert_eq!(function(read), None, "{read}");
     }
     // They run SQL given as text.
     for runner in ["query_to_xml", "ts_stat", "ts_rewrite"] {
         assert_eq!(function(runner), Some(Reason::UserFunction), "{runner}");
     }
-    for row in ["lower", "label", "any_row", "any_thing", "of_domain"] {
+    for row in ["lower", "any_row"] {
         assert_eq!(column(row), Some(Reason::UserFunction), "{row}");
     }
     for no_row in ["of_number", "of_two", "to_json", "id"] {
@@ -265,7 +268,7 @@ async fn functions_and_operators_of_users_are_known_by_name() {
     for declared in ["label", "any_row", "of_number"] {
         assert_eq!(gate.writes(&with_functions(read(&["t"]), &[declared])), None, "{declared}");
     }
-    assert_eq!(gate.reads(&with_operators(read(&["t"]), &["="])).unwrap_err().reason, Reason::UserOperator);
+    assert!(gate.reads(&with_operators(read(&["t"]), &["="])).is_ok(), "its function was read");
     assert!(gate.reads(&with_operators(read(&["t"]), &["<", "+", "~~"])).is_ok());
     assert_eq!(gate.writes(&calling_unknown(&["pg_sleep"])), None);
     assert_eq!(gate.writes(&calling_unknown(&["of_number"])), None);
@@ -337,13 +340,13 @@ async fn what_the_analysis_says_is_understood() {
     let long = "n".repeat(70);
     let mut connection = database(
         "CREATE TABLE users (id int, name text); CREATE TABLE \"We.Ird\" (a int); CREATE VIEW v AS SELECT 1 AS a;
-         CREATE FUNCTION label(users) RETURNS text LANGUAGE sql STABLE AS 'SELECT 1::text';
+         CREATE FUNCTION label(users) RETURNS text LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1; END';
          CREATE FUNCTION upper(users) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
          CREATE FUNCTION safe(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
-         CREATE FUNCTION alike(users, users) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT true';
+         CREATE FUNCTION alike(users, users) RETURNS boolean LANGUAGE plpgsql STABLE AS 'BEGIN RETURN true; END';
          CREATE OPERATOR ~~* (LEFTARG = users, RIGHTARG = users, FUNCTION = alike);
          CREATE FUNCTION nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn(users) RETURNS int
-             LANGUAGE sql STABLE AS 'SELECT 1';",
+             LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1; END';",
     )
     .await;
     let gate = look(&mut connection).await.gate;
@@ -371,7 +374,7 @@ async fn what_the_analysis_says_is_understood() {
     let only = |table| Some(only(&[table]));
     assert_eq!(writing("SELECT safe(id) FROM users"), None);
     assert_eq!(writing("SELECT pg_sleep(1)"), None);
-    assert_eq!(writing("SELECT upper(u) FROM users u"), everything(Reason::OpaqueStatement));
+    assert_eq!(writing("SELECT upper(u) FROM users u"), Some(with_code(&[])));
     assert_eq!(writing("SELECT not_there(id) FROM users"), everything(Reason::OpaqueStatement));
     assert_eq!(writing("UPDATE users SET name = 'x'"), only("public.users"));
     assert_eq!(writing("INSERT INTO \"We.Ird\" SELECT id FROM users RETURNING a"), only("public.\"We.Ird\""));

@@ -145,7 +145,7 @@ async fn the_survey_is_not_deceived_by_names_that_users_took() {
     let mut connection = database(
         "CREATE TABLE t (id int);
          CREATE SCHEMA evil;
-         CREATE FUNCTION evil.never(oid, oid) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false';
+         CREATE FUNCTION evil.never(oid, oid) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN false; END';
          CREATE OPERATOR evil.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = evil.never);
          CREATE FUNCTION evil.current_setting(text, boolean) RETURNS text LANGUAGE sql AS 'SELECT ''same''';
          CREATE TABLE evil.pg_class (n int);
