@@ -47,6 +47,7 @@ const HARMLESS_BEFORE: &[&str] = &["update", "nothing", "also", "instead"];
 pub(crate) fn mentioned(text: &str, dialect: Dialect, mode: SqlMode) -> Body {
     const BEFORE_TABLE: &[&str] =
         &["from", "ignore", "into", "join", "only", "replace", "straight_join", "table", "truncate", "update", "using"];
+    const BEFORE_INTO: &[&str] = &["delayed", "high_priority", "ignore", "insert", "low_priority", "merge", "replace"];
     let Some(spelled) = mode.respell(text) else {
         return Body { opaque: Some("is written for another sql_mode"), ..Body::default() };
     };
@@ -64,7 +65,12 @@ pub(crate) fn mentioned(text: &str, dialect: Dialect, mode: SqlMode) -> Body {
         if token.is_identifier() {
             body.identifiers.insert(fold_token(token, dialect));
         }
+        let follows = |words: &[&str]| before.is_some_and(|before| before.is_any(words));
+        // `SELECT .. INTO variable`, `ON DUPLICATE KEY UPDATE column`.
+        let other = (token.is_word("into") && !follows(BEFORE_INTO))
+            || (token.is_word("update") && follows(&["key", "do", "for", "on"]));
         if token.is_any(BEFORE_TABLE)
+            && !other
             && let Some((name, _)) = chain(&tokens, at + 1, dialect)
         {
             body.tables.insert(name);

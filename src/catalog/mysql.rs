@@ -17,11 +17,11 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Column, Row};
 
-use super::code::{Reaction, Then};
+use super::code::{Code, Definition, Reaction, Source, Then};
 use super::mysql_grants::Grants;
 use super::relation::{Class, Kind, Traits};
 use super::{Gate, Survey};
-use crate::analysis::{self, Dialect, Facts, Kind as StatementKind, Name, Outcome, SessionEffect, SqlMode, Writes};
+use crate::analysis::{self, Dialect, Language, SqlMode, Verbs};
 use crate::reason::{Reason, Refusal};
 
 /// Variables that a session's answers depend on, or that say that it cannot be relied on. Those that a server does not have
@@ -50,8 +50,10 @@ const SETTINGS: &str = "Com_set_option";
 const SCHEMA: &str = "\
     SELECT 'relation' AS relation, TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES \
         WHERE TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
-    SELECT 'trigger' AS `trigger`, EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS; \
-    SELECT 'key' AS `key`, k.TABLE_SCHEMA, k.TABLE_NAME, k.REFERENCED_TABLE_SCHEMA, k.REFERENCED_TABLE_NAME \
+    SELECT 'trigger' AS `trigger`, EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, TRIGGER_NAME, EVENT_MANIPULATION, \
+        ACTION_STATEMENT, SQL_MODE FROM information_schema.TRIGGERS; \
+    SELECT 'key' AS `key`, k.TABLE_SCHEMA, k.TABLE_NAME, k.REFERENCED_TABLE_SCHEMA, k.REFERENCED_TABLE_NAME, \
+        k.CONSTRAINT_NAME, r.UPDATE_RULE, r.DELETE_RULE \
         FROM information_schema.KEY_COLUMN_USAGE k \
         LEFT JOIN information_schema.REFERENTIAL_CONSTRAINTS r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA \
             AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME \
@@ -64,7 +66,11 @@ const SCHEMA: &str = "\
         AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
     SELECT 'time' AS `time`, TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
         WHERE DATA_TYPE = 'time' AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
-    SELECT 'function' AS `function`, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE <> 'PROCEDURE'; \
+    SELECT 'routine' AS `routine`, ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_DEFINITION, SQL_MODE \
+        FROM information_schema.ROUTINES \
+        WHERE ROUTINE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
+    SELECT 'timed' AS `timed`, SPECIFIC_SCHEMA, SPECIFIC_NAME FROM information_schema.PARAMETERS \
+        WHERE DATA_TYPE = 'time'; \
     SHOW GRANTS";
 
 /// Looks at the server and at this session of it. Two round trips.
@@ -249,17 +255,44 @@ type Place = (String, String);
 struct Schema {
     /// Each relation with its type and engine.
     relations: Vec<(Place, String, String)>,
-    triggered: BTreeSet<Place>,
-    /// Tables with a foreign key that changes them, or may, and what it refers to.
-    keys: Vec<(Place, Place)>,
+    triggers: Vec<Trigger>,
+    /// Foreign keys that change the tables they are of, or may.
+    keys: Vec<Key>,
     /// Views, as far as they are shown.
     views: Vec<(Place, String)>,
     /// Table and expression of each column that is made when it is read.
     virtual_columns: Vec<(Place, String)>,
     /// Table and name of each column of a time of day.
     times: Vec<(Place, String)>,
-    functions: Vec<String>,
+    routines: Vec<Stored>,
+    /// Routines with a parameter or a result that is a time of day.
+    timed: BTreeSet<Place>,
     grants: Vec<String>,
+}
+
+struct Trigger {
+    table: Place,
+    name: String,
+    event: String,
+    statement: String,
+    sql_mode: String,
+}
+
+struct Key {
+    child: Place,
+    parent: Place,
+    name: String,
+    /// What happens when a row of the parent gets another key, or is deleted; nothing where that is not shown.
+    on_update: Option<String>,
+    on_delete: Option<String>,
+}
+
+/// A stored function or procedure.
+struct Stored {
+    place: Place,
+    /// `None` where it is not shown.
+    body: Option<String>,
+    sql_mode: String,
 }
 
 impl Schema {
@@ -270,12 +303,29 @@ impl Schema {
             let place = || Ok::<_, sqlx::Error>((text(1)?, text(2)?));
             match row.column(0).name() {
                 "relation" => schema.relations.push((place()?, text(3)?, text(4)?)),
-                "trigger" => drop(schema.triggered.insert(place()?)),
-                "key" => schema.keys.push((place()?, (text(3)?, text(4)?))),
+                "trigger" => schema.triggers.push(Trigger {
+                    table: place()?,
+                    name: text(3)?,
+                    event: text(4)?,
+                    statement: text(5)?,
+                    sql_mode: text(6)?,
+                }),
+                "key" => schema.keys.push(Key {
+                    child: place()?,
+                    parent: (text(3)?, text(4)?),
+                    name: text(5)?,
+                    on_update: text_at(&row, 6)?,
+                    on_delete: text_at(&row, 7)?,
+                }),
                 "view" => schema.views.push((place()?, text(3)?)),
                 "virtual" => schema.virtual_columns.push((place()?, text(3)?)),
                 "time" => schema.times.push((place()?, text(3)?)),
-                "function" => schema.functions.push(text(1)?),
+                "routine" => schema.routines.push(Stored {
+                    place: place()?,
+                    body: text_at(&row, 3)?.filter(|body| !body.is_empty()),
+                    sql_mode: text(4)?,
+                }),
+                "timed" => drop(schema.timed.insert(place()?)),
                 _ => schema.grants.push(text(0)?),
             }
         }
@@ -287,8 +337,8 @@ impl Schema {
         let mut afar = BTreeSet::new();
         loop {
             let before = afar.len();
-            let more = self.keys.iter().filter(|(child, parent)| child.0 != parent.0 || afar.contains(parent));
-            let more: Vec<&Place> = more.map(|(child, _)| child).collect();
+            let more = self.keys.iter().filter(|key| key.child.0 != key.parent.0 || afar.contains(&key.parent));
+            let more: Vec<&Place> = more.map(|key| &key.child).collect();
             afar.extend(more);
             if afar.len() == before {
                 return afar;
@@ -296,41 +346,46 @@ impl Schema {
         }
     }
 
-    /// Views that run nothing that a user defined, as their definitions tell, and read nothing but tables and others of them.
-    fn quiet_views(&self, mode: SqlMode) -> BTreeSet<&Place> {
-        let tables: BTreeSet<&Place> =
-            self.relations.iter().filter(|(_, kind, _)| *kind == "BASE TABLE").map(|(place, ..)| place).collect();
-        let told: Vec<(&Place, Facts)> = self
-            .views
-            .iter()
-            // The server shows a user's function as `db`.`name`(..), and one of its own without quotes.
-            .filter(|(_, definition)| !definition.contains("`(") && !definition.contains("\"("))
-            .map(|(place, definition)| (place, analysis::analyze_in(definition, Dialect::MySql, mode)))
-            .filter(|(_, facts)| {
-                facts.kind == StatementKind::Read
-                    && facts.outcome == Outcome::Known
-                    && facts.writes == Writes::Nothing
-                    && facts.session == SessionEffect::Keeps
-            })
-            .collect();
-        let mut quiet = BTreeSet::new();
-        loop {
-            let before = quiet.len();
-            for (place, facts) in &told {
-                let known = |name: &Name| match name.parts() {
-                    [database, name] => {
-                        let place = (database.clone(), name.clone());
-                        tables.contains(&place) || quiet.contains(&place)
-                    }
-                    _ => false,
+    /// Reports what writes to tables set off, what stands behind views, and what routines do.
+    fn tie(&self, gate: &mut Gate, session: &Session) {
+        for ((database, name), text) in self.views.iter().filter(|(_, text)| !text.is_empty()) {
+            let definition = Definition::new(format!("view {name}"), database, text, Dialect::MySql, session.mode());
+            gate.see_definition((database, name), definition);
+        }
+        for Trigger { table, name, event, statement, sql_mode } in &self.triggers {
+            let on = match &**event {
+                "INSERT" => Verbs::INSERT,
+                "UPDATE" => Verbs::UPDATE,
+                "DELETE" => Verbs::DELETE,
+                _ => Verbs::ALL,
+            };
+            let then = Then::Runs(code(statement, sql_mode));
+            gate.see_reaction((&table.0, &table.1), Reaction { on, what: format!("trigger {name}"), then });
+        }
+        for Key { child, parent, name, on_update, on_delete } in &self.keys {
+            let (child, parent) = ((&*child.0, &*child.1), (&*parent.0, &*parent.1));
+            for (rule, on) in [(on_update, Verbs::UPDATE), (on_delete, Verbs::DELETE)] {
+                let does = match rule.as_deref() {
+                    Some("RESTRICT" | "NO ACTION") => continue,
+                    Some("CASCADE") => on,
+                    Some("SET NULL" | "SET DEFAULT") => Verbs::UPDATE,
+                    _ => Verbs::ALL,
                 };
-                if facts.reads.iter().all(known) {
-                    quiet.insert(*place);
-                }
+                // Of a rule that is not shown, nothing is known.
+                let on = if rule.is_some() { on } else { Verbs::ALL };
+                gate.see_cascade(parent, child, format!("foreign key {name}"), on, does);
             }
-            if quiet.len() == before {
-                return quiet;
-            }
+        }
+        for Stored { place, body, sql_mode } in &self.routines {
+            // Nothing obliges a routine to do what its declaration says.
+            let Some(body) = body else {
+                gate.see_function(&place.1, Class::MayWrite);
+                continue;
+            };
+            let mode = SqlMode::of(sql_mode, "utf8mb4");
+            let reads = analysis::reads_of(body, Language::Sql, Dialect::MySql, mode).is_ok();
+            let class = if reads && !self.timed.contains(place) { Class::Declared } else { Class::MayWrite };
+            gate.see_source(&place.1, Source::new(Some(Language::Sql), class, code(body, sql_mode)));
         }
     }
 
@@ -354,8 +409,12 @@ impl Schema {
             .map(|(place, _)| place)
             .collect();
         let grants = Grants::of(&self.grants);
-        let (afar, quiet) = (self.cascaded_from_afar(), self.quiet_views(session.mode()));
-        let cascading: BTreeSet<&Place> = self.keys.iter().map(|(_, parent)| parent).collect();
+        let afar = self.cascaded_from_afar();
+        let shown: BTreeSet<&Place> =
+            self.views.iter().filter(|(_, text)| !text.is_empty()).map(|(place, _)| place).collect();
+        if !grants.show_everything() {
+            gate.hide_relations();
+        }
         let mut unseen = BTreeSet::new();
         if self.relations.iter().any(|(_, kind, engine)| kind == "BASE TABLE" && !is_of_this_server(engine)) {
             gate.distrust_witness();
@@ -379,15 +438,10 @@ impl Schema {
                 triggers_hidden: hidden,
                 volatile_columns: volatile.contains(place),
                 cascades_from_afar: afar.contains(place) || grants.show_a_part_of(database, name),
-                reads_run_code: kind == Kind::View && !quiet.contains(place),
+                reads_run_code: kind == Kind::View && !shown.contains(place),
                 ..Traits::default()
             };
             gate.see_relation(database, name, kind, traits);
-            if self.triggered.contains(place) || cascading.contains(place) {
-                let what = String::from("a trigger or foreign key");
-                let then = Then::Anything("is not followed");
-                gate.see_reaction((database, name), Reaction { on: analysis::Verbs::ALL, what, then });
-            }
         }
         for database in unseen {
             tracing::warn!(target: "larder::catalog", database, "this user may not see the triggers of a database, so that each write to it drops everything that is cached: GRANT TRIGGER ON it");
@@ -399,12 +453,13 @@ impl Schema {
         for name in analysis::not_built_in(session.value("version")) {
             gate.see_function(name, Class::Declared);
         }
-        // Nothing obliges a function to do what its declaration says.
-        for name in &self.functions {
-            gate.see_function(name, Class::MayWrite);
-        }
+        self.tie(&mut gate, session);
         gate
     }
+}
+
+fn code(text: &str, sql_mode: &str) -> Code {
+    Code::new(text, Dialect::MySql, SqlMode::of(sql_mode, "utf8mb4"))
 }
 
 /// Whether an engine keeps its rows in this server, where they are those of no other table. FEDERATED, CONNECT and SPIDER send
@@ -473,7 +528,13 @@ mod tests {
             let relations = engines.iter().map(|(name, engine)| (place(name), "BASE TABLE".into(), (*engine).into()));
             let schema = Schema {
                 relations: relations.collect(),
-                triggered: BTreeSet::from([place("watched")]),
+                triggers: vec![Trigger {
+                    table: place("watched"),
+                    name: "t".into(),
+                    event: "UPDATE".into(),
+                    statement: "CALL somewhere()".into(),
+                    sql_mode: String::new(),
+                }],
                 grants: vec!["GRANT ALL PRIVILEGES ON *.* TO `a`@`%`".into()],
                 ..Schema::default()
             };

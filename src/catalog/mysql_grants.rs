@@ -45,6 +45,18 @@ impl Grants {
             })
     }
 
+    /// Whether all relations of the server are shown to him.
+    pub fn show_everything(&self) -> bool {
+        const RIGHTS: [&str; 3] = ["ALL", "ALL PRIVILEGES", "TRIGGER"];
+        let everywhere = |grant: &&Grant| grant.database == "*" && grant.table == "*";
+        !self.revoked
+            && self
+                .read
+                .iter()
+                .filter(everywhere)
+                .any(|grant| grant.rights.iter().any(|right| RIGHTS.contains(&&**right)))
+    }
+
     /// Whether some of the columns of a table, and so some of its foreign keys, may be hidden from him.
     pub fn show_a_part_of(&self, database: &str, table: &str) -> bool {
         self.obscure

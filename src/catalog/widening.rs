@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
-use super::code::{Code, Id, Reaction, Routine, Then};
+use super::code::{Code, Definition, Id, Reaction, Routine, Then};
 use super::gate::{Gate, Lookup, Mention, Resolved};
 use super::relation::{Class, Kind};
 use super::{Table, Widened};
@@ -66,23 +66,20 @@ impl Gate {
         // What another session is told to write may be committed before this one commits.
         let elsewhere = self.dialect == Dialect::MySql && self.writes_elsewhere;
         let unknown = if elsewhere { Reason::OpaqueStatement } else { Reason::WidensUnknown };
-        let mut spread = Spread::default();
-        for (mention, name, class) in self.mentioned(facts) {
-            if class == Some(Class::MayWrite) {
-                spread.merge(&self.called_by_statement(mention, name));
+        let mut follow = Follow::new(self);
+        self.mentioned(facts).for_each(|(mention, name, class)| follow.mentioned(mention, name, class));
+        for name in &facts.reads {
+            if let Resolved::Relation(id) = self.resolve(name, Lookup::Session) {
+                follow.read(id);
             }
         }
+        let mut spread = follow.to_the_end();
         if spread.anything.is_some() {
             return Some((Reason::OpaqueStatement, spread));
         }
         let opaque = facts.writes == Writes::Everything || facts.session == SessionEffect::MayChange;
         if opaque && !self.vouches_for_calls(facts) {
             return anything(Reason::OpaqueStatement, "its text does not tell what it does");
-        }
-        // A view whose body calls a function that writes, or a policy that does.
-        let writes = |name: &&Name| matches!(self.resolve(name, Lookup::Session), Resolved::Relation(id) if self.relation(id).reading_writes);
-        if let Some(name) = facts.reads.iter().find(writes) {
-            return anything(Reason::OpaqueStatement, &format!("to read {name} runs code that may write"));
         }
         let Writes::Tables(names) = &facts.writes else {
             let nothing = spread.tables.is_empty() && !spread.runs_code;
@@ -133,19 +130,6 @@ impl Gate {
         spread
     }
 
-    /// What a function that may write does when a statement calls it.
-    fn called_by_statement(&self, mention: Mention, name: &str) -> Spread {
-        let mut follow = Follow::new(self);
-        match mention {
-            Mention::Operator if !self.operator_functions(name).is_empty() => {
-                self.operator_functions(name).iter().for_each(|function| follow.call(function));
-            }
-            Mention::Operator => follow.anything(format!("the operator {name} may do anything")),
-            Mention::Function | Mention::Word => follow.call(name),
-        }
-        follow.to_the_end()
-    }
-
     /// Whether a statement is opaque only because `analysis` does not know a function of it, and the catalog knows them
     /// all. Without this, each read that calls a harmless function of an extension would empty the cache.
     fn vouches_for_calls(&self, facts: &Facts) -> bool {
@@ -166,6 +150,8 @@ impl Gate {
 struct Follow<'g> {
     gate: &'g Gate,
     spread: Spread,
+    /// Relations that are read.
+    read: HashSet<Id>,
     /// Writes to be followed: what, how, and what does it.
     pending: Vec<(Id, Verbs, String)>,
     done: HashMap<Id, Verbs>,
@@ -174,7 +160,8 @@ struct Follow<'g> {
 
 impl<'g> Follow<'g> {
     fn new(gate: &'g Gate) -> Self {
-        Self { gate, spread: Spread::default(), pending: Vec::new(), done: HashMap::new(), functions: HashSet::new() }
+        let (spread, read, pending, done, functions) = Default::default();
+        Self { gate, spread, read, pending, done, functions }
     }
 
     fn write(&mut self, id: Id, verbs: Verbs, what: &str) {
@@ -248,12 +235,60 @@ impl<'g> Follow<'g> {
         let Some(definition) = relation.definition.as_ref().filter(|d| d.facts().outcome != Outcome::Unknown) else {
             return self.anything(by(what, &format!("what is behind the view {name} is not known")));
         };
+        self.runs(definition);
         let through = definition.what.clone();
         for name in &definition.facts().reads {
             match self.gate.resolve(name, Lookup::In(&definition.home)) {
                 Resolved::Relation(id) => self.write(id, verbs, &through),
                 _ => self.anything(by(&through, &format!("no table called {name} is known"))),
             }
+        }
+    }
+
+    /// To read a relation runs what its definition calls.
+    fn read(&mut self, id: Id) {
+        if !self.read.insert(id) {
+            return;
+        }
+        let relation = self.gate.relation(id);
+        if relation.reading_writes {
+            return self.anything(format!("to read {} runs code that may write", relation.table.0));
+        }
+        relation.definition.iter().chain(&relation.policies).for_each(|definition| self.runs(definition));
+    }
+
+    fn runs(&mut self, definition: &'g Definition) {
+        let (facts, what) = (definition.facts(), &definition.what);
+        let unknown = |name: &&String| self.gate.function(name).is_none() && !self.gate.knows_operator(name);
+        if let Some(name) = facts.mentions.unknown.iter().find(unknown) {
+            return self.anything(format!("the {what} calls {name}, which is not known"));
+        }
+        self.gate.mentioned(facts).for_each(|(mention, name, class)| self.mentioned(mention, name, class));
+        if facts.outcome == Outcome::Unknown {
+            if self.gate.dialect == Dialect::MySql {
+                return self.anything(format!("what the {what} calls is not known"));
+            }
+            // Every function that there is, is known.
+            facts.mentions.identifiers.iter().for_each(|word| self.call(word));
+        }
+        for name in &facts.reads {
+            if let Resolved::Relation(id) = self.gate.resolve(name, Lookup::In(&definition.home)) {
+                self.read(id);
+            }
+        }
+    }
+
+    /// What a text mentions, it may call.
+    fn mentioned(&mut self, mention: Mention, name: &str, class: Option<Class>) {
+        if matches!(class, None | Some(Class::Vouched | Class::Immutable)) {
+            return;
+        }
+        match (mention, self.gate.operator_functions(name)) {
+            (Mention::Function | Mention::Word, _) => self.call(name),
+            (Mention::Operator, []) if class == Some(Class::MayWrite) => {
+                self.anything(format!("the operator {name} may do anything"));
+            }
+            (Mention::Operator, functions) => functions.iter().for_each(|function| self.call(function)),
         }
     }
 
