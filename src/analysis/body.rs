@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::facts::{Dialect, Facts, Kind, SessionEffect, Writes};
 use super::fold::{chain, fold_token};
+use super::guess;
 use super::lexer::{self, Token, TokenKind};
 use super::mode::SqlMode;
 use super::name::Name;
@@ -20,6 +21,8 @@ pub(crate) struct Body {
     pub identifiers: BTreeSet<String>,
     /// The names that stand where those of tables do, and perhaps others.
     pub tables: BTreeSet<Name>,
+    /// The routines that it calls, but those that are known to be built in; and perhaps other names.
+    pub calls: BTreeSet<String>,
     /// Why it may do anything, whatever it mentions.
     pub opaque: Option<&'static str>,
 }
@@ -53,7 +56,7 @@ pub(crate) fn mentioned(text: &str, dialect: Dialect, mode: SqlMode) -> Body {
     };
     let tokens = lexer::tokens(&spelled, dialect);
     let tokens: Vec<Token<'_>> = tokens.into_iter().filter(|token| !token.is_blank()).collect();
-    let mut body = Body::default();
+    let (mut body, mut procedures) = (Body::default(), BTreeSet::new());
     for (at, token) in tokens.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|at| tokens.get(at));
         if matches!(token.kind, TokenKind::Broken | TokenKind::Executable) {
@@ -69,6 +72,11 @@ pub(crate) fn mentioned(text: &str, dialect: Dialect, mode: SqlMode) -> Body {
         // `SELECT .. INTO variable`, `ON DUPLICATE KEY UPDATE column`.
         let other = (token.is_word("into") && !follows(BEFORE_INTO))
             || (token.is_word("update") && follows(&["key", "do", "for", "on"]));
+        if token.is_word("call")
+            && let Some((name, _)) = chain(&tokens, at + 1, dialect)
+        {
+            procedures.extend(name.parts().last().cloned());
+        }
         if token.is_any(BEFORE_TABLE)
             && !other
             && let Some((name, _)) = chain(&tokens, at + 1, dialect)
@@ -76,6 +84,12 @@ pub(crate) fn mentioned(text: &str, dialect: Dialect, mode: SqlMode) -> Body {
             body.tables.insert(name);
         }
     }
+    let tables: BTreeSet<&String> = body.tables.iter().filter_map(|name| name.parts().last()).collect();
+    // Words of MySQL's blocks that may stand before a bracket.
+    const SYNTAX: &[&str] = &["elseif", "return", "until", "while"];
+    let called = guess::unknown_calls(&tokens, dialect).filter_map(|name| name.parts().last().cloned());
+    let is_call = |name: &String| !tables.contains(name) && !SYNTAX.contains(&&*name.to_ascii_lowercase());
+    body.calls = called.filter(is_call).chain(procedures).collect();
     body
 }
 

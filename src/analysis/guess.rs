@@ -89,16 +89,24 @@ fn quoted(tokens: &[Token<'_>], at: usize, dialect: Dialect) -> Option<String> {
 
 /// Whether a function is called, or may be, that is on no list.
 pub(super) fn calls_unknown(tokens: &[Token<'_>], dialect: Dialect) -> bool {
+    unknown_calls(tokens, dialect).next().is_some()
+}
+
+/// The functions that are called, or may be, and are on no list.
+pub(super) fn unknown_calls<'t>(
+    tokens: &'t [Token<'t>],
+    dialect: Dialect,
+) -> impl Iterator<Item = super::name::Name> + 't {
     // What MySQL reserves may be a function in MariaDB.
-    let is_callable = |at: usize| dialect == Dialect::MySql || !is_reserved(tokens[at].text, dialect);
+    let is_callable = move |at: usize| dialect == Dialect::MySql || !is_reserved(tokens[at].text, dialect);
     let starts = (0..tokens.len()).filter(|&at| at == 0 || !tokens[at - 1].is("."));
-    let calls = starts.filter_map(|at| {
+    let calls = starts.filter_map(move |at| {
         let text = || Some((super::name::Name::new([quoted(tokens, at, dialect)?]), at + 1));
         let (name, end) = chain(tokens, at, dialect).or_else(text)?;
         (end > at + 1 || tokens[at].kind != TokenKind::Word || is_callable(at)).then_some((name, end))
     });
-    calls.into_iter().any(|(name, end)| {
-        if !tokens.get(end).is_some_and(|next| next.is("(")) {
+    let unknown = move |(name, end): &(super::name::Name, usize)| {
+        if !tokens.get(*end).is_some_and(|next| next.is("(")) {
             return false;
         }
         // `INSERT INTO t (a, b)`, `WITH t (a) AS`, `FROM t AS u (a)`, `REFERENCES t (a)`: a list of columns.
@@ -107,5 +115,6 @@ pub(super) fn calls_unknown(tokens: &[Token<'_>], dialect: Dialect) -> bool {
         let [parts @ .., last] = name.parts() else { return false };
         let is_syntax = parts.is_empty() && BEFORE_BRACKET.contains_lowered(last);
         !is_list && !is_syntax && functions::classify(name.parts(), 1, dialect) == Class::Unknown
-    })
+    };
+    calls.filter(unknown).map(|(name, _)| name)
 }

@@ -303,6 +303,11 @@ impl<'g> Follow<'g> {
                 self.anything(format!("{what} may write {name}, which is not shown to this user"));
             }
         }
+        // In MySQL, routines are shown to those who may run or change them.
+        let unknown = |name: &&String| self.gate.dialect == Dialect::MySql && self.gate.function(name).is_none();
+        if let Some(name) = body.calls.iter().find(unknown) {
+            self.anything(format!("{what} may call {name}, which is not shown to this user"));
+        }
         for word in &body.identifiers {
             for id in self.gate.called(word) {
                 let relation = self.gate.relation(*id);

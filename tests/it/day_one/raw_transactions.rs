@@ -203,10 +203,10 @@ const ATTEMPTS: &[(&str, &str, &str)] = &[
     (
         "CREATE TABLE p (n int) PARTITION BY LIST (n); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)",
         "INSERT INTO p VALUES (1)",
-        "",
+        "abc",
     ),
-    ("CREATE VIEW v AS SELECT * FROM b", "UPDATE v SET n = 1", ""),
-    ("CREATE TABLE parent (n int); CREATE TABLE heir () INHERITS (parent)", "INSERT INTO heir VALUES (1)", ""),
+    ("CREATE VIEW v AS SELECT * FROM b", "UPDATE v SET n = 1", "ac"),
+    ("CREATE TABLE parent (n int); CREATE TABLE heir () INHERITS (parent)", "INSERT INTO heir VALUES (1)", "abc"),
     (
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE b SET n = n + 1; RETURN NULL; END $$; \
          CREATE CONSTRAINT TRIGGER g AFTER UPDATE ON a DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION f()",
