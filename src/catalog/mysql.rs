@@ -359,7 +359,11 @@ impl Schema {
                 "DELETE" => Verbs::DELETE,
                 _ => Verbs::ALL,
             };
-            let then = Then::Runs(code(statement, sql_mode));
+            // To some it is shown that there is one, and not what it does.
+            let then = match statement.is_empty() {
+                true => Then::Anything("is not shown to this user"),
+                false => Then::Runs(code(statement, sql_mode)),
+            };
             gate.see_reaction((&table.0, &table.1), Reaction { on, what: format!("trigger {name}"), then });
         }
         for Key { child, parent, name, on_update, on_delete } in &self.keys {
@@ -434,7 +438,8 @@ impl Schema {
             let without_transactions = ["myisam", "aria"].contains(&&*engine.to_ascii_lowercase());
             let traits = Traits {
                 without_transactions,
-                unusual_storage: !without_transactions && !engine.eq_ignore_ascii_case("innodb"),
+                // A view has no engine.
+                unusual_storage: kind != Kind::View && !without_transactions && !engine.eq_ignore_ascii_case("innodb"),
                 triggers_hidden: hidden,
                 volatile_columns: volatile.contains(place),
                 cascades_from_afar: afar.contains(place) || grants.show_a_part_of(database, name),

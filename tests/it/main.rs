@@ -11,6 +11,7 @@ mod analysis_properties;
 #[cfg(feature = "mysql")]
 mod as_mysql_runs_it;
 mod bad_input;
+mod catalog_mysql_sqlite;
 mod catalog_postgres;
 mod configuration;
 mod day_one;
