@@ -33,11 +33,13 @@ pub struct Builder<DB: Backend> {
     max_bytes: u64,
     sole_writer: bool,
     statistics: bool,
+    schema_interval: Duration,
     /// Where connections are compared with each other when they are made.
     sessions: Option<Arc<SessionWatch<DB>>>,
 }
 
 pub(crate) const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+pub(crate) const DEFAULT_SCHEMA_INTERVAL: Duration = Duration::from_secs(60);
 
 impl<DB: Backend> Builder<DB> {
     pub(crate) fn over(pool: sqlx::Pool<DB>, sessions: Option<Arc<SessionWatch<DB>>>) -> Self {
@@ -47,6 +49,7 @@ impl<DB: Backend> Builder<DB> {
             max_bytes: DEFAULT_MAX_BYTES,
             sole_writer: false,
             statistics: true,
+            schema_interval: DEFAULT_SCHEMA_INTERVAL,
             sessions,
         }
     }
@@ -111,6 +114,15 @@ impl<DB: Backend> Builder<DB> {
         self
     }
 
+    /// How often the schema is looked at for what other programs changed in it, such as a trigger or somebody's rights; a minute by
+    /// default, never with zero. A look that takes long is taken less often, so that it costs at most a hundredth of the time.
+    ///
+    /// Schema changes through the pool are seen at once. See also [`CachedPool::reload`].
+    pub fn schema_interval(mut self, interval: Duration) -> Self {
+        self.schema_interval = interval;
+        self
+    }
+
     /// Looks at the database, and builds the pool.
     ///
     /// A database that cannot be understood makes a pool that works and caches nothing; [`CachedPool::stats`] and the log
@@ -137,6 +149,7 @@ impl<DB: Backend> Builder<DB> {
         if let Some(sessions) = self.sessions {
             sessions.tell(&inner);
         }
+        inner.watch_schema(self.schema_interval);
         CachedPool::new(inner)
     }
 }

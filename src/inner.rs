@@ -10,7 +10,7 @@ use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::analysis::Kind;
+use crate::analysis::{self, Facts, Kind, SqlMode};
 use crate::backend::{Driver, InStep};
 use crate::entry::Entry;
 use crate::flight::Flights;
@@ -167,6 +167,12 @@ impl<DB: Driver> Inner<DB> {
         }
     }
 
+    /// What the text of a statement says.
+    pub fn facts(&self, sql: &str, known: Option<&Known>) -> Facts {
+        let mode = known.map_or_else(|| SqlMode::unseen(DB::DIALECT), |known| known.mode);
+        analysis::analyze_in(sql, DB::DIALECT, mode)
+    }
+
     /// The plan for a statement that is about to run. A database is looked at before it is written for the first time:
     /// other pools may hold results of it, and until it has a name all that is cached anywhere would have to go.
     ///
@@ -303,6 +309,48 @@ impl<DB: Driver> Inner<DB> {
         tracing::warn!(target: "larder::catalog", "a connection of the pool is in a transaction that nobody ends; nothing is cached until another was looked at");
         *failed = Some(Instant::now());
         None
+    }
+
+    /// Looks at the database though it is known, since other programs may have changed the schema. What is known goes on to be
+    /// used meanwhile. If it is no longer so, everything is dropped and known anew.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::acquire`], and of the look itself.
+    pub async fn look_again(&self) -> Result<(), sqlx::Error> {
+        let Some(known) = self.known() else { return self.learn().await.map(drop) };
+        let mut connection = InStep::acquire(&self.pool).await?;
+        let options = self.pool.connect_options();
+        let survey = connection.answer(|connection| DB::survey(connection, &options)).await?;
+        // What another session sees is compared by those who keep it; what a transaction sees is old.
+        if survey.within_transaction || survey.digest == known.digest || survey.session != *known.session {
+            return Ok(());
+        }
+        self.counters.invalidation(Reason::SchemaChange, "another program changed the schema", None::<[&str; 0]>);
+        tracing::info!(target: "larder::catalog", "another program changed the schema, or somebody's rights");
+        Mark::arm(self.everything()).finish();
+        connection.answer(|connection| self.learn_on(connection).boxed()).await.map(drop)
+    }
+
+    /// Looks at the schema from time to time, while the pool lives. Without a runtime, it is not looked at.
+    pub fn watch_schema(self: &Arc<Self>, interval: Duration) {
+        let (Ok(runtime), false) = (tokio::runtime::Handle::try_current(), interval.is_zero()) else { return };
+        let watched = Arc::downgrade(self);
+        runtime.spawn(async move {
+            let mut pause = interval;
+            loop {
+                tokio::time::sleep(pause).await;
+                let Some(inner) = watched.upgrade().filter(|inner| !inner.pool.is_closed()) else { return };
+                // One that nobody asks anything keeps nothing, either.
+                if inner.off().is_some() || inner.known().is_none() {
+                    continue;
+                }
+                let begun = Instant::now();
+                if let Err(error) = inner.look_again().await {
+                    tracing::debug!(target: "larder::catalog", %error, "the schema could not be looked at");
+                }
+                pause = interval.max(begun.elapsed() * 100);
+            }
+        });
     }
 
     /// Looks at the database in the background.

@@ -42,7 +42,9 @@
 //! | in flight | between the two: nothing that rests on such a cell is given out or stored |
 //! | flight, load | requests that wait for the same query; that query |
 //! | replay | to turn stored bytes back into sqlx's rows |
-//! | gate | what of the catalog is known: only plain tables pass |
+//! | gate | what of the catalog is known: only what could be followed to its tables passes |
+//! | widen | to add what the text does not say: the tables behind a view, what a trigger or a foreign key changes |
+//! | limit | what in a database keeps results from being kept, or writes from dropping little |
 //! | opaque | a connection or statement whose writes cannot be told |
 //! | lent raw | handed out as sqlx's own connection, so that what happens on it is not seen |
 //! | witness | the database itself, asked at a commit which tables the transaction wrote |
@@ -83,6 +85,7 @@ pub mod config;
 mod connection;
 #[cfg(feature = "postgres")]
 mod copy;
+mod explanation;
 #[cfg(feature = "migrate")]
 mod migrate;
 #[cfg(feature = "mysql")]
@@ -103,8 +106,10 @@ pub mod cli;
 
 pub use backend::Backend;
 pub use builder::{Builder, Sessions};
+pub use catalog::{Limit, LimitKind};
 pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
+pub use explanation::{Changes, Dependency, Explanation};
 pub use observe::{QueryStats, Stats, Tier};
 pub use policy::Policy;
 pub use pool::{CachedPool, CachedPool as Pool};

@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 use moka::sync::Cache;
 
 use crate::analysis::{self, Dialect, Facts, Kind, SessionEffect, SqlMode, TransactionControl, Writes};
-use crate::catalog::{Gate, Survey, Table, Widened};
+use crate::catalog::{Digest, Gate, Survey, Table, Widened};
 use crate::key::Stem;
 use crate::observe::{Counters, Sent, Subject};
 use crate::policy::{Policy, Terms};
@@ -28,6 +28,8 @@ pub(crate) struct Known {
     pub mode: SqlMode,
     /// Why nothing at all may be cached.
     pub refusal: Option<Refusal>,
+    /// Of all that was seen of the schema.
+    pub digest: Digest,
     /// Taken before the database was looked at.
     stamp: Stamp,
 }
@@ -35,8 +37,8 @@ pub(crate) struct Known {
 impl Known {
     /// Joins a survey with the versions of its database and a stamp on the catalog taken before the survey.
     pub fn new(survey: Survey, versions: Arc<Versions>, stamp: Stamp) -> Self {
-        let Survey { session, mode, gate, refusal, .. } = survey;
-        Self { session: session.into(), versions, gate, mode, refusal, stamp }
+        let Survey { session, mode, gate, refusal, digest, .. } = survey;
+        Self { session: session.into(), versions, gate, mode, refusal, digest, stamp }
     }
 
     /// Whether the schema was not changed through this process since, and is not being changed.

@@ -55,7 +55,7 @@ pub type SqlitePool = CachedPool<sqlx::Sqlite>;
 /// # Ok::<_, sqlx::Error>(()) }).unwrap(); }
 /// ```
 pub struct CachedPool<DB: Backend> {
-    inner: Arc<Inner<DB>>,
+    pub(crate) inner: Arc<Inner<DB>>,
     view: View,
 }
 
@@ -175,6 +175,15 @@ impl<DB: Backend> CachedPool<DB> {
     #[cfg(feature = "migrate")]
     pub(crate) async fn look_again(&self) {
         let _ = Box::pin(self.inner.learn()).await;
+    }
+
+    /// Looks at the schema again. If another program changed it since, everything is dropped, as after a schema change through the
+    /// pool. That is done by itself from time to time: see [`Builder::schema_interval`].
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::acquire`], and of a query.
+    pub async fn reload(&self) -> Result<(), sqlx::Error> {
+        self.inner.look_again().await
     }
 
     /// What this pool did so far.

@@ -16,6 +16,7 @@ const FACE: &[&str] = &[
     "connection",
     "transaction",
     "copy",
+    "explanation",
     "migrate",
     "mysql",
     "postgres",

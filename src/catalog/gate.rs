@@ -21,9 +21,6 @@ pub(super) const LONGEST_NAME: usize = 63;
 
 pub(super) type Map<V> = HashMap<String, V, RandomState>;
 
-/// Schema and name.
-pub(super) type Place = (String, String);
-
 /// What may pass.
 #[derive(Debug)]
 pub struct Gate {
@@ -314,6 +311,12 @@ impl Gate {
     /// The same with the name that it is known by.
     pub(super) fn function_entry(&self, name: &str) -> Option<(&str, &Routine)> {
         self.functions.get_key_value(&*self.folded_function(name)).map(|(name, routine)| (&**name, routine))
+    }
+
+    /// The names of functions that a user wrote or loaded.
+    pub(super) fn functions_of_users(&self) -> impl Iterator<Item = &str> {
+        let by_users = |routine: &Routine| !routine.sources.is_empty() || routine.class >= Class::Declared;
+        self.functions.iter().filter(move |(_, routine)| by_users(routine)).map(|(name, _)| &**name)
     }
 
     pub(super) fn knows_operator(&self, operator: &str) -> bool {

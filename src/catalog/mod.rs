@@ -9,6 +9,8 @@
 //!
 //! - `gate` holds what was seen, by name;
 //! - `reading` follows a read to the tables behind it, `widening` a write to all that it sets off;
+//! - `digest` tells whether anything has changed;
+//! - `limits` lists what cannot be kept, for people;
 //! - `relation` and `code` are plain data: what was seen of a table, a view, a trigger, a function;
 //! - `spelling` understands a table's name as a user writes it;
 //! - `postgres`, `mysql` and `sqlite` ask the database.
@@ -19,7 +21,9 @@
 )]
 
 mod code;
+mod digest;
 mod gate;
+mod limits;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 #[cfg(feature = "mysql")]
@@ -35,9 +39,10 @@ pub(crate) mod sqlite;
 mod tests;
 mod widening;
 
+pub use digest::Digest;
 pub use gate::Gate;
+pub use limits::{Limit, LimitKind};
 pub use reading::Reading;
-pub use widening::Spread;
 
 use crate::analysis::{Dialect, Name, SqlMode};
 use crate::reason::{Reason, Refusal};
@@ -101,4 +106,6 @@ pub struct Survey {
     /// Whether what a statement of such a session wrote may be committed by a later one, or by none.
     pub commits_late: bool,
     pub gate: Gate,
+    /// Of all that was seen of the schema, and of the rights that decide what is seen of it.
+    pub digest: Digest,
 }

@@ -20,7 +20,7 @@ use sqlx::{AssertSqlSafe, Column, Row};
 use super::code::{Code, Definition, Reaction, Source, Then};
 use super::mysql_grants::Grants;
 use super::relation::{Class, Kind, Traits};
-use super::{Gate, Survey};
+use super::{Digest, Gate, Survey};
 use crate::analysis::{self, Dialect, Language, SqlMode, Verbs};
 use crate::reason::{Reason, Refusal};
 
@@ -66,6 +66,10 @@ const SCHEMA: &str = "\
         AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
     SELECT 'time' AS `time`, TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
         WHERE DATA_TYPE = 'time' AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
+    SELECT 'columns' AS `columns`, TABLE_SCHEMA, TABLE_NAME, CAST(SUM(CRC32(CONCAT_WS('/', COLUMN_NAME, COLUMN_TYPE, \
+        ORDINAL_POSITION))) AS CHAR) FROM information_schema.COLUMNS \
+        WHERE TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys') \
+        GROUP BY TABLE_SCHEMA, TABLE_NAME; \
     SELECT 'routine' AS `routine`, ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_DEFINITION, SQL_MODE \
         FROM information_schema.ROUTINES \
         WHERE ROUTINE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
@@ -87,6 +91,7 @@ pub(crate) async fn survey(connection: &mut MySqlConnection) -> Result<Survey, s
         within_transaction: within,
         commits_late: session.commits_late(),
         mode: session.mode(),
+        digest: schema.digest,
         gate: schema.gate(&session),
     })
 }
@@ -268,6 +273,7 @@ struct Schema {
     /// Routines with a parameter or a result that is a time of day.
     timed: BTreeSet<Place>,
     grants: Vec<String>,
+    digest: Digest,
 }
 
 struct Trigger {
@@ -299,6 +305,8 @@ impl Schema {
     async fn read(connection: &mut MySqlConnection) -> Result<Self, sqlx::Error> {
         let mut schema = Self::default();
         for row in sqlx::raw_sql(SCHEMA).fetch_all(connection).await? {
+            let columns: Vec<Option<String>> = (0..row.len()).map(|at| text_at(&row, at)).collect::<Result<_, _>>()?;
+            schema.digest.add(columns.iter().map(|column| column.as_deref().unwrap_or_default()));
             let text = |at| Ok::<_, sqlx::Error>(text_at(&row, at)?.unwrap_or_default());
             let place = || Ok::<_, sqlx::Error>((text(1)?, text(2)?));
             match row.column(0).name() {
@@ -325,6 +333,8 @@ impl Schema {
                     body: text_at(&row, 3)?.filter(|body| !body.is_empty()),
                     sql_mode: text(4)?,
                 }),
+                // For the digest alone.
+                "columns" => {}
                 "timed" => drop(schema.timed.insert(place()?)),
                 _ => schema.grants.push(text(0)?),
             }

@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use super::code::{Code, Definition, Reaction, Source, Then};
 use super::gate::LONGEST_NAME;
 use super::relation::{Class, Kind, Traits};
-use super::{Gate, Survey, Witness};
+use super::{Digest, Gate, Survey, Witness};
 use crate::analysis::{Dialect, Language, SqlMode, Verbs};
 use crate::reason::{Reason, Refusal};
 
@@ -26,7 +26,7 @@ use crate::reason::{Reason, Refusal};
 pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx::Error> {
     let session = Session::read(connection).await?;
     let mut gate = session.gate();
-    let mut database = String::from("postgres");
+    let (mut database, mut digest) = (String::from("postgres"), Digest::default());
     if !session.is("transaction") {
         let cluster = match session.is("identifiable") {
             true => "SELECT 'cluster', '', system_identifier::text, '', '', '', '' FROM pg_control_system()",
@@ -39,7 +39,9 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
         );
         let mut rows = Vec::new();
         for row in sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await? {
-            rows.push(Seen::of(&row)?);
+            let seen = Seen::of(&row)?;
+            digest.add(seen.columns());
+            rows.push(seen);
         }
         for row in rows.iter().filter(|row| row.is_of_itself()) {
             match &*row.what {
@@ -57,6 +59,7 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
         commits_late: false,
         mode: SqlMode::default(),
         gate,
+        digest,
     })
 }
 
@@ -125,6 +128,11 @@ impl Seen {
             other_schema: row.try_get(5)?,
             other_name: row.try_get(6)?,
         })
+    }
+
+    fn columns(&self) -> [&str; 7] {
+        let Self { what, schema, name, details, flags, other_schema, other_name } = self;
+        [what, schema, name, details, flags, other_schema, other_name]
     }
 
     /// Whether it is about one thing, and not about what ties two together.

@@ -92,6 +92,18 @@ named_function AS (
 )
 SELECT 'database', '', (SELECT oid::text FROM pg_database WHERE datname = current_database()), '', '', '', ''
 UNION ALL
+-- What else decides what is seen: columns, and the rights of this user. Told by sums of hashes, in whatever order.
+SELECT 'rights', '',
+    concat((SELECT sum(hashtextextended(concat_ws('/', attrelid, attnum, attname, atttypid, attisdropped, attacl), 0))
+        FROM pg_attribute WHERE attrelid >= 16384)),
+    concat((SELECT sum(hashtextextended(concat_ws('/', oid, relowner, relacl, relforcerowsecurity, reloptions), 0))
+        FROM pg_class WHERE oid >= 16384 AND relpersistence <> 't' AND relkind NOT IN ('i', 'I', 't'))),
+    concat((SELECT sum(hashtextextended(concat_ws('/', oid, nspacl), 0))
+        FROM pg_namespace WHERE nspname NOT LIKE 'pg!_%' ESCAPE '!')),
+    concat((SELECT sum(hashtextextended(concat_ws('/', oid, rolsuper, rolbypassrls, rolinherit), 0))
+        FROM pg_roles WHERE pg_has_role(oid, 'MEMBER'))),
+    concat((SELECT string_agg(concat_ws('/', polname, polroles::text, polpermissive), ',' ORDER BY oid) FROM pg_policy))
+UNION ALL
 SELECT 'relation',
     CASE n.oid WHEN pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname::text END,
     c.relname::text,

@@ -54,6 +54,15 @@ impl Gate {
         }
     }
 
+    /// What to call a function rests on.
+    pub(super) fn reads_by(&self, function: &str) -> Result<Reading, Refusal> {
+        let mut follow = Follow::new(self);
+        if let Some((name, _)) = self.function_entry(function) {
+            follow.function(name, Mention::Function)?;
+        }
+        follow.to_the_end()
+    }
+
     /// What to read a whole relation rests on.
     pub(super) fn reads_of(&self, id: Id) -> Result<Reading, Refusal> {
         let mut follow = Follow::new(self);

@@ -18,7 +18,7 @@ use sqlx::{Column, Connection, Row, SqliteConnection};
 
 use super::code::{Code, Definition, Reaction, Then};
 use super::relation::{Class, Kind, Traits};
-use super::{Gate, Survey};
+use super::{Digest, Gate, Survey};
 use crate::analysis::{self, Dialect, SqlMode, Verbs};
 use crate::reason::{Reason, Refusal};
 
@@ -78,6 +78,7 @@ pub(crate) async fn survey(
         within_transaction: session.transaction,
         commits_late: false,
         mode: SqlMode::default(),
+        digest: seen.digest(),
         gate: seen.gate(&session),
     })
 }
@@ -277,6 +278,14 @@ impl Schema {
                 cascade(on(parent, Verbs::UPDATE), Verbs::UPDATE);
             }
         }
+    }
+
+    fn digest(&self) -> Digest {
+        let mut digest = Digest::default();
+        self.relations.iter().for_each(|(schema, name, kind)| digest.add([&**schema, name, kind]));
+        self.texts.iter().for_each(|Text { kind, table, name, sql }| digest.add([&**kind, table, name, sql]));
+        self.keys.iter().for_each(|key| digest.add(key.iter().map(String::as_str)));
+        digest
     }
 
     fn gate(&self, session: &Session) -> Gate {

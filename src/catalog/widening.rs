@@ -107,6 +107,11 @@ impl Gate {
         spread.anything.is_none().then(|| spread.tables.keys().cloned().collect())
     }
 
+    /// Why any table may change with a write to this relation, if that is so.
+    pub(super) fn anything_by(&self, id: Id, verbs: Verbs) -> Option<String> {
+        self.set_off(id, verbs).anything.clone()
+    }
+
     /// Whether a read may run code that changes tables, whatever relations of this database its names stand for.
     pub fn reads_may_run_code(&self, facts: &Facts) -> bool {
         let may_write = |(_, _, class)| class == Some(Class::MayWrite);

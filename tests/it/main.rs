@@ -33,6 +33,7 @@ mod reads_are_kept;
 mod reads_never_go_back;
 mod reasons;
 #[cfg(feature = "postgres")]
+mod schema_changes_elsewhere;
 mod servers_come_and_go;
 mod statistics;
 #[cfg(feature = "postgres")]
