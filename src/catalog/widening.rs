@@ -67,7 +67,7 @@ impl Gate {
         let elsewhere = self.dialect == Dialect::MySql && self.writes_elsewhere;
         let unknown = if elsewhere { Reason::OpaqueStatement } else { Reason::WidensUnknown };
         let mut follow = Follow::new(self);
-        self.mentioned(facts).for_each(|(mention, name, class)| follow.mentioned(mention, name, class));
+        self.mentioned(facts).for_each(|(mention, name, class)| follow.mentioned(mention, name, class, ""));
         for name in &facts.reads {
             if let Resolved::Relation(id) = self.resolve(name, Lookup::Session) {
                 follow.read(id);
@@ -268,13 +268,13 @@ impl<'g> Follow<'g> {
         if let Some(name) = facts.mentions.unknown.iter().find(unknown) {
             return self.anything(format!("the {what} calls {name}, which is not known"));
         }
-        self.gate.mentioned(facts).for_each(|(mention, name, class)| self.mentioned(mention, name, class));
+        self.gate.mentioned(facts).for_each(|(mention, name, class)| self.mentioned(mention, name, class, what));
         if facts.outcome == Outcome::Unknown {
             if self.gate.dialect == Dialect::MySql {
                 return self.anything(format!("what the {what} calls is not known"));
             }
             // Every function that there is, is known.
-            facts.mentions.identifiers.iter().for_each(|word| self.call(word));
+            facts.mentions.identifiers.iter().for_each(|word| self.call(word, what));
         }
         for name in &facts.reads {
             if let Resolved::Relation(id) = self.gate.resolve(name, Lookup::In(&definition.home)) {
@@ -284,16 +284,16 @@ impl<'g> Follow<'g> {
     }
 
     /// What a text mentions, it may call.
-    fn mentioned(&mut self, mention: Mention, name: &str, class: Option<Class>) {
+    fn mentioned(&mut self, mention: Mention, name: &str, class: Option<Class>, what: &str) {
         if matches!(class, None | Some(Class::Vouched | Class::Immutable)) {
             return;
         }
         match (mention, self.gate.operator_functions(name)) {
-            (Mention::Function | Mention::Word, _) => self.call(name),
+            (Mention::Function | Mention::Word, _) => self.call(name, what),
             (Mention::Operator, []) if class == Some(Class::MayWrite) => {
                 self.anything(format!("the operator {name} may do anything"));
             }
-            (Mention::Operator, functions) => functions.iter().for_each(|function| self.call(function)),
+            (Mention::Operator, functions) => functions.iter().for_each(|function| self.call(function, what)),
         }
     }
 
@@ -321,7 +321,7 @@ impl<'g> Follow<'g> {
                     self.write(*id, Verbs::ALL, what);
                 }
             }
-            self.call(word);
+            self.call(word, what);
         }
     }
 
@@ -333,7 +333,7 @@ impl<'g> Follow<'g> {
     }
 
     /// A call of everything that goes by a name; of nothing, if that is no function.
-    fn call(&mut self, name: &str) {
+    fn call(&mut self, name: &str, what: &str) {
         let Some((name, routine)) = self.gate.function_entry(name) else {
             if self.gate.may_be_obscure(name) {
                 self.anything(format!("{name} may be the name of a function"));
@@ -344,6 +344,7 @@ impl<'g> Follow<'g> {
             return;
         }
         let Routine { class, sources, unread } = routine;
+        let what = if what.is_empty() { format!("function {name}") } else { what.to_owned() };
         if *unread && *class == Class::MayWrite {
             return self.anything(format!("function {name} may do anything"));
         }
@@ -354,13 +355,13 @@ impl<'g> Follow<'g> {
                 (Some(_), Class::Declared) => {
                     let body = source.code.body();
                     if body.opaque.is_none() {
-                        body.identifiers.iter().for_each(|word| self.call(word));
+                        body.identifiers.iter().for_each(|word| self.call(word, &what));
                     }
                 }
                 (None, Class::Declared) => {}
                 (Some(_), Class::MayWrite) => {
                     self.spread.runs_code = true;
-                    self.code(&source.code, &format!("function {name}"));
+                    self.code(&source.code, &what);
                 }
                 (None, Class::MayWrite) => self.anything(format!("function {name} is in a language that is not read")),
             }

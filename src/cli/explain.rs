@@ -1,6 +1,6 @@
 //! `larder explain`: why a statement is, or is not, cached.
 //!
-//! In: SQL as arguments or from stdin. Out: a verdict for people, or JSON. It never connects to a database.
+//! In: SQL as arguments or from stdin, and perhaps a database. Out: a verdict for people, or JSON. It never runs a statement.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
@@ -9,18 +9,25 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::Reason;
+use super::database::Database;
+use super::{Failure, shown};
 use crate::analysis::{self, Facts, Kind, Name, Outcome, SessionEffect, SqlMode, TransactionControl, Writes};
+use crate::{Changes, Dependency, Explanation, Reason, Refusal};
 
 /// Tells what a statement reads and writes, and why its result is or is not cached.
 ///
-/// It judges by the text alone. A pool also asks the database: only plain tables pass, not views and the like.
+/// With --database-url it tells as a pool on that database would: which tables are behind views, functions and partitions, and what
+/// triggers, rules and foreign keys change. Without, it judges by the text alone.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Explain {
     /// The dialect the statement is written in.
-    #[arg(long, value_enum)]
-    pub dialect: Dialect,
+    #[arg(long, value_enum, required_unless_present = "database_url", conflicts_with = "database_url")]
+    pub dialect: Option<Dialect>,
+    /// The database that the statement is for: postgres://user@host/database, mysql://.., mariadb://.. or sqlite:file. The statement is
+    /// not run.
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
     /// How the sessions read their texts, as MySQL's @@sql_mode says it.
     ///
     /// ANSI_QUOTES and NO_BACKSLASH_ESCAPES move the ends of names and texts. Of no importance to the other dialects.
@@ -40,6 +47,7 @@ pub struct Explain {
 const EXAMPLES: &str = "\
 Examples:
   larder explain --dialect postgres 'SELECT name FROM users WHERE id = $1'
+  larder explain --database-url postgres://app@localhost/shop 'DELETE FROM users WHERE id = 1'
   larder explain --dialect sqlite --json 'DELETE FROM users' | jq .writes
   larder explain --dialect mysql --sql-mode ANSI_QUOTES 'SELECT \"name\" FROM \"users\"'
   larder explain --dialect mysql --batch < statements.sql";
@@ -65,30 +73,68 @@ impl From<Dialect> for analysis::Dialect {
     }
 }
 
+/// What was found out about a statement.
+enum Told {
+    /// By its text alone.
+    ByText(Facts),
+    ByDatabase(Box<Explanation>),
+}
+
+impl Told {
+    fn facts(&self) -> &Facts {
+        match self {
+            Self::ByText(facts) => facts,
+            Self::ByDatabase(explanation) => &explanation.facts,
+        }
+    }
+}
+
+/// Who is asked about statements.
+enum Judge<'e> {
+    Text(&'e Explain),
+    Database(Database),
+}
+
+impl Judge<'_> {
+    async fn tell(&self, sql: &str) -> Result<Told, Failure> {
+        match self {
+            Self::Text(explain) => Ok(Told::ByText(explain.analyze(sql))),
+            Self::Database(database) => database.explain(sql).await.map(Box::new).map(Told::ByDatabase),
+        }
+    }
+}
+
 impl Explain {
     /// Runs the command. A reader who closes the pipe early is no error.
     ///
     /// # Errors
     ///
-    /// If stdin cannot be read or stdout cannot be written.
-    pub fn run(&self) -> io::Result<()> {
-        let ended = if self.batch {
-            batch(io::stdin().lock(), &mut io::stdout().lock(), |sql| self.analyze(sql))
-        } else {
-            self.statements().and_then(|statements| self.print(&statements))
+    /// If stdin cannot be read, stdout cannot be written, or the database does not answer.
+    pub(crate) async fn run(&self) -> Result<(), Failure> {
+        let judge = match &self.database_url {
+            Some(url) => Judge::Database(Database::open(url).await?),
+            None => Judge::Text(self),
+        };
+        let ended = match self.batch {
+            true => batch(io::stdin().lock(), &mut io::stdout().lock(), &judge).await,
+            false => self.print(&judge).await,
         };
         match ended {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            ended => ended,
+            Err(Ended::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(Ended::Io(error)) => Err(Failure::failed(error.to_string())),
+            Err(Ended::Failed(failure)) => Err(failure),
+            Ok(()) => Ok(()),
         }
     }
 
     fn analyze(&self, sql: &str) -> Facts {
         let mode = match self.dialect {
-            Dialect::Mysql => SqlMode::of(&self.sql_mode, "utf8mb4"),
-            Dialect::Postgres | Dialect::Sqlite => SqlMode::default(),
+            Some(Dialect::Mysql) => SqlMode::of(&self.sql_mode, "utf8mb4"),
+            _ => SqlMode::default(),
         };
-        analysis::analyze_in(sql, self.dialect.into(), mode)
+        // One of the two is there, as the arguments were read.
+        let dialect = self.dialect.unwrap_or(Dialect::Postgres);
+        analysis::analyze_in(sql, dialect.into(), mode)
     }
 
     fn statements(&self) -> io::Result<Vec<String>> {
@@ -108,20 +154,42 @@ impl Explain {
         Ok(vec![text])
     }
 
-    fn print(&self, statements: &[String]) -> io::Result<()> {
+    async fn print(&self, judge: &Judge<'_>) -> Result<(), Ended> {
+        let mut told = Vec::new();
+        for sql in self.statements()? {
+            told.push(judge.tell(&sql).await?);
+        }
         if self.json {
-            let mut objects: Vec<Value> = statements.iter().map(|sql| object(&self.analyze(sql))).collect();
+            let mut objects: Vec<Value> = told.iter().map(object).collect();
             let all = if objects.len() == 1 { objects.remove(0) } else { Value::Array(objects) };
-            return writeln!(io::stdout().lock(), "{all:#}");
+            return Ok(writeln!(io::stdout().lock(), "{all:#}")?);
         }
         let mut out = anstream::stdout().lock();
-        for (i, sql) in statements.iter().enumerate() {
+        for (i, told) in told.iter().enumerate() {
             if i > 0 {
                 writeln!(out)?;
             }
-            people(&mut out, &self.analyze(sql))?;
+            people(&mut out, told)?;
         }
-        out.flush()
+        Ok(out.flush()?)
+    }
+}
+
+/// Why the command did not get to its end.
+enum Ended {
+    Io(io::Error),
+    Failed(Failure),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
@@ -141,7 +209,7 @@ fn usage(message: &str) -> ! {
 /// # Errors
 ///
 /// If the input cannot be read or the output cannot be written.
-fn batch(mut input: impl BufRead, output: &mut impl Write, analyze: impl Fn(&str) -> Facts) -> io::Result<()> {
+async fn batch(mut input: impl BufRead, output: &mut impl Write, judge: &Judge<'_>) -> Result<(), Ended> {
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -158,7 +226,7 @@ fn batch(mut input: impl BufRead, output: &mut impl Write, analyze: impl Fn(&str
             continue;
         }
         let object = match std::str::from_utf8(&line) {
-            Ok(sql) => object(&analyze(sql)),
+            Ok(sql) => object(&judge.tell(sql).await?),
             Err(_) => not_utf8(),
         };
         writeln!(output, "{object}")?;
@@ -166,13 +234,14 @@ fn batch(mut input: impl BufRead, output: &mut impl Write, analyze: impl Fn(&str
     }
 }
 
-fn object(facts: &Facts) -> Value {
+fn object(told: &Told) -> Value {
+    let facts = told.facts();
     let names = |names: &mut dyn Iterator<Item = &Name>| names.map(ToString::to_string).collect::<Vec<_>>();
     let writes = match &facts.writes {
         Writes::Tables(tables) => names(&mut tables.keys()),
         Writes::Nothing | Writes::Everything => Vec::new(),
     };
-    json!({
+    let mut object = json!({
         "kind": kind(facts.kind),
         "outcome": outcome(facts.outcome),
         "reads": names(&mut facts.reads.iter()),
@@ -182,7 +251,27 @@ fn object(facts: &Facts) -> Value {
         "reasons": reasons(facts),
         "normal_form": facts.normal_form,
         "fingerprint": facts.fingerprint.to_string(),
-    })
+    });
+    if let Told::ByDatabase(explanation) = told {
+        let dependencies = |all: &[Dependency]| -> Value {
+            all.iter().map(|one| json!({ "table": one.table, "through": one.through })).collect()
+        };
+        let (drops, drops_all) = match &explanation.writes {
+            Changes::Nothing => (json!([]), Value::Null),
+            Changes::Tables(tables) => (dependencies(tables), Value::Null),
+            Changes::Everything(why) => (json!([]), json!(why)),
+        };
+        object["cacheable"] = json!(explanation.reads.is_ok());
+        object["rests_on"] = explanation.reads.as_ref().map_or(json!([]), |tables| dependencies(tables));
+        object["refusal"] = match &explanation.reads {
+            Ok(_) => Value::Null,
+            Err(refusal) => json!({ "reason": refusal.reason.label(), "sentence": refusal.sentence }),
+        };
+        object["scope"] = json!(explanation.scope);
+        object["drops"] = drops;
+        object["drops_all"] = drops_all;
+    }
+    object
 }
 
 /// A line that no server would take either.
@@ -227,23 +316,31 @@ const fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-fn people(out: &mut impl Write, facts: &Facts) -> io::Result<()> {
+fn people(out: &mut impl Write, told: &Told) -> io::Result<()> {
+    let facts = told.facts();
     let bold = Style::new().bold();
-    let (color, verdict) = match (facts.cacheable(), facts.kind) {
-        (true, _) => (AnsiColor::Green, "cached, if all it reads are plain tables"),
-        (false, Kind::Read) => (AnsiColor::Yellow, "not cached"),
-        (false, Kind::Write) => (AnsiColor::Cyan, "a write: it runs, and drops what rests on the tables it writes"),
-        (false, Kind::Other) => (AnsiColor::Cyan, "passed on: neither a read nor a write"),
+    let (color, verdict) = match (told, facts.cacheable(), facts.kind) {
+        (Told::ByText(_), true, _) => {
+            (AnsiColor::Green, "cached, if the database has no objection: see --database-url")
+        }
+        (Told::ByDatabase(explanation), ..) if explanation.reads.is_ok() => match explanation.scope {
+            None => (AnsiColor::Green, "cached"),
+            Some(_) => (AnsiColor::Yellow, "cached only under a scope, by pool.scoped(..)"),
+        },
+        (.., Kind::Read) => (AnsiColor::Yellow, "not cached"),
+        (.., Kind::Write) => (AnsiColor::Cyan, "a write: it runs, and drops what rests on the tables it writes"),
+        (.., Kind::Other) => (AnsiColor::Cyan, "passed on: neither a read nor a write"),
     };
     let color = color.on_default().bold();
     writeln!(out, "{color}{verdict}{color:#}")?;
-    let line = |out: &mut dyn Write, label: &str, text: &str| writeln!(out, "  {bold}{label:<12}{bold:#} {text}");
+    let line: Line = |out, label, text| {
+        let bold = Style::new().bold();
+        writeln!(out, "  {bold}{label:<12}{bold:#} {text}")
+    };
     line(out, "statement", &shown(&facts.normal_form))?;
-    line(out, "reads", &listed(&facts.reads.iter().collect::<Vec<_>>(), facts.outcome == Outcome::Unknown))?;
-    match &facts.writes {
-        Writes::Nothing => {}
-        Writes::Tables(tables) => line(out, "writes", &listed(&tables.keys().collect::<Vec<_>>(), false))?,
-        Writes::Everything => line(out, "writes", "may write any table: everything cached is dropped")?,
+    match told {
+        Told::ByText(_) => tables_by_text(out, facts, line)?,
+        Told::ByDatabase(explanation) => tables_by_database(out, explanation, line)?,
     }
     match facts.session {
         SessionEffect::Keeps => {}
@@ -267,12 +364,16 @@ fn people(out: &mut impl Write, facts: &Facts) -> io::Result<()> {
         line(out, "arguments", present)?;
     }
     line(out, "fingerprint", &facts.fingerprint.to_string())?;
-    for refusal in &facts.refusals {
-        writeln!(out, "  {bold}because{bold:#}      {refusal}")?;
+    let refusals: Vec<&Refusal> = match told {
+        Told::ByText(facts) => facts.refusals.iter().collect(),
+        Told::ByDatabase(explanation) => explanation.reads.as_ref().err().into_iter().collect(),
+    };
+    for refusal in &refusals {
+        writeln!(out, "  {bold}because{bold:#}      {}", shown(&refusal.sentence))?;
     }
-    if !facts.cacheable() && facts.kind == Kind::Read {
+    if facts.kind == Kind::Read {
         let mut given = Vec::new();
-        for refusal in &facts.refusals {
+        for refusal in &refusals {
             if let Some(help) = help(refusal.reason)
                 && !given.contains(&help)
             {
@@ -284,13 +385,50 @@ fn people(out: &mut impl Write, facts: &Facts) -> io::Result<()> {
     Ok(())
 }
 
+type Line = fn(&mut dyn Write, &str, &str) -> io::Result<()>;
+
+fn tables_by_text(out: &mut impl Write, facts: &Facts, line: Line) -> io::Result<()> {
+    line(out, "reads", &listed(&facts.reads.iter().collect::<Vec<_>>(), facts.outcome == Outcome::Unknown))?;
+    match &facts.writes {
+        Writes::Nothing => Ok(()),
+        Writes::Tables(tables) => {
+            let named: Vec<String> = tables.iter().map(|(name, verbs)| format!("{name} ({verbs})")).collect();
+            line(out, "writes", &named.join(", "))
+        }
+        Writes::Everything => line(out, "writes", "may write any table: everything cached is dropped"),
+    }
+}
+
+fn tables_by_database(out: &mut impl Write, explanation: &Explanation, line: Line) -> io::Result<()> {
+    let each = |out: &mut dyn Write, label: &str, tables: &[Dependency]| {
+        tables
+            .iter()
+            .enumerate()
+            .try_for_each(|(at, table)| line(&mut *out, if at == 0 { label } else { "" }, &shown(&table.to_string())))
+    };
+    if let Ok(tables) = &explanation.reads {
+        each(out, "rests on", tables)?;
+    }
+    if let Some(why) = &explanation.scope {
+        line(out, "scope", &shown(why))?;
+    }
+    match &explanation.writes {
+        Changes::Nothing => Ok(()),
+        Changes::Tables(tables) => each(out, "drops", tables),
+        Changes::Everything(why) => line(out, "drops", &shown(&format!("everything, since {why}"))),
+    }
+}
+
 /// What a person can do about a reason, where anything can be done.
 const fn help(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::VolatileFunction => "Compute the value in the program and bind it as an argument.",
-        Reason::UnknownFunction => {
-            "A function that the database calls IMMUTABLE is accepted once the pool has read its catalog."
+        Reason::UnknownFunction | Reason::UserFunction | Reason::UserOperator => {
+            "A function in SQL that is declared STABLE or IMMUTABLE, and reads nothing but tables, is followed where the database is asked."
         }
+        Reason::RowSecurity => "Name a scope for each who may see something else: pool.scoped(\"tenant:42\").",
+        Reason::UserCast => "Declare the function of the cast IMMUTABLE, if it is.",
+        Reason::NotAPlainTable => "A materialized view of it, or a table that is filled from it, can be cached.",
         Reason::SpecialDate => "Bind the date as an argument of a date type, or compare the column without a cast.",
         Reason::Locks => "Without the lock it could be cached; with it, it belongs in a transaction.",
         Reason::SeveralStatements => "Send each statement on its own.",
@@ -312,9 +450,4 @@ fn listed(names: &[&Name], unknown: bool) -> String {
         text.push_str(" (guessed)");
     }
     text
-}
-
-/// Control characters could play tricks on a terminal.
-fn shown(sql: &str) -> String {
-    sql.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -3,7 +3,9 @@
 //! In: arguments. Out: text or JSON on stdout, progress and errors on stderr, an exit code.
 //! It never uses more of the crate than its users can.
 
+mod database;
 mod demo;
+mod doctor;
 mod explain;
 
 use std::process::ExitCode;
@@ -39,6 +41,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Explain(explain::Explain),
+    Doctor(doctor::Doctor),
 }
 
 /// Runs the command that the arguments of the process name.
@@ -50,7 +53,8 @@ pub fn main() -> ExitCode {
             let outcome = runtime.block_on(async {
                 match cli.command {
                     Command::Demo(args) => demo::run(args).await,
-                    Command::Explain(explain) => explain.run().map_err(|error| Failure::failed(error.to_string())),
+                    Command::Explain(explain) => explain.run().await,
+                    Command::Doctor(doctor) => doctor.run().await,
                 }
             });
             // Without waiting, as for a name server that does not answer.
@@ -65,6 +69,11 @@ pub fn main() -> ExitCode {
         Err(Failure::Failed(text)) => fail(&text, 1),
         Err(Failure::Interrupted) => fail("interrupted", 130),
     }
+}
+
+/// Control characters could play tricks on a terminal.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn fail(text: &str, code: u8) -> ExitCode {
