@@ -52,6 +52,7 @@ pub(crate) struct Inner<DB: Driver> {
     elsewhere: AtomicBool,
     /// Whether transactions are begun so that the database can tell at their end what they wrote.
     measuring: AtomicBool,
+    measuring_all: AtomicBool,
     replay: OnceCell<Option<DB::Replay>>,
     /// Why nothing is cached any more.
     off: OnceLock<Refusal>,
@@ -93,6 +94,7 @@ impl<DB: Driver> Inner<DB> {
             differ: AtomicBool::new(false),
             elsewhere: AtomicBool::new(false),
             measuring: AtomicBool::new(false),
+            measuring_all: AtomicBool::new(false),
             replay: OnceCell::new(),
             off: OnceLock::new(),
             learning: Mutex::new(None),
@@ -146,6 +148,17 @@ impl<DB: Driver> Inner<DB> {
     /// Transactions to come may do what is not seen.
     pub fn measure_from_now(&self) {
         self.measuring.store(true, Relaxed);
+    }
+
+    /// From now on the database is asked what each transaction wrote.
+    pub fn measure_all(&self) {
+        self.measuring_all.store(true, Relaxed);
+        self.measure_from_now();
+    }
+
+    /// Whether the database is asked what each transaction wrote, also where that is known.
+    pub fn measures_all(&self) -> bool {
+        self.measuring_all.load(Relaxed)
     }
 
     /// Whether the database is to be asked what transactions wrote.

@@ -84,6 +84,8 @@ pub(crate) struct Writes {
     pub depth: usize,
     /// Set once something happened that was not seen or not understood.
     pub everything: Option<Reason>,
+    /// Set once a statement was run in it that may have written anything.
+    pub opaque: Option<Reason>,
 }
 
 impl<DB: Driver> Ledger<DB> {
@@ -147,6 +149,12 @@ impl<DB: Driver> Ledger<DB> {
             self.inner.counters.bypass(reason, "it ran on a connection of its own", &plan.statement);
         }
         let opaque = plan.change.as_ref().is_some_and(|change| change.reason == Reason::OpaqueStatement);
+        if let (Some(writes), Some(_), true) = (&mut self.transaction, DB::MARKED_BEGIN, opaque) {
+            // The database can tell at the COMMIT what it did.
+            writes.opaque.get_or_insert(Reason::OpaqueStatement);
+            self.inner.measure_from_now();
+            return counted;
+        }
         if DB::COMMITS_UNSEEN && self.transaction.is_some() && opaque {
             // Others may see at once what was written here, and not only at the COMMIT.
             self.opaque_from_now(Reason::OpaqueStatement);
@@ -211,14 +219,14 @@ impl<DB: Driver> Ledger<DB> {
     /// Asks the database what the open transaction wrote, where that was not seen. To be called as the last thing before its
     /// COMMIT; until it is answered, the transaction counts as having written anything.
     pub async fn measure_commit(&mut self, connection: &mut DB::Connection) {
-        let Some(writes) = self.transaction.as_mut().filter(|writes| writes.marked && writes.everything.is_some())
-        else {
-            return;
-        };
+        let all = self.inner.measures_all();
+        let asked =
+            |writes: &&mut Writes| writes.marked && (all || writes.everything.is_some() || writes.opaque.is_some());
+        let Some(writes) = self.transaction.as_mut().filter(asked) else { return };
         let (None, Some(known)) = (&self.opaque, self.inner.known()) else { return };
-        let Witness::Tables(names) = DB::witness(connection).await else { return };
+        let Witness::Tables(names) = DB::witness(connection, true).await else { return };
         let Some(tables) = known.gate.witnessed(&names) else { return };
-        writes.everything = None;
+        (writes.everything, writes.opaque) = (None, None);
         if !tables.is_empty() {
             let cells = known.versions.write_cells(tables.iter().map(|table| &*table.0));
             if writes.changes.is_empty() {
@@ -241,7 +249,7 @@ impl<DB: Driver> Ledger<DB> {
         let Some(writes) = writes.filter(|w| w.depth == 1 && w.marked && w.everything.is_some()) else { return };
         // What was written through other sessions is not rolled back.
         let alone = self.inner.known().is_some_and(|known| known.gate.witnessed(&[]).is_some());
-        if alone && self.opaque.is_none() && DB::witness(connection).await != Witness::Nothing {
+        if alone && self.opaque.is_none() && DB::witness(connection, false).await != Witness::Nothing {
             writes.everything = None;
         }
     }
@@ -270,7 +278,7 @@ impl<DB: Driver> Ledger<DB> {
     /// Announces what the open transaction wrote. To be called before its COMMIT is sent.
     pub fn begin_commit(&mut self) {
         let Some(writes) = self.transaction.take() else { return };
-        let armed = match writes.everything {
+        let armed = match writes.everything.or(writes.opaque) {
             Some(reason) => Armed::everything(&self.inner, reason),
             None if writes.changes.is_empty() => return,
             None => {

@@ -203,7 +203,7 @@ impl<DB: Backend> CachedConnection<DB> {
     /// Whether the open transaction has anything to announce.
     fn wrote(&self) -> bool {
         let writes = self.ledger.transaction.as_ref();
-        writes.is_some_and(|writes| !writes.changes.is_empty() || writes.everything.is_some())
+        writes.is_some_and(|writes| !writes.changes.is_empty() || writes.everything.or(writes.opaque).is_some())
     }
 
     fn changes_schema(&self) -> bool {

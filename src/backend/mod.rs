@@ -171,8 +171,8 @@ pub trait Driver: Database {
     const MARKED_BEGIN: Option<&'static str>;
 
     /// What the open transaction wrote, if it is still the one that was begun with [`Driver::MARKED_BEGIN`]. To be asked as
-    /// the last thing before its end, which it leaves as it was.
-    fn witness(connection: &mut Self::Connection) -> BoxFuture<'_, Witness>;
+    /// the last thing before its end, which it leaves as it was; but what was put off to its `commit` is run.
+    fn witness(connection: &mut Self::Connection, commit: bool) -> BoxFuture<'_, Witness>;
 
     /// Whether what the database holds is still there when a connection is closed.
     fn outlives_connections(options: &Options<Self>) -> bool;

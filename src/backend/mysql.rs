@@ -96,7 +96,7 @@ impl Driver for MySql {
 
     const MARKED_BEGIN: Option<&'static str> = None;
 
-    fn witness(_connection: &mut MySqlConnection) -> BoxFuture<'_, Witness> {
+    fn witness(_connection: &mut MySqlConnection, _commit: bool) -> BoxFuture<'_, Witness> {
         std::future::ready(Witness::Nothing).boxed()
     }
 

@@ -87,8 +87,8 @@ impl Driver for Postgres {
     // A text that is always the same, so that statistics of the server take it for one statement.
     const MARKED_BEGIN: Option<&'static str> = Some("BEGIN; SET LOCAL larder.transaction = 'open'");
 
-    fn witness(connection: &mut PgConnection) -> BoxFuture<'_, Witness> {
-        catalog::postgres::witness(connection).boxed()
+    fn witness(connection: &mut PgConnection, commit: bool) -> BoxFuture<'_, Witness> {
+        catalog::postgres::witness(connection, commit).boxed()
     }
 
     fn outlives_connections(_options: &PgConnectOptions) -> bool {

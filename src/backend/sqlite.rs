@@ -96,7 +96,7 @@ impl Driver for Sqlite {
 
     const MARKED_BEGIN: Option<&'static str> = None;
 
-    fn witness(_connection: &mut SqliteConnection) -> BoxFuture<'_, Witness> {
+    fn witness(_connection: &mut SqliteConnection, _commit: bool) -> BoxFuture<'_, Witness> {
         std::future::ready(Witness::Nothing).boxed()
     }
 

@@ -68,42 +68,63 @@ pub(crate) async fn session(connection: &mut PgConnection) -> Result<String, sql
     Ok(Session::read(connection).await?.text())
 }
 
-/// What the open transaction wrote. One round trip.
+/// What the open transaction wrote. One round trip, or three where triggers were put off to its end.
 ///
 /// Every write locks its table until the transaction ends, whoever makes it: a trigger, a cascade, a function. Those locks,
 /// and that the system catalogs were not written, are looked at within a savepoint, so that the transaction goes on as it
-/// was even where the look fails.
-pub(crate) async fn witness(connection: &mut PgConnection) -> Witness {
-    const LOOK: &str = concat!(
-        "SAVEPOINT larder_witness; SET LOCAL search_path TO pg_catalog, pg_temp; ",
-        include_str!("postgres_witness.sql"),
-        "; ROLLBACK TO SAVEPOINT larder_witness; RELEASE SAVEPOINT larder_witness"
-    );
+/// was even where the look fails. Before a `commit`, triggers that were put off to it are run, as it would run them.
+pub(crate) async fn witness(connection: &mut PgConnection, commit: bool) -> Witness {
+    const NOW: &str = "SAVEPOINT larder_witness; SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT larder_witness";
     let seen = async {
-        let (mut same, mut unseen, mut tables) = (false, false, Vec::new());
-        for row in sqlx::raw_sql(LOOK).fetch_all(&mut *connection).await? {
-            let (schema, name): (Option<String>, Option<String>) = (row.try_get(1)?, row.try_get(2)?);
-            match (row.try_get(0)?, schema, name) {
-                ("transaction", Some(mark), _) => same = mark == "open",
-                ("table", Some(schema), Some(name)) => tables.push((schema, name)),
-                _ => unseen = true,
-            }
+        let mut seen = look_at_locks(connection).await?;
+        if commit && seen.same && !seen.unseen && seen.deferred {
+            sqlx::raw_sql(NOW).execute(&mut *connection).await?;
+            seen = look_at_locks(connection).await?;
         }
-        Ok::<_, sqlx::Error>(match (same, unseen) {
-            (false, _) => Witness::Nothing,
-            (true, true) => Witness::Anything,
-            (true, false) => Witness::Tables(tables),
-        })
+        Ok::<_, sqlx::Error>(seen)
     };
     match seen.await {
-        Ok(witness) => witness,
+        Ok(Locks { same: false, .. }) => Witness::Nothing,
+        Ok(Locks { unseen: true, .. }) => Witness::Anything,
+        Ok(Locks { tables, .. }) => Witness::Tables(tables),
         Err(_) => {
-            // Fails where the transaction had failed before, which is then as it was.
+            // Fails where the transaction had failed before, which is then as it was. What a trigger objects to is said again by
+            // the COMMIT.
             let back = "ROLLBACK TO SAVEPOINT larder_witness; RELEASE SAVEPOINT larder_witness";
             let _ = sqlx::raw_sql(back).execute(connection).await;
             Witness::Nothing
         }
     }
+}
+
+/// What a look at the locks of a transaction told.
+struct Locks {
+    /// Whether it is the transaction that was begun.
+    same: bool,
+    /// Whether it did what its locks do not tell.
+    unseen: bool,
+    /// Whether triggers may have been put off to its end.
+    deferred: bool,
+    tables: Vec<(String, String)>,
+}
+
+async fn look_at_locks(connection: &mut PgConnection) -> Result<Locks, sqlx::Error> {
+    const LOOK: &str = concat!(
+        "SAVEPOINT larder_witness; SET LOCAL search_path TO pg_catalog, pg_temp; ",
+        include_str!("postgres_witness.sql"),
+        "; ROLLBACK TO SAVEPOINT larder_witness; RELEASE SAVEPOINT larder_witness"
+    );
+    let mut seen = Locks { same: false, unseen: false, deferred: false, tables: Vec::new() };
+    for row in sqlx::raw_sql(LOOK).fetch_all(connection).await? {
+        let (schema, name): (Option<String>, Option<String>) = (row.try_get(1)?, row.try_get(2)?);
+        match (row.try_get(0)?, schema, name) {
+            ("transaction", Some(mark), _) => seen.same = mark == "open",
+            ("table", Some(schema), Some(name)) => seen.tables.push((schema, name)),
+            ("deferred", ..) => seen.deferred = true,
+            _ => seen.unseen = true,
+        }
+    }
+    Ok(seen)
 }
 
 /// A row of the survey.

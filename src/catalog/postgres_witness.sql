@@ -27,9 +27,10 @@ WHERE current_setting('track_counts') <> 'on' OR EXISTS (
 )
 UNION ALL
 -- What is still to come, at the commit: triggers that were put off, and cursors that outlive it, which are run to their end.
-SELECT 'unseen', NULL, NULL
+SELECT 'deferred', NULL, NULL
 WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t JOIN held ON held.oid = t.tgrelid WHERE t.tgdeferrable)
-OR EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)
+UNION ALL
+SELECT 'unseen', NULL, NULL WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)
 UNION ALL
 -- An old snapshot shows old names.
 SELECT 'unseen', NULL, NULL

@@ -425,3 +425,89 @@ async fn what_is_broken_does_no_harm() {
     run(&pool, "DELETE FROM with_broken WHERE n < 0").await;
     assert_eq!(rows(&pool, "SELECT * FROM t").await, rows(pool.inner(), "SELECT * FROM t").await);
 }
+
+/// What a text does not say is asked of the database at the COMMIT: opaque statements drop what they wrote, and not everything.
+#[tokio::test]
+async fn opaque_statements_in_a_transaction() {
+    let pool = prepared(&format!(
+        "{OTHER} CREATE TABLE t (n int); CREATE TABLE u (n int); CREATE TABLE late (n int);
+         CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'INSERT INTO ' || 'u VALUES (1)'; END $$;
+         CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'INSERT INTO late VALUES (1)'; RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER deferred AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION later()"
+    ))
+    .await;
+    let (t, u, late, other) = ("SELECT * FROM t", "SELECT * FROM u", "SELECT * FROM late", "SELECT * FROM other");
+    for (round, (statement, changed, kept)) in [
+        ("CALL p()", u, &[][..]),
+        ("CALL p()", u, &[t, late, other]),
+        ("DO $$ BEGIN INSERT INTO u VALUES (2); END $$", u, &[t, late, other]),
+        ("DO $$ BEGIN INSERT INTO t VALUES (2); END $$", late, &[u, other]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for sql in [t, u, late, other] {
+            keep(&pool, sql).await;
+        }
+        let before = rows(pool.inner(), changed).await;
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_ne!(rows(pool.inner(), changed).await, before, "{statement}");
+        for sql in [t, u, late, other] {
+            let (answer, hit) = was_hit(&pool, async { Ok(rows(&pool, sql).await) }).await;
+            assert_eq!(answer, rows(pool.inner(), sql).await, "{statement}: {sql}");
+            assert_eq!(hit, kept.contains(&sql), "{round}: {statement}: {sql}: {}", pool.stats());
+        }
+    }
+    // Rolled back, it has written nothing.
+    keep(&pool, u).await;
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("CALL p()").execute(&mut *tx).await.unwrap();
+    tx.rollback().await.unwrap();
+    assert!(was_hit(&pool, async { Ok(rows(&pool, u).await) }).await.1);
+}
+
+/// What a deferred trigger objects to is said by the COMMIT, as without anybody asking before.
+#[tokio::test]
+async fn a_deferred_objection_is_the_commits() {
+    let pool = prepared(
+        "CREATE TABLE t (n int);
+         CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;
+         CREATE CONSTRAINT TRIGGER deferred AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no()",
+    )
+    .await;
+    for _ in 0..3 {
+        keep(&pool, "SELECT * FROM t").await;
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("DO $$ BEGIN INSERT INTO t VALUES (1); END $$").execute(&mut *tx).await.unwrap();
+        let refused = tx.commit().await.unwrap_err();
+        assert!(refused.to_string().contains("not today"), "{refused}");
+        assert!(rows(&pool, "SELECT * FROM t").await.is_empty());
+    }
+}
+
+/// Each transaction is measured where that is asked for, also where its statements are understood.
+#[tokio::test]
+async fn every_transaction_may_be_measured() {
+    let plain = prepared("CREATE TABLE t (n int); CREATE TABLE u (n int)").await;
+    let pool = larder::CachedPool::builder(plain.inner().clone(), larder::Sessions::Uniform).sole_writer();
+    let pool = pool.measure_transactions(true).build().await.unwrap();
+    // Somebody else adds a trigger, and the schema was not looked at since.
+    for sql in ["SELECT * FROM t", "SELECT * FROM u"] {
+        keep(&pool, sql).await;
+    }
+    sqlx::raw_sql(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO u VALUES (1); RETURN NULL; END $$;
+         CREATE TRIGGER g AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
+    )
+    .execute(pool.inner())
+    .await
+    .unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    for sql in ["SELECT * FROM t", "SELECT * FROM u"] {
+        assert_eq!(rows(&pool, sql).await, rows(pool.inner(), sql).await, "{sql}");
+    }
+}

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use larder::{CachedPool, Sessions};
 use sqlx::AssertSqlSafe;
 
-use crate::on_each;
 use crate::support::was_hit;
 
 macro_rules! keep {

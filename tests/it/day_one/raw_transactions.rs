@@ -211,13 +211,13 @@ const ATTEMPTS: &[(&str, &str, &str)] = &[
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE b SET n = n + 1; RETURN NULL; END $$; \
          CREATE CONSTRAINT TRIGGER g AFTER UPDATE ON a DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION f()",
         "UPDATE a SET n = 1",
-        "",
+        "c",
     ),
     (
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE b SET n = n + 1; RETURN NULL; END $$; \
          CREATE CONSTRAINT TRIGGER g AFTER UPDATE ON a DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION f()",
         "SET CONSTRAINTS ALL DEFERRED; UPDATE a SET n = 1",
-        "",
+        "c",
     ),
     (
         "CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'UPDATE b SET n = n + 1 RETURNING n'",
