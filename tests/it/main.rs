@@ -13,6 +13,7 @@ mod as_mysql_runs_it;
 mod bad_input;
 mod catalog_mysql_sqlite;
 mod catalog_postgres;
+mod catalog_properties;
 mod configuration;
 mod day_one;
 #[cfg(feature = "cli")]
