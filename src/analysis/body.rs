@@ -11,6 +11,7 @@ use super::guess;
 use super::lexer::{self, Token, TokenKind};
 use super::mode::SqlMode;
 use super::name::Name;
+#[cfg(feature = "sqlite")]
 use super::verbs::Verbs;
 use crate::reason::{Reason, Refusal};
 
@@ -33,6 +34,7 @@ pub(crate) enum Language {
     /// Statements of SQL; in MySQL what stands in a routine.
     Sql,
     /// PL/pgSQL.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "no other database has it"))]
     PlPgSql,
 }
 
@@ -164,6 +166,7 @@ fn text_of<'t>(text: &'t str, tokens: &[Token<'t>]) -> &'t str {
 }
 
 /// The verbs that set off the trigger in `CREATE TRIGGER t .. ON table .. BEGIN .. END` of SQLite, and what it runs.
+#[cfg(feature = "sqlite")]
 pub(crate) fn trigger_of(sql: &str, dialect: Dialect) -> Option<(Verbs, &str)> {
     let tokens = lexer::tokens(sql, dialect);
     let tokens: Vec<Token<'_>> = tokens.into_iter().filter(|token| !token.is_blank()).collect();
@@ -194,6 +197,7 @@ pub(crate) fn trigger_of(sql: &str, dialect: Dialect) -> Option<(Verbs, &str)> {
 }
 
 /// The query in `CREATE VIEW v AS query`.
+#[cfg(feature = "sqlite")]
 pub(crate) fn query_of_view(sql: &str, dialect: Dialect) -> Option<String> {
     let tokens = lexer::tokens(sql, dialect);
     let tokens: Vec<Token<'_>> = tokens.into_iter().filter(|token| !token.is_blank()).collect();

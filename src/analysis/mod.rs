@@ -47,7 +47,9 @@ mod walk;
 mod word_set;
 mod words;
 
-pub(crate) use body::{Body, Language, mentioned, query_of_view, reads_of, trigger_of};
+pub(crate) use body::{Body, Language, mentioned, reads_of};
+#[cfg(feature = "sqlite")]
+pub(crate) use body::{query_of_view, trigger_of};
 pub use facts::{Dialect, Facts, Fingerprint, Kind, Mentions, Outcome, SessionEffect, TransactionControl, Writes};
 #[cfg(feature = "mysql")]
 pub(crate) use functions::not_built_in;

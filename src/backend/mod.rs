@@ -3,6 +3,7 @@
 //! In: connections, requests, arguments. Out: rows, and what the database says of itself.
 //! It never decides what is cached.
 
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 use std::fmt;
 
 use futures_util::FutureExt;

@@ -47,7 +47,7 @@ impl Gate {
         }
         let mut follow = Follow::new(self);
         follow.texts.push(Text { facts, lookup: Lookup::Session, what: String::new(), policy: false, function: false });
-        let reading = follow.to_the_end()?;
+        let reading = follow.finish()?;
         match reading.tables.is_empty() {
             true => Err(Refusal::new(Reason::NoTables, "It reads no table, so that nothing could invalidate it.")),
             false => Ok(reading),
@@ -60,14 +60,14 @@ impl Gate {
         if let Some((name, _)) = self.function_entry(function) {
             follow.function(name, Mention::Function)?;
         }
-        follow.to_the_end()
+        follow.finish()
     }
 
     /// What to read a whole relation rests on.
     pub(super) fn reads_of(&self, id: Id) -> Result<Reading, Refusal> {
         let mut follow = Follow::new(self);
         follow.relation(id, "")?;
-        follow.to_the_end()
+        follow.finish()
     }
 }
 
@@ -85,7 +85,7 @@ impl<'g> Follow<'g> {
         Self { gate, reading: Reading::default(), texts: Vec::new(), relations, functions }
     }
 
-    fn to_the_end(mut self) -> Result<Reading, Refusal> {
+    fn finish(mut self) -> Result<Reading, Refusal> {
         while let Some(text) = self.texts.pop() {
             self.text(&text)?;
         }

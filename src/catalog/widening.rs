@@ -73,7 +73,7 @@ impl Gate {
                 follow.read(id);
             }
         }
-        let mut spread = follow.to_the_end();
+        let mut spread = follow.finish();
         if spread.anything.is_some() {
             return Some((Reason::OpaqueStatement, spread));
         }
@@ -130,7 +130,7 @@ impl Gate {
         }
         let mut follow = Follow::new(self);
         follow.write(id, verbs, "");
-        let spread = Arc::new(follow.to_the_end());
+        let spread = Arc::new(follow.finish());
         self.spreads.lock().unwrap_or_else(PoisonError::into_inner).insert((id, verbs), spread.clone());
         spread
     }
@@ -178,7 +178,7 @@ impl<'g> Follow<'g> {
         self.spread.runs_code = true;
     }
 
-    fn to_the_end(mut self) -> Spread {
+    fn finish(mut self) -> Spread {
         while let Some((id, verbs, what)) = self.pending.pop() {
             if self.spread.anything.is_some() {
                 break;

@@ -76,7 +76,7 @@ impl From<Dialect> for analysis::Dialect {
 /// What was found out about a statement.
 enum Told {
     /// By its text alone.
-    ByText(Facts),
+    ByText(Box<Facts>),
     ByDatabase(Box<Explanation>),
 }
 
@@ -98,7 +98,7 @@ enum Judge<'e> {
 impl Judge<'_> {
     async fn tell(&self, sql: &str) -> Result<Told, Failure> {
         match self {
-            Self::Text(explain) => Ok(Told::ByText(explain.analyze(sql))),
+            Self::Text(explain) => Ok(Told::ByText(Box::new(explain.analyze(sql)))),
             Self::Database(database) => database.explain(sql).await.map(Box::new).map(Told::ByDatabase),
         }
     }
