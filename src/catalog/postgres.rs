@@ -169,6 +169,8 @@ impl Seen {
                 let (kind, traits) = relation(schema, details);
                 gate.see_relation(schema, name, kind, traits);
             }
+            // It was dropped while it was looked at.
+            "definition" if details.is_empty() => {}
             "definition" => gate.see_definition(place, query(format!("view {name}"), details)),
             "policy" => gate.see_policy(place, query(format!("policy {other_name} of {name}"), details)),
             // One that is temporary holds rows for its own session alone, which is seen by its temporary tables.
@@ -183,6 +185,10 @@ impl Seen {
                 }
             }
             "trigger" => runs(gate, place, format!("trigger {details}"), fired_by(flags), &quoted(other_name)),
+            "rule" if details.is_empty() => {
+                let then = Then::Anything("is gone");
+                gate.see_reaction(place, Reaction { on: Verbs::ALL, what: format!("rule {other_name}"), then });
+            }
             "rule" => runs(gate, place, format!("rule {other_name}"), Verbs::ALL, details),
             "runs" => runs(gate, place, format!("function {other_name} in an expression"), Verbs::ALL, details),
             "function" => gate.see_function(name, class(details)),

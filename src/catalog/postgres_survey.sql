@@ -127,12 +127,12 @@ WHERE c.relkind NOT IN ('i', 'I', 't', 'c') AND (c.relpersistence <> 't' OR n.oi
 UNION ALL
 SELECT 'function', '', proname::text, max(routine), '', '', '' FROM named_function WHERE NOT is_read GROUP BY proname
 UNION ALL
-SELECT 'source', f.nspname::text, f.proname::text, coalesce(/* sql body */ NULL, f.prosrc), n.routine,
+SELECT 'source', f.nspname::text, f.proname::text, concat(coalesce(/* sql body */ NULL, f.prosrc)), n.routine,
     -- What is compared with a time of day with a zone takes today's offset.
     CASE WHEN f.proargtypes::oid[] && '{1266, 1270}' THEN '' ELSE f.lanname::text END, ''
 FROM function f JOIN named_function n USING (oid) WHERE n.is_read
 UNION ALL
-SELECT 'definition', n.nspname::text, c.relname::text, pg_get_viewdef(c.oid), '', '', ''
+SELECT 'definition', n.nspname::text, c.relname::text, concat(pg_get_viewdef(c.oid)), '', '', ''
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'v' AND c.oid >= 16384
 UNION ALL
@@ -157,7 +157,7 @@ WHERE NOT t.tgisinternal
 UNION ALL
 SELECT 'rule', n.nspname::text, c.relname::text,
     -- What follows its name.
-    substr(pg_get_ruledef(r.oid), length('CREATE RULE ' || quote_ident(r.rulename) || ' AS') + 1), r.ev_type::text, '',
+    concat(substr(pg_get_ruledef(r.oid), length('CREATE RULE ' || quote_ident(r.rulename) || ' AS') + 1)), r.ev_type::text, '',
     r.rulename::text
 FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE r.ev_type <> '1' AND c.oid >= 16384

@@ -97,3 +97,45 @@ async fn rights_of_postgres() {
     let refused = sqlx::query_scalar::<_, i64>("SELECT n FROM t").fetch_one(&pool).await.unwrap_err();
     assert!(refused.to_string().contains("permission denied"), "{refused}");
 }
+
+/// Views, triggers and tables that come and go while the schema is looked at, again and again.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_it_is_looked_at() {
+    let pool = crate::support::postgres().await;
+    sqlx::raw_sql("CREATE TABLE a (n BIGINT); CREATE TABLE b (n BIGINT); INSERT INTO a VALUES (0)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let other = sqlx::PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
+    let end = Instant::now() + Duration::from_secs(3);
+    let changing = tokio::spawn(async move {
+        while Instant::now() < end {
+            sqlx::raw_sql(
+                "CREATE TABLE gone (n BIGINT); CREATE VIEW v AS SELECT * FROM gone; CREATE RULE r AS ON INSERT TO gone DO ALSO NOTIFY x;
+                 CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE a SET n = n + 1; RETURN NULL; END $$;
+                 CREATE TRIGGER g AFTER INSERT ON b FOR EACH ROW EXECUTE FUNCTION f()",
+            )
+            .execute(&other)
+            .await
+            .unwrap();
+            sqlx::raw_sql("DROP TABLE gone CASCADE; DROP TRIGGER g ON b; DROP FUNCTION f")
+                .execute(&other)
+                .await
+                .unwrap();
+        }
+        sqlx::raw_sql(trigger("PostgreSQL")).execute(&other).await.unwrap();
+    });
+    let mut looks = 0;
+    while !changing.is_finished() {
+        // One that fails, since something went away under it, is made again.
+        looks += u32::from(pool.reload().await.is_ok());
+        let _: i64 = sqlx::query_scalar("SELECT n FROM a").fetch_one(&pool).await.unwrap();
+    }
+    changing.await.unwrap();
+    assert!(looks > 10, "{looks}");
+    pool.reload().await.unwrap();
+    let before = keep!(&pool, "SELECT n FROM a");
+    sqlx::query("INSERT INTO b VALUES (1)").execute(&pool).await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>("SELECT n FROM a").fetch_one(&pool).await.unwrap(), before + 1);
+}
