@@ -62,7 +62,8 @@ impl TableName {
     /// Whether a statement may concern the tables of this name. Where there is none, what it stands for is not known, and to
     /// mention it is enough.
     fn concerns(&self, facts: &Facts, reading: &Reading, gate: &Gate) -> bool {
-        reading.tables.keys().chain(&reading.views).any(|table| self.covers(table, gate))
+        let shown = reading.tables.keys().chain(&reading.views).chain(&reading.related);
+        shown.into_iter().any(|table| self.covers(table, gate))
             || (mentions(facts, reading, &self.name, gate) && !self.is_there(gate))
     }
 }

@@ -50,7 +50,10 @@ pub struct Gate {
     /// Why any write may change any table, whatever it names.
     pub(super) writes_widened: Option<String>,
     /// Whether to read some relation may change any table.
-    pub(super) reads_may_write: bool,
+    reads_may_write: bool,
+    /// Whether something runs code of its own where it is read, and whether there is code that may write.
+    defines: bool,
+    writers: bool,
     /// Whether a transaction may write through other sessions than its own.
     pub(super) writes_elsewhere: bool,
     /// Whether there may be relations that this user is not shown.
@@ -97,6 +100,8 @@ impl Gate {
             reads_refused: None,
             writes_widened: None,
             reads_may_write: false,
+            defines: false,
+            writers: false,
             writes_elsewhere: false,
             hides_relations: false,
             spreads: Mutex::default(),
@@ -130,6 +135,7 @@ impl Gate {
 
     /// The query behind a view, in which bare names are looked up in the schema `home`.
     pub(super) fn see_definition(&mut self, view: (&str, &str), definition: Definition) {
+        self.defines = true;
         if let Some(relation) = self.seen(view) {
             relation.definition = Some(definition);
         }
@@ -137,6 +143,7 @@ impl Gate {
 
     /// A condition of row-level security, as a query of the table with it.
     pub(super) fn see_policy(&mut self, table: (&str, &str), policy: Definition) {
+        self.defines = true;
         if let Some(relation) = self.seen(table) {
             relation.policies.push(policy);
         }
@@ -206,6 +213,7 @@ impl Gate {
     fn routine(&mut self, name: &str, class: Class) -> &mut Routine {
         let name = self.folded_function(name).into_owned();
         self.beyond_ascii |= !name.is_ascii();
+        self.writers |= class == Class::MayWrite;
         let routine = self.functions.entry(name).or_insert_with(|| Routine::new(class));
         routine.class = routine.class.max(class);
         routine
@@ -247,7 +255,7 @@ impl Gate {
 
     /// Whether to read some relation may change any table.
     pub fn reads_may_write(&self) -> bool {
-        self.reads_may_write
+        self.reads_may_write || (self.defines && self.writers)
     }
 
     /// The tables that a transaction wrote, by the names that the database gave as those of all that it wrote. `None` where

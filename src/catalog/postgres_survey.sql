@@ -10,7 +10,7 @@ known_extension (name) AS (VALUES
 ),
 function AS (
     SELECT p.oid, p.proname, p.provolatile, p.pronargs, p.pronargdefaults, p.proargtypes,
-        p.prolang, p.prolang IN (12, 13) AS in_c, n.nspname, p.prosrc,
+        p.prolang, p.prolang IN (12, 13) AS in_c, n.nspname, p.prosrc, pg_get_expr(p.proargdefaults, 0) AS defaults,
         -- Whether its body is read here.
         p.prokind IN ('f', 'p') AND l.lanname IN ('sql', 'plpgsql') AS is_read, l.lanname,
         p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema') AS built_in,
@@ -127,14 +127,15 @@ WHERE c.relkind NOT IN ('i', 'I', 't', 'c') AND (c.relpersistence <> 't' OR n.oi
 UNION ALL
 SELECT 'function', '', proname::text, max(routine), '', '', '' FROM named_function WHERE NOT is_read GROUP BY proname
 UNION ALL
-SELECT 'source', f.nspname::text, f.proname::text, concat(coalesce(/* sql body */ NULL, f.prosrc)), n.routine,
+SELECT 'source', f.nspname::text, f.proname::text, concat(coalesce(/* sql body */ NULL, f.prosrc), ' ' || f.defaults), n.routine,
     -- What is compared with a time of day with a zone takes today's offset.
-    CASE WHEN f.proargtypes::oid[] && '{1266, 1270}' THEN '' ELSE f.lanname::text END, ''
+    -- Nor is what a parameter is by default read as a part of the body.
+    CASE WHEN f.proargtypes::oid[] && '{1266, 1270}' OR f.pronargdefaults > 0 THEN '' ELSE f.lanname::text END, ''
 FROM function f JOIN named_function n USING (oid) WHERE n.is_read
 UNION ALL
 SELECT 'definition', n.nspname::text, c.relname::text, concat(pg_get_viewdef(c.oid)), '', '', ''
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'v' AND c.oid >= 16384
+WHERE c.relkind IN ('v', 'm') AND c.oid >= 16384
 UNION ALL
 SELECT 'child', cn.nspname::text, c.relname::text, c.relpersistence::text, '', pn.nspname::text, p.relname::text
 FROM pg_inherits i

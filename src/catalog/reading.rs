@@ -19,6 +19,9 @@ pub struct Reading {
     pub tables: BTreeMap<Table, String>,
     /// The views on the way.
     pub views: BTreeSet<Table>,
+    /// Whose rows it may show besides, though it does not rest on them: what a materialized view was filled from, and the rest of a
+    /// family of partitions.
+    pub related: BTreeSet<Table>,
     /// Set where who asks decides what is seen: why.
     pub scope: Option<String>,
     /// The identifiers in what stands behind views and functions.
@@ -182,6 +185,7 @@ impl<'g> Follow<'g> {
         }
         if relation.holds_rows() {
             self.reading.tables.insert(relation.table.clone(), through.to_owned());
+            self.relate(id);
             for child in self.gate.descendants(id) {
                 // Its rows are told by the version of this one, if only it is a table like that.
                 let child = self.gate.relation(child);
@@ -200,6 +204,29 @@ impl<'g> Follow<'g> {
         let text = self.behind(definition, false);
         self.texts.push(text);
         Ok(())
+    }
+
+    /// Notes whose rows a relation shows that it holds by itself.
+    fn relate(&mut self, id: Id) {
+        let mut pending = vec![id];
+        let mut seen = HashSet::new();
+        while let Some(id) = pending.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let relation = self.gate.relation(id);
+            self.reading.related.insert(relation.table.clone());
+            pending.extend(relation.parents.iter().chain(&relation.children).filter(|id| !seen.contains(id)));
+            let Some(definition) = &relation.definition else { continue };
+            let facts = definition.facts();
+            self.reading.identifiers.extend(facts.mentions.identifiers.iter().cloned());
+            self.reading.unnamed_columns |= facts.unnamed_columns || facts.outcome == Outcome::Unknown;
+            for name in &facts.reads {
+                if let Resolved::Relation(id) = self.gate.resolve(name, Lookup::In(&definition.home)) {
+                    pending.extend(Some(id).filter(|id| !seen.contains(id)));
+                }
+            }
+        }
     }
 
     fn behind(&self, definition: &'g Definition, policy: bool) -> Text<'g> {

@@ -116,7 +116,7 @@ impl Gate {
     pub fn reads_may_run_code(&self, facts: &Facts) -> bool {
         let may_write = |(_, _, class)| class == Some(Class::MayWrite);
         let opaque = facts.writes == Writes::Everything || facts.session == SessionEffect::MayChange;
-        (self.reads_may_write && !facts.reads.is_empty())
+        (self.reads_may_write() && !facts.reads.is_empty())
             || facts.transaction == Some(TransactionControl::TwoPhase)
             || self.mentioned(facts).any(may_write)
             || opaque && !self.vouches_for_calls(facts)
@@ -259,7 +259,9 @@ impl<'g> Follow<'g> {
         if relation.reading_writes {
             return self.anything(format!("to read {} runs code that may write", relation.table.0));
         }
-        relation.definition.iter().chain(&relation.policies).for_each(|definition| self.runs(definition));
+        // A materialized view ran its own when it was filled.
+        let definition = relation.definition.iter().filter(|_| !relation.holds_rows());
+        definition.chain(&relation.policies).for_each(|definition| self.runs(definition));
     }
 
     fn runs(&mut self, definition: &'g Definition) {

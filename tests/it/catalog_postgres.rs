@@ -511,3 +511,77 @@ async fn every_transaction_may_be_measured() {
         assert_eq!(rows(&pool, sql).await, rows(pool.inner(), sql).await, "{sql}");
     }
 }
+
+#[tokio::test]
+async fn functions_that_return_tables() {
+    let pool = prepared(&format!(
+        "{OTHER} CREATE TABLE prices (id int, price int); INSERT INTO prices VALUES (1, 10), (2, 20);
+         CREATE FUNCTION dear(lowest int) RETURNS TABLE (id int, price int) LANGUAGE sql STABLE AS
+            'SELECT id, price FROM prices WHERE price >= lowest';
+         CREATE FUNCTION whole() RETURNS SETOF prices LANGUAGE sql STABLE AS 'SELECT * FROM prices';
+         CREATE FUNCTION since(moment timestamptz DEFAULT now()) RETURNS bigint LANGUAGE sql STABLE AS
+            'SELECT count(*) + extract(epoch FROM $1)::bigint FROM prices';
+         CREATE VIEW over_functions AS SELECT o.id, d.price FROM other o, LATERAL dear(o.id) d;
+         CREATE FUNCTION spelled() RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO U&\"pr\\0069ces\" VALUES (9, 90); RETURN 1; END $$;"
+    ))
+    .await;
+    let sqls = [
+        "SELECT * FROM dear(1)",
+        "SELECT sum(price) AS s FROM dear(1) d JOIN other o ON true",
+        "SELECT * FROM other o, LATERAL dear(o.id) d",
+        "SELECT (whole()).price AS p",
+        "SELECT * FROM ROWS FROM (dear(1), whole()) r",
+        "SELECT * FROM over_functions",
+        "SELECT since() AS s",
+        "SELECT id, since() AS s FROM other",
+    ];
+    // Kept or not, no answer is older than the write.
+    for write in ["UPDATE prices SET price = price + 1", "SELECT spelled()"] {
+        for sql in sqls {
+            for _ in 0..3 {
+                rows(&pool, sql).await;
+            }
+        }
+        run(&pool, write).await;
+        for sql in sqls.iter().filter(|sql| !sql.contains("since")) {
+            assert_eq!(rows(&pool, sql).await, rows(pool.inner(), sql).await, "{sql} after {write}");
+        }
+    }
+    keep(&pool, "SELECT * FROM over_functions").await;
+    for sql in ["SELECT since() AS s", "SELECT id, since() AS s FROM other"] {
+        let (_, hit) = was_hit(&pool, async { Ok(rows(&pool, sql).await) }).await;
+        assert!(!hit, "{sql}: what it is given by default is the clock");
+    }
+}
+
+/// What is never kept is not kept under another name, either.
+#[tokio::test]
+async fn what_is_never_kept_has_no_other_name() {
+    let setup = "CREATE TABLE users (id int, secret text, name text); INSERT INTO users VALUES (1, 's', 'n');
+         CREATE VIEW v AS SELECT id, secret AS harmless FROM users; CREATE VIEW w AS SELECT harmless FROM v;
+         CREATE VIEW plain AS SELECT id, name FROM users;
+         CREATE MATERIALIZED VIEW m AS SELECT harmless FROM w; CREATE MATERIALIZED VIEW m_plain AS SELECT id, name FROM users;
+         CREATE FUNCTION f(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT secret FROM users WHERE id = $1';
+         CREATE TABLE diary (id int, text text) PARTITION BY LIST (id); CREATE TABLE diary_1 PARTITION OF diary DEFAULT;";
+    let plain = prepared(setup).await;
+    let config: larder::Config = "[never_cache]\ntables = ['diary']\ncolumns = ['users.secret']".parse().unwrap();
+    let pool = larder::CachedPool::builder(plain.inner().clone(), larder::Sessions::Uniform)
+        .config(config)
+        .build()
+        .await
+        .unwrap();
+    keep(&pool, "SELECT id, name FROM users").await;
+    keep(&pool, "SELECT id, name FROM plain").await;
+    keep(&pool, "SELECT id, name FROM m_plain").await;
+    for sql in [
+        "SELECT harmless FROM v",
+        "SELECT id FROM v",
+        "SELECT harmless FROM w",
+        "SELECT harmless FROM m",
+        "SELECT f(id) FROM users",
+        "SELECT text FROM diary",
+        "SELECT text FROM diary_1",
+    ] {
+        never_kept(&pool, sql, larder::Reason::NeverCache).await;
+    }
+}
