@@ -82,12 +82,14 @@ pub(super) struct Source {
     /// Whether it is declared to leave tables alone, which the database sees to, or to depend on nothing else but tables.
     pub class: Class,
     pub code: Code,
+    /// Whether a query may call it: no procedure, and no function of a trigger.
+    pub callable: bool,
     reads: OnceLock<Result<Vec<Facts>, Refusal>>,
 }
 
 impl Source {
-    pub fn new(language: Option<Language>, class: Class, code: Code) -> Self {
-        Self { language, class, code, reads: OnceLock::new() }
+    pub fn new(language: Option<Language>, class: Class, code: Code, callable: bool) -> Self {
+        Self { language, class, code, callable, reads: OnceLock::new() }
     }
 
     /// The statements in it if it only reads, or what objects.

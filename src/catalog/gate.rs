@@ -321,9 +321,9 @@ impl Gate {
         self.functions.get_key_value(&*self.folded_function(name)).map(|(name, routine)| (&**name, routine))
     }
 
-    /// The names of functions that a user wrote or loaded.
+    /// The names of functions that a user wrote, and that a query may call.
     pub(super) fn functions_of_users(&self) -> impl Iterator<Item = &str> {
-        let by_users = |routine: &Routine| !routine.sources.is_empty() || routine.class >= Class::Declared;
+        let by_users = |routine: &Routine| routine.sources.iter().any(|source| source.callable);
         self.functions.iter().filter(move |(_, routine)| by_users(routine)).map(|(name, _)| &**name)
     }
 

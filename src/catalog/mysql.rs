@@ -70,7 +70,7 @@ const SCHEMA: &str = "\
         ORDINAL_POSITION))) AS CHAR) FROM information_schema.COLUMNS \
         WHERE TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys') \
         GROUP BY TABLE_SCHEMA, TABLE_NAME; \
-    SELECT 'routine' AS `routine`, ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_DEFINITION, SQL_MODE \
+    SELECT 'routine' AS `routine`, ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_DEFINITION, SQL_MODE, ROUTINE_TYPE \
         FROM information_schema.ROUTINES \
         WHERE ROUTINE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys'); \
     SELECT 'timed' AS `timed`, SPECIFIC_SCHEMA, SPECIFIC_NAME FROM information_schema.PARAMETERS \
@@ -299,6 +299,7 @@ struct Stored {
     /// `None` where it is not shown.
     body: Option<String>,
     sql_mode: String,
+    is_procedure: bool,
 }
 
 impl Schema {
@@ -332,6 +333,7 @@ impl Schema {
                     place: place()?,
                     body: text_at(&row, 3)?.filter(|body| !body.is_empty()),
                     sql_mode: text(4)?,
+                    is_procedure: text(5)? == "PROCEDURE",
                 }),
                 // For the digest alone.
                 "columns" => {}
@@ -390,7 +392,7 @@ impl Schema {
                 gate.see_cascade(parent, child, format!("foreign key {name}"), on, does);
             }
         }
-        for Stored { place, body, sql_mode } in &self.routines {
+        for Stored { place, body, sql_mode, is_procedure } in &self.routines {
             // Nothing obliges a routine to do what its declaration says.
             let Some(body) = body else {
                 gate.see_function(&place.1, Class::MayWrite);
@@ -399,7 +401,7 @@ impl Schema {
             let mode = SqlMode::of(sql_mode, "utf8mb4");
             let reads = analysis::reads_of(body, Language::Sql, Dialect::MySql, mode).is_ok();
             let class = if reads && !self.timed.contains(place) { Class::Declared } else { Class::MayWrite };
-            gate.see_source(&place.1, Source::new(Some(Language::Sql), class, code(body, sql_mode)));
+            gate.see_source(&place.1, Source::new(Some(Language::Sql), class, code(body, sql_mode), !is_procedure));
         }
     }
 

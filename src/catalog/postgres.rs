@@ -195,7 +195,8 @@ impl Seen {
             "source" => {
                 // In SQL it would not be read either, where that is left out.
                 let language = if other_schema == "sql" { Language::Sql } else { Language::PlPgSql };
-                gate.see_source(name, Source::new(Some(language), class(flags), code(details)));
+                let callable = other_name == "called";
+                gate.see_source(name, Source::new(Some(language), class(flags), code(details), callable));
             }
             "row_function" => gate.see_called_word(name),
             "operator" => {

@@ -13,6 +13,7 @@ function AS (
         p.prolang, p.prolang IN (12, 13) AS in_c, n.nspname, p.prosrc, pg_get_expr(p.proargdefaults, 0) AS defaults,
         -- Whether its body is read here.
         p.prokind IN ('f', 'p') AND l.lanname IN ('sql', 'plpgsql') AS is_read, l.lanname,
+        p.prokind = 'f' AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AS is_called,
         p.oid < 16384 AND n.nspname IN ('pg_catalog', 'information_schema') AS built_in,
         p.oid IN (
             SELECT d.objid FROM pg_depend d
@@ -130,7 +131,8 @@ UNION ALL
 SELECT 'source', f.nspname::text, f.proname::text, concat(coalesce(/* sql body */ NULL, f.prosrc), ' ' || f.defaults), n.routine,
     -- What is compared with a time of day with a zone takes today's offset.
     -- Nor is what a parameter is by default read as a part of the body.
-    CASE WHEN f.proargtypes::oid[] && '{1266, 1270}' OR f.pronargdefaults > 0 THEN '' ELSE f.lanname::text END, ''
+    CASE WHEN f.proargtypes::oid[] && '{1266, 1270}' OR f.pronargdefaults > 0 THEN '' ELSE f.lanname::text END,
+    CASE WHEN f.is_called THEN 'called' ELSE '' END
 FROM function f JOIN named_function n USING (oid) WHERE n.is_read
 UNION ALL
 SELECT 'definition', n.nspname::text, c.relname::text, concat(pg_get_viewdef(c.oid)), '', '', ''

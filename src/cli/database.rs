@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::{Connection, MySqlConnection, PgConnection};
+
 use crate::cli::Failure;
 use crate::{Explanation, Limit, MySqlPool, PgPool, SqlitePool};
 
@@ -18,8 +20,15 @@ impl Database {
     /// Connects to the database at `url`.
     pub async fn open(url: &str) -> Result<Self, Failure> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("postgres" | "postgresql") => answer(PgPool::connect(url)).await.map(Self::Postgres),
-            Some("mysql" | "mariadb") => answer(MySqlPool::connect(url)).await.map(Self::MySql),
+            // A connection first: a pool tries again where there is none to be had.
+            Some("postgres" | "postgresql") => {
+                answer(PgConnection::connect(url)).await?;
+                answer(PgPool::connect(url)).await.map(Self::Postgres)
+            }
+            Some("mysql" | "mariadb") => {
+                answer(MySqlConnection::connect(url)).await?;
+                answer(MySqlPool::connect(url)).await.map(Self::MySql)
+            }
             Some("sqlite") => answer(SqlitePool::connect(url)).await.map(Self::Sqlite),
             _ => Err(Failure::Usage(
                 "--database-url must begin with postgres://, mysql://, mariadb:// or sqlite:".into(),

@@ -366,6 +366,8 @@ fn people(out: &mut impl Write, told: &Told) -> io::Result<()> {
     line(out, "fingerprint", &facts.fingerprint.to_string())?;
     let refusals: Vec<&Refusal> = match told {
         Told::ByText(facts) => facts.refusals.iter().collect(),
+        // What a write drops was said with its why.
+        Told::ByDatabase(_) if facts.kind != Kind::Read => Vec::new(),
         Told::ByDatabase(explanation) => explanation.reads.as_ref().err().into_iter().collect(),
     };
     for refusal in &refusals {

@@ -126,6 +126,7 @@ async fn on_postgres() {
     sqlx::raw_sql("CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit_log VALUES (new.id); RETURN NULL; END $$;
         CREATE TRIGGER orders_audit AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION audit();
         CREATE VIEW clock_view AS SELECT now() AS today, id FROM orders;
+        CREATE FUNCTION volatile_one() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
         CREATE TABLE secrets (id int); ALTER TABLE secrets ENABLE ROW LEVEL SECURITY;
         CREATE FUNCTION anything() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SELECT 1'; RETURN NULL; END $$;
         CREATE TABLE dynamic (id int); CREATE TRIGGER d AFTER INSERT ON dynamic EXECUTE FUNCTION anything()")
@@ -137,9 +138,11 @@ async fn on_postgres() {
         "public.secrets has row-level security",
         "public.dynamic: trigger d of public.dynamic",
         "Functions that are not followed",
+        "volatile_one: ",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
+    assert!(!text.contains("audit: ") && !text.contains("query_to_xml"), "they are not for queries to call: {text}");
     let (text, _, _) = larder(&["explain", "--database-url", &url, "SELECT id FROM secrets"]);
     assert!(text.starts_with("cached only under a scope"), "{text}");
 }
@@ -164,7 +167,12 @@ async fn on_mariadb() {
 #[test]
 fn a_database_that_is_not_there_is_an_error_that_says_so() {
     for command in [&["explain", "SELECT 1"][..], &["doctor"]] {
-        for (url, code) in [("postgres://nobody@127.0.0.1:1/x", 1), ("oracle://x", 2), ("sqlite:not/there.db", 1)] {
+        for (url, code) in [
+            ("postgres://nobody@127.0.0.1:1/x", 1),
+            ("mysql://nobody@127.0.0.1:1/x", 1),
+            ("oracle://x", 2),
+            ("sqlite:not/there.db", 1),
+        ] {
             let (out, errors, ended) = larder(&[command, &["--database-url", url]].concat());
             assert!(
                 ended == code && out.is_empty() && errors.starts_with("error: "),
