@@ -223,3 +223,125 @@ pub(crate) fn query_of_view(sql: &str, dialect: Dialect) -> Option<String> {
         query => Some(text_of(sql, query).to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Dialect::{MySql, Postgres, Sqlite};
+
+    fn body(text: &str, dialect: Dialect) -> Body {
+        mentioned(text, dialect, SqlMode::default())
+    }
+
+    #[test]
+    fn what_code_writes_and_calls_is_among_its_words() {
+        for (dialect, text, words) in [
+            (
+                Postgres,
+                "BEGIN INSERT INTO Audit VALUES (1); PERFORM shop.note(2); RETURN NULL; END",
+                &["audit", "note"][..],
+            ),
+            (
+                Postgres,
+                "BEGIN UPDATE \"We.Ird\" SET n = 1; DELETE FROM only_one; CALL tidy(); END",
+                &["We.Ird", "only_one", "tidy"],
+            ),
+            (Postgres, "ON INSERT TO t DO INSERT INTO u VALUES (1)", &["t", "u"]),
+            (Postgres, "BEGIN /* x */ MERGE INTO /* y */ z USING w ON true WHEN MATCHED THEN DELETE; END", &["z", "w"]),
+            (MySql, "BEGIN INSERT INTO `log` SELECT * FROM other.src; CALL p(); END", &["log", "src", "p"]),
+            (Sqlite, "FOR EACH ROW BEGIN UPDATE [the log] SET n = f(new.n); END", &["the log", "f"]),
+        ] {
+            let body = body(text, dialect);
+            assert_eq!(body.opaque, None, "{text}");
+            words.iter().for_each(|word| assert!(body.identifiers.contains(*word), "{word}: {text}"));
+        }
+    }
+
+    #[test]
+    fn code_that_may_do_anything_is_opaque() {
+        for (dialect, text) in [
+            (Postgres, "BEGIN EXECUTE 'DELETE FROM t'; END"),
+            (Postgres, "BEGIN FOR r IN EXECUTE q LOOP END LOOP; END"),
+            (Postgres, "BEGIN RETURN QUERY EXECUTE q; END"),
+            (Postgres, "BEGIN CREATE TEMP TABLE t AS SELECT 1; END"),
+            (Postgres, "BEGIN ALTER TABLE t ADD x int; END"),
+            (Postgres, "BEGIN DO $$ BEGIN END $$; END"),
+            (Postgres, "BEGIN INSERT INTO U&\"d\\0061ta\" VALUES (1); END"),
+            (Postgres, "BEGIN INSERT INTO t VALUES ('unfinished"),
+            (MySql, "BEGIN PREPARE s FROM @q; EXECUTE s; END"),
+            (MySql, "BEGIN EXECUTE IMMEDIATE 'DROP TABLE t'; END"),
+            (MySql, "BEGIN /*! DELETE FROM t */; END"),
+        ] {
+            assert!(body(text, dialect).opaque.is_some(), "{text}");
+        }
+        // Ordinary words that look like it.
+        for (dialect, text) in [
+            (Postgres, "BEGIN INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING; UPDATE t SET a = NEW.create; END"),
+            (Postgres, "BEGIN INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 1; END"),
+            (MySql, "BEGIN WHILE n > 0 DO SET n = n - 1; END WHILE; END"),
+        ] {
+            assert_eq!(body(text, dialect).opaque, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_read_to_its_end_counts_as_a_read() {
+        let reads = |text, language, dialect| reads_of(text, language, dialect, SqlMode::default());
+        for (text, dialect, statements) in [
+            ("SELECT 1", Postgres, 1),
+            ("SELECT price FROM prices WHERE id = wanted;", Postgres, 1),
+            ("BEGIN ATOMIC SELECT a FROM t; SELECT b FROM u; END", Postgres, 2),
+            ("RETURN (SELECT max(a) FROM t)", Postgres, 1),
+            ("RETURN (SELECT max(a) FROM t)", MySql, 1),
+        ] {
+            assert_eq!(reads(text, Language::Sql, dialect).unwrap().len(), statements, "{text}");
+        }
+        for (text, dialect) in [
+            ("SELECT now()", Postgres),
+            ("SELECT random() FROM t", Postgres),
+            ("SELECT $1::date", Postgres),
+            ("SELECT a FROM t FOR UPDATE", Postgres),
+            ("UPDATE t SET a = 1", Postgres),
+            ("SELECT 1; DELETE FROM t", Postgres),
+            ("SELECT set_config('a', 'b', false)", Postgres),
+            ("RETURN now()", MySql),
+            ("RETURN @x", MySql),
+            ("BEGIN RETURN 1; END", MySql),
+        ] {
+            assert!(reads(text, Language::Sql, dialect).is_err(), "{text}");
+        }
+        assert!(reads("BEGIN RETURN 1; END", Language::PlPgSql, Postgres).is_err());
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn views_and_triggers_of_sqlite_are_taken_apart() {
+        for (sql, query) in [
+            ("CREATE VIEW v AS SELECT 1", Some("SELECT 1")),
+            ("CREATE VIEW \"v AS x\" (\"a)\", b) AS SELECT 1, 2;", Some("SELECT 1, 2")),
+            (
+                "create temp view if not exists main.[v w] as -- x\n with a as (select 1) select * from a",
+                Some("with a as (select 1) select * from a"),
+            ),
+            ("CREATE VIEW 'v' AS SELECT 1", Some("SELECT 1")),
+            ("CREATE TABLE t (a)", None),
+            ("CREATE VIEW", None),
+        ] {
+            assert_eq!(query_of_view(sql, Sqlite).as_deref(), query, "{sql}");
+        }
+        for (sql, expected) in [
+            (
+                "CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM u; END",
+                Some((Verbs::INSERT, "BEGIN DELETE FROM u; END")),
+            ),
+            (
+                "CREATE TRIGGER [g h] INSTEAD OF UPDATE OF a, b ON \"v\" WHEN f(new.a) BEGIN SELECT 1; END",
+                Some((Verbs::UPDATE, "WHEN f(new.a) BEGIN SELECT 1; END")),
+            ),
+            ("CREATE TRIGGER g DELETE ON t BEGIN SELECT 1; END", Some((Verbs::DELETE, "BEGIN SELECT 1; END"))),
+            ("CREATE TRIGGER g", None),
+        ] {
+            assert_eq!(trigger_of(sql, Sqlite), expected, "{sql}");
+        }
+    }
+}

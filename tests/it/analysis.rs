@@ -364,3 +364,36 @@ fn hostile_texts_do_not_overflow_the_stack() {
         }
     });
 }
+
+/// What may be done to each table is told, and no verb that the server does is missing.
+#[test]
+fn verbs_are_told() {
+    use Dialect::{MySql, Postgres, Sqlite};
+    let all = "insert, update, delete, truncate";
+    for (dialects, sql, expected) in [
+        (&[Postgres, MySql, Sqlite][..], "INSERT INTO t VALUES (1)", "t: insert"),
+        (&[Postgres, MySql, Sqlite], "UPDATE t SET a = 1", "t: update"),
+        (&[Postgres, MySql, Sqlite], "DELETE FROM t WHERE a = 1", "t: delete"),
+        (&[Postgres, Sqlite], "INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2", "t: insert, update"),
+        (&[MySql], "INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = 2", "t: insert, update"),
+        (&[MySql, Sqlite], "REPLACE INTO t VALUES (1)", &format!("t: {all}")),
+        (&[Sqlite], "INSERT OR REPLACE INTO t VALUES (1)", &format!("t: {all}")),
+        (&[Sqlite], "UPDATE OR REPLACE t SET a = 1", &format!("t: {all}")),
+        (&[Sqlite], "WITH x AS (SELECT 1) REPLACE INTO t SELECT * FROM x", &format!("t: {all}")),
+        (&[Postgres], "COPY t FROM STDIN", "t: insert"),
+        (&[Postgres], "WITH x AS (DELETE FROM u RETURNING a) INSERT INTO t SELECT a FROM x", "t: insert; u: delete"),
+        (&[Postgres], "WITH x AS (DELETE FROM t RETURNING a) UPDATE t SET a = 2", "t: update, delete"),
+        (&[Postgres], "MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE", &format!("t: {all}")),
+        (&[Postgres, MySql], "TRUNCATE TABLE t", &format!("t: {all}")),
+        (&[MySql], "DELETE t, u FROM t JOIN u ON t.a = u.a", "t: delete; u: delete"),
+        (&[MySql], "UPDATE t JOIN u ON t.a = u.a SET t.b = 1", "t: update"),
+        (&[MySql], "LOAD DATA INFILE 'x' REPLACE INTO TABLE t", &format!("t: {all}")),
+        (&[Postgres, MySql, Sqlite], "ALTER TABLE t ADD COLUMN b INT", &format!("t: {all}")),
+    ] {
+        for dialect in dialects {
+            let Writes::Tables(tables) = analyze(sql, *dialect).writes else { panic!("{dialect:?}: {sql}") };
+            let told: Vec<String> = tables.iter().map(|(name, verbs)| format!("{name}: {verbs}")).collect();
+            assert_eq!(told.join("; "), expected, "{dialect:?}: {sql}");
+        }
+    }
+}
