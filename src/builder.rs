@@ -14,6 +14,8 @@ use crate::policy::Policy;
 use crate::pool::CachedPool;
 use crate::pool_options::SessionWatch;
 use crate::rules::Rules;
+#[cfg(feature = "redis")]
+use crate::tier::RedisOptions;
 
 /// What the user says about the connections of a pool that he brings along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Builder<DB: Backend> {
     measures_all: bool,
     /// Where connections are compared with each other when they are made.
     sessions: Option<Arc<SessionWatch<DB>>>,
+    #[cfg(feature = "redis")]
+    redis: Option<RedisOptions>,
 }
 
 pub(crate) const DEFAULT_MAX_BYTES: u64 = 64 << 20;
@@ -53,6 +57,8 @@ impl<DB: Backend> Builder<DB> {
             schema_interval: DEFAULT_SCHEMA_INTERVAL,
             measures_all: false,
             sessions,
+            #[cfg(feature = "redis")]
+            redis: None,
         }
     }
 
@@ -133,14 +139,37 @@ impl<DB: Backend> Builder<DB> {
         self
     }
 
+    /// Shares results, and what was written, with all nodes of an application through Redis or Valkey: by its URL, or by
+    /// [`RedisOptions`]. Of PostgreSQL, MySQL and MariaDB.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")] {
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let pool = larder::PgPool::builder_for("postgres://localhost/shop").await?.redis("redis://127.0.0.1/").build().await?;
+    /// # Ok::<_, sqlx::Error>(()) }).unwrap(); }
+    /// ```
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, options: impl Into<RedisOptions>) -> Self {
+        self.redis = Some(options.into());
+        self
+    }
+
     /// Looks at the database, and builds the pool.
     ///
     /// A database that cannot be understood makes a pool that works and caches nothing; [`CachedPool::stats`] and the log
     /// say why.
     ///
     /// # Errors
-    /// Those of [`sqlx::Pool::acquire`].
+    /// Those of [`sqlx::Pool::acquire`], and [`sqlx::Error::Configuration`] for options that make no sense.
     pub async fn build(self) -> Result<CachedPool<DB>, sqlx::Error> {
+        #[cfg(feature = "redis")]
+        if let Some(options) = &self.redis {
+            if DB::DIALECT == crate::analysis::Dialect::Sqlite {
+                let sentence = "a file of SQLite is on one machine: nothing of it can be shared through Redis";
+                return Err(sqlx::Error::Configuration(sentence.into()));
+            }
+            crate::tier::Redis::new(options).map_err(|why| sqlx::Error::Configuration(why.into()))?;
+        }
         let pool = self.build_lazy();
         pool.rooms().learn().await?;
         Ok(pool)
@@ -161,6 +190,11 @@ impl<DB: Backend> Builder<DB> {
         }
         if self.measures_all {
             inner.measure_all();
+        }
+        #[cfg(feature = "redis")]
+        if let Some(options) = self.redis {
+            let _ = inner.redis.set(options);
+            inner.watch_place();
         }
         inner.watch_schema(self.schema_interval);
         CachedPool::new(inner)

@@ -196,19 +196,35 @@ struct Watched<'c, DB: Backend> {
     items: Metered<BoxStream<'c, Result<Item<DB>, sqlx::Error>>>,
     ledger: &'c mut Ledger<DB>,
     asking: Asking,
+    /// How it ended, while others are told.
+    ended: Option<Box<Option<Result<Item<DB>, sqlx::Error>>>>,
+}
+
+impl<'c, DB: Backend> Watched<'c, DB> {
+    fn new(items: Metered<BoxStream<'c, Result<Item<DB>, sqlx::Error>>>, ledger: &'c mut Ledger<DB>, asking: Asking) -> Self {
+        Self { items, ledger, asking, ended: None }
+    }
 }
 
 impl<DB: Backend> Stream for Watched<'_, DB> {
     type Item = Result<Item<DB>, sqlx::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended.is_some() {
+            ready!(self.ledger.poll_published(context));
+            return Poll::Ready(self.ended.take().and_then(|ended| *ended));
+        }
         let polled = self.items.poll_next_unpin(context);
         self.ledger.asking = if polled.is_pending() { self.asking } else { Asking::Nothing };
         let item = ready!(polled);
         match &item {
-            Some(Ok(_)) => {}
+            Some(Ok(_)) => return Poll::Ready(item),
             Some(Err(error)) => self.ledger.conclude(Some(error)),
             None => self.ledger.conclude(None),
+        }
+        if self.ledger.poll_published(context).is_pending() {
+            self.ended = Some(Box::new(item));
+            return Poll::Pending;
         }
         Poll::Ready(item)
     }
@@ -221,6 +237,7 @@ async fn watched<T, DB: Backend>(
 ) -> Result<T, sqlx::Error> {
     let answer = answer.await;
     ledger.conclude(answer.as_ref().err());
+    ledger.published().await;
     answer
 }
 
@@ -274,10 +291,10 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
         stream::once(async move {
             let request = request?;
             ledger.settle(connection).await?;
-            let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await;
+            let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await?;
             let asking = prepare_first(connection, ledger, request.sql.clone(), request.prepared()).await?;
             let items = ledger.inner.counters.metered(&statement, sent, DB::fetch_many(connection, request));
-            Ok::<_, sqlx::Error>(Watched { items, ledger, asking })
+            Ok::<_, sqlx::Error>(Watched::new(items, ledger, asking))
         })
         .try_flatten()
         .boxed()
@@ -293,12 +310,12 @@ impl<'c, DB: Backend> Executor<'c> for &'c mut CachedConnection<DB> {
         Box::pin(async move {
             let request = request?;
             ledger.settle(connection).await?;
-            let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await;
+            let (statement, sent) = ledger.begin_statement(request.sql.as_str(), connection).await?;
             let asking = prepare_first(connection, ledger, request.sql.clone(), request.prepared()).await?;
             if (sent == Sent::Write || ledger.has_announced()) && !DB::OPTIONAL_READS_ALL {
                 // sqlx would leave with the first row, before the server is done.
                 let items = ledger.inner.counters.metered(&statement, sent, DB::fetch_many(connection, request));
-                return first_row::<DB>(Watched { items, ledger, asking }.boxed(), true).await;
+                return first_row::<DB>(Watched::new(items, ledger, asking).boxed(), true).await;
             }
             let counters = ledger.inner.counters.clone();
             let answer = counters.metered_one(&statement, sent, DB::fetch_optional(connection, request));

@@ -131,7 +131,7 @@ impl PgCopyIn<'_> {
             Running::Connection { copy, step } => {
                 let aborted = copy.abort(message).await;
                 // sqlx leaves an answer unread where the COPY had failed before.
-                step.conclude(aborted.as_ref().err(), aborted.is_ok());
+                step.conclude(aborted.as_ref().err(), aborted.is_ok()).await;
                 aborted
             }
         }
@@ -146,7 +146,7 @@ impl PgCopyIn<'_> {
             Running::Task { commands, .. } => tell(&commands, Command::Finish).await,
             Running::Connection { copy, step } => {
                 let finished = copy.finish().await;
-                step.conclude(finished.as_ref().err(), is_answer(finished.as_ref().err()));
+                step.conclude(finished.as_ref().err(), is_answer(finished.as_ref().err())).await;
                 finished
             }
         }
@@ -210,7 +210,17 @@ struct Step<'c> {
 
 impl Step<'_> {
     /// The COPY is over; `kept`: sqlx has heard all that the server had to say of it.
-    fn conclude(mut self, failure: Option<&sqlx::Error>, kept: bool) {
+    async fn conclude(mut self, failure: Option<&sqlx::Error>, kept: bool) {
+        self.over(failure, kept);
+        self.ledger.published().await;
+    }
+
+    /// The same, without waiting for others to hear of it.
+    fn conclude_unheard(mut self, failure: Option<&sqlx::Error>, kept: bool) {
+        self.over(failure, kept);
+    }
+
+    fn over(&mut self, failure: Option<&sqlx::Error>, kept: bool) {
         self.kept = kept;
         if kept {
             self.ledger.conclude(failure);
@@ -324,12 +334,12 @@ impl CachedConnection<Postgres> {
         check_in(statement)?;
         let (connection, ledger) = self.parts();
         ledger.settle(connection).await?;
-        ledger.begin_statement(statement, connection).await;
+        ledger.begin_statement(statement, connection).await?;
         let step = Step { ledger, kept: false };
         match connection.copy_in_raw(statement).await {
             Ok(copy) => Ok(PgCopyIn(Running::Connection { copy, step })),
             Err(error) => {
-                step.conclude(Some(&error), is_answer(Some(&error)));
+                step.conclude(Some(&error), is_answer(Some(&error))).await;
                 Err(error)
             }
         }
@@ -348,7 +358,7 @@ impl CachedConnection<Postgres> {
         check_out(statement)?;
         let (connection, ledger) = self.parts();
         ledger.settle(connection).await?;
-        ledger.begin_statement(statement, connection).await;
+        ledger.begin_statement(statement, connection).await?;
         let step = Step { ledger, kept: false };
         // Where it fails, sqlx leaves an answer unread.
         let data = connection.copy_out_raw(statement).await?;
@@ -373,7 +383,7 @@ impl Stream for CopyOut<'_> {
             None => None,
         };
         if let Some(step) = self.step.take() {
-            step.conclude(failure, is_answer(failure));
+            step.conclude_unheard(failure, is_answer(failure));
         }
         Poll::Ready(item)
     }

@@ -22,7 +22,11 @@ use crate::replay::spares::{Room, Spares};
 use crate::rules::Rules;
 use crate::stamp::Cell;
 use crate::tier::Memory;
+#[cfg(feature = "redis")]
+use crate::versions::{Node, Place};
 use crate::versions::{Mark, Versions};
+#[cfg(feature = "redis")]
+use crate::{analysis::Dialect, catalog::Survey, tier::RedisOptions};
 
 /// The columns of a result.
 pub(crate) type Shape<DB> = <<DB as Driver>::Replay as Replay<DB>>::Shape;
@@ -61,6 +65,9 @@ pub(crate) struct Inner<DB: Driver> {
     learning: Mutex<Option<Instant>>,
     /// Held by the one task that looks in the background.
     looking: Arc<Mutex<()>>,
+    /// Where results and versions are shared with other nodes.
+    #[cfg(feature = "redis")]
+    pub redis: OnceLock<RedisOptions>,
     /// All tables, where what a statement writes may be committed at any time.
     late: OnceLock<Mark>,
 }
@@ -99,6 +106,8 @@ impl<DB: Driver> Inner<DB> {
             off: OnceLock::new(),
             learning: Mutex::new(None),
             looking: Arc::default(),
+            #[cfg(feature = "redis")]
+            redis: OnceLock::new(),
             late: OnceLock::new(),
         };
         if !DB::arguments_are_readable() {
@@ -232,7 +241,9 @@ impl<DB: Driver> Inner<DB> {
             || self.learning.try_lock().is_ok_and(|failed| failed.is_some_and(|at| at.elapsed() < LEARN_AGAIN));
         // What is opaque only as long as nothing is known would end what others are about to know, again and again.
         let ends_knowledge = plan.kind == Kind::Read && plan.change.as_ref().is_some_and(|change| change.schema);
-        let unseen = self.versions.get().is_none() || ends_knowledge;
+        // Where others are told, what is not known to change nothing would cost them what they have.
+        let tells_others = self.versions.get().is_some_and(|versions| versions.node().is_some());
+        let unseen = self.versions.get().is_none() || ends_knowledge || tells_others;
         plan.known.is_none() && unseen && plan.changes_something() && !failed_lately()
     }
 
@@ -270,6 +281,8 @@ impl<DB: Driver> Inner<DB> {
                 Ok(survey) if survey.within_transaction => return Ok(self.seen_too_little(&mut failed)),
                 Ok(survey) => {
                     let _ = self.versions.set(Versions::of(&survey.database));
+                    #[cfg(feature = "redis")]
+                    self.share(&survey).await;
                 }
                 Err(error) => return self.not_learnt(&mut failed, error),
             }
@@ -282,6 +295,10 @@ impl<DB: Driver> Inner<DB> {
             Ok(survey) => survey,
             Err(error) => return self.not_learnt(&mut failed, error),
         };
+        #[cfg(feature = "redis")]
+        if let Some(node) = versions.node() {
+            node.set_incarnation(&survey.incarnation);
+        }
         if !Arc::ptr_eq(&versions, &Versions::of(&survey.database)) {
             self.turn_off_elsewhere("this pool is connected to another database than it was");
         }
@@ -299,6 +316,57 @@ impl<DB: Driver> Inner<DB> {
         self.known.store(Some(known.clone()));
         self.plans.forget();
         Ok(Some(known).filter(|known| known.holds()))
+    }
+
+    /// Shares the versions with other nodes from now on.
+    #[cfg(feature = "redis")]
+    async fn share(&self, survey: &Survey) {
+        let (Some(options), Some(versions)) = (self.redis.get(), self.versions.get()) else { return };
+        if DB::DIALECT == Dialect::Sqlite {
+            tracing::warn!(target: "larder::tier", "a file of SQLite is on one machine, and nothing of it is shared through Redis");
+            return;
+        }
+        let place = Place { database: survey.database.clone(), incarnation: survey.incarnation.clone() };
+        match versions.share(|cells| Node::join(options, &place, cells, tokio::runtime::Handle::current())) {
+            // With the first word from Redis, all that was known before is void.
+            Ok(node) => node.ready().await,
+            Err(why) => self.turn_off(Reason::TierDown, &why.to_string()),
+        }
+    }
+
+    /// This process among the nodes that share results.
+    #[cfg(feature = "redis")]
+    pub fn node(&self) -> Option<&Arc<Node>> {
+        self.versions.get()?.node()
+    }
+
+    /// Looks at the database again whenever the versions turn out to have been used for another, or for this one before it was
+    /// started again.
+    #[cfg(feature = "redis")]
+    pub fn watch_place(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let watched = Arc::downgrade(self);
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(LEARN_AGAIN).await;
+                let Some(inner) = watched.upgrade().filter(|inner| !inner.pool.is_closed()) else { return };
+                let Some(node) = inner.versions.get().and_then(|versions| versions.node()) else { continue };
+                if node.met_stranger() && !inner.is_elsewhere(node).await {
+                    tracing::warn!(target: "larder::tier", "another database server uses the same place in this Redis, so that nothing stays there for long: give one of them a namespace of its own");
+                }
+            }
+        });
+    }
+
+    /// Whether the database is another than it was, or was started again.
+    #[cfg(feature = "redis")]
+    async fn is_elsewhere(&self, node: &Node) -> bool {
+        let Ok(mut connection) = InStep::acquire(&self.pool).await else { return true };
+        let options = self.pool.connect_options();
+        match connection.answer(|connection| DB::survey(connection, &options)).await {
+            Ok(survey) => survey.within_transaction || node.set_incarnation(&survey.incarnation),
+            Err(_) => true,
+        }
     }
 
     /// Nothing that rests on a table of the database is kept any more, by whomever, while this pool lives.
@@ -340,7 +408,7 @@ impl<DB: Driver> Inner<DB> {
         }
         self.counters.invalidation(Reason::SchemaChange, "another program changed the schema", None::<[&str; 0]>);
         tracing::info!(target: "larder::catalog", "another program changed the schema, or somebody's rights");
-        Mark::arm(self.everything()).finish();
+        Mark::arm(self.everything()).finish().await;
         connection.answer(|connection| self.learn_on(connection).boxed()).await.map(drop)
     }
 
@@ -457,7 +525,7 @@ impl<DB: Driver> Drop for Inner<DB> {
     fn drop(&mut self) {
         if let Some(late) = self.late.take() {
             // With the pool go its connections, and with them what was not committed.
-            late.finish();
+            drop(late.finish());
         }
     }
 }
@@ -483,7 +551,7 @@ mod tests {
         for n in 0..50 {
             assert!(inner.plan(&format!("SELECT id FROM t WHERE id = {n}")).known.is_some());
         }
-        Mark::arm(inner.everything()).finish();
+        Mark::arm(inner.everything()).finish().await;
         inner.learn().await.unwrap().unwrap();
         // Memory is given back a moment later.
         let begun = Instant::now();

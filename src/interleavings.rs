@@ -76,7 +76,7 @@ impl Actor {
             world.database += 1;
             actor.value = world.database;
         };
-        let finish = |actor: &mut Self| actor.mark.take().into_iter().for_each(Mark::finish);
+        let finish = |actor: &mut Self| actor.mark.take().into_iter().for_each(|mark| drop(mark.finish()));
         match (self.step, world.broken) {
             (0, Broken::ArmsAfterCommit) => {}
             (0, _) => arm(self, world),
@@ -225,7 +225,7 @@ fn explore(broken: Broken, actors: &[Kind]) -> Result<usize, String> {
             }
         }
         complete += 1;
-        states.iter_mut().filter_map(|state| state.mark.take()).for_each(Mark::finish);
+        states.iter_mut().filter_map(|state| state.mark.take()).for_each(|mark| drop(mark.finish()));
         outcome
     })?;
     Ok(complete)

@@ -24,6 +24,14 @@ impl Key {
     }
 }
 
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
+impl Key {
+    /// What the key is made of, the same in every process: session, statement, and all that differs from call to call.
+    pub fn parts(&self) -> [&[u8]; 3] {
+        [self.stem.session.as_bytes(), self.stem.statement.as_bytes(), &self.bound]
+    }
+}
+
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash && self.bound == other.bound && self.stem == other.stem

@@ -5,8 +5,9 @@
 //! It never sends what the user sends: only questions of its own, and the ROLLBACK of a transaction that was half begun.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -20,6 +21,7 @@ use crate::inner::Inner;
 use crate::observe::{Sent, Subject};
 use crate::plan::{Change, Known};
 use crate::reason::Reason;
+use crate::versions::Finished;
 use crate::write::Armed;
 
 /// What a connection did that is not settled.
@@ -27,6 +29,8 @@ pub(crate) struct Ledger<DB: Driver> {
     pub inner: Arc<Inner<DB>>,
     /// Writes whose callers went away before the outcome was known.
     unsettled: Vec<Armed>,
+    /// Writes that are over and that other nodes are being told of.
+    publishing: Vec<Finished>,
     /// Set from the moment the connection was handed out raw.
     opaque: Option<Armed>,
     /// Whether its settings have to be compared before anybody else gets the connection.
@@ -93,6 +97,7 @@ impl<DB: Driver> Ledger<DB> {
         Self {
             inner,
             unsettled: Vec::new(),
+            publishing: Vec::new(),
             opaque: None,
             verify: false,
             half_begun: false,
@@ -106,7 +111,42 @@ impl<DB: Driver> Ledger<DB> {
     }
 
     /// Announces what a statement changes, or puts it off to the commit. Tells what to count it as.
-    pub async fn begin_statement(&mut self, sql: &str, connection: &mut DB::Connection) -> (Subject, Sent) {
+    ///
+    /// # Errors
+    /// Those of [`Armed::sent`].
+    pub async fn begin_statement(
+        &mut self,
+        sql: &str,
+        connection: &mut DB::Connection,
+    ) -> Result<(Subject, Sent), sqlx::Error> {
+        let counted = self.plan_statement(sql, connection).await;
+        self.sent().await?;
+        Ok(counted)
+    }
+
+    /// Waits until other nodes know of what is about to be done. What they cannot be told of is then not begun.
+    async fn sent(&mut self) -> Result<(), sqlx::Error> {
+        for armed in self.unsettled.iter_mut().chain(&mut self.opaque) {
+            if let Err(error) = armed.sent().await {
+                self.conclude(None);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until other nodes know that what was done is over.
+    pub async fn published(&mut self) {
+        std::future::poll_fn(|context| self.poll_published(context)).await;
+    }
+
+    /// The same where nothing can be awaited.
+    pub fn poll_published(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.publishing.retain_mut(|finished| Pin::new(finished).poll(context).is_pending());
+        if self.publishing.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    async fn plan_statement(&mut self, sql: &str, connection: &mut DB::Connection) -> (Subject, Sent) {
         let plan = match self.transaction.is_some() || self.opaque.is_some() {
             // What is seen within a transaction is not what others see.
             true => self.inner.plan(sql),
@@ -276,7 +316,15 @@ impl<DB: Driver> Ledger<DB> {
     }
 
     /// Announces what the open transaction wrote. To be called before its COMMIT is sent.
-    pub fn begin_commit(&mut self) {
+    ///
+    /// # Errors
+    /// Those of [`Armed::sent`].
+    pub async fn begin_commit(&mut self) -> Result<(), sqlx::Error> {
+        self.announce_commit();
+        self.sent().await
+    }
+
+    fn announce_commit(&mut self) {
         let Some(writes) = self.transaction.take() else { return };
         let armed = match writes.everything.or(writes.opaque) {
             Some(reason) => Armed::everything(&self.inner, reason),
@@ -304,7 +352,10 @@ impl<DB: Driver> Ledger<DB> {
         self.asking = Asking::Nothing;
         self.out_of_step |= DB::LOSES_STEP && failure.is_some_and(|error| !DB::is_definite(error));
         for armed in self.unsettled.drain(..) {
-            armed.conclude(&self.inner, failure);
+            let finished = armed.conclude(&self.inner, failure);
+            if !finished.is_over() {
+                self.publishing.push(finished);
+            }
         }
     }
 
@@ -423,8 +474,9 @@ impl<DB: Driver> Ledger<DB> {
         }
         self.conclude(answered.as_ref().err());
         if let Some(opaque) = self.opaque.take() {
-            opaque.conclude(&self.inner, answered.as_ref().err());
+            self.publishing.push(opaque.conclude(&self.inner, answered.as_ref().err()));
         }
+        self.published().await;
     }
 
     /// Hears the server out, and finds out whether others may have the connection.

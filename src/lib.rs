@@ -56,6 +56,7 @@ mod entry;
 mod key;
 mod policy;
 mod reason;
+mod rejected;
 mod stamp;
 
 // The rooms.
@@ -116,6 +117,12 @@ pub use pool::{CachedPool, CachedPool as Pool};
 pub use pool_options::PoolOptions;
 pub use query_ext::{Cached, QueryExt, Typed};
 pub use reason::{Reason, Refusal};
+pub use rejected::{Guard, Rejected};
+#[cfg(feature = "redis")]
+pub use {
+    pool::{NotAToken, Token},
+    tier::{Consistency, RedisOptions},
+};
 pub use transaction::Transaction;
 
 #[cfg(feature = "mysql")]

@@ -149,7 +149,36 @@ impl<DB: Backend> CachedPool<DB> {
             };
             let names = tables.as_ref().map(|(_, tables)| tables.iter().map(|table| &*table.0));
             self.inner.counters.invalidation(Reason::Manual, name, names);
-            Mark::arm(cells).finish();
+            drop(Mark::arm(cells).finish());
+        }
+    }
+
+    /// How far this node knows what was written, its own writes included. Given to another node, it makes sure that those are
+    /// seen there: see [`CachedPool::at_least`]. `None` without a Redis that was reached.
+    #[cfg(feature = "redis")]
+    pub fn token(&self) -> Option<Token> {
+        let (epoch, seq) = self.inner.node()?.token();
+        (epoch != 0).then_some(Token { epoch, seq })
+    }
+
+    /// Returns when this node knows all that the node knew that gave the token: what is read from now on is no older. At most one
+    /// question to Redis; if that is not answered, nothing is given out from memory until it is.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")] async fn f(here: larder::PgPool, there: larder::PgPool) -> sqlx::Result<()> {
+    /// sqlx::query("UPDATE users SET name = 'Grace' WHERE id = 1").execute(&here).await?;
+    /// let sent_to_the_client = here.token().map(|token| token.to_string());
+    ///
+    /// // Later, on another node:
+    /// if let Some(token) = sent_to_the_client.and_then(|text| text.parse().ok()) {
+    ///     there.at_least(token).await;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "redis")]
+    pub async fn at_least(&self, token: Token) {
+        if let Some(node) = self.inner.node() {
+            node.at_least((token.epoch, token.seq)).await;
         }
     }
 
@@ -159,7 +188,7 @@ impl<DB: Backend> CachedPool<DB> {
             let tag = tag.as_ref();
             self.inner.counters.invalidation(Reason::Manual, tag, Some([]));
             let cells = self.inner.databases().iter().filter_map(|versions| versions.tag(tag)).collect();
-            Mark::arm(cells).finish();
+            drop(Mark::arm(cells).finish());
         }
     }
 
@@ -167,7 +196,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// that did not run through this pool.
     pub fn clear(&self) {
         self.inner.counters.invalidation(Reason::Manual, "everything", None::<[&str; 0]>);
-        Mark::arm(self.inner.everything()).finish();
+        drop(Mark::arm(self.inner.everything()).finish());
         self.inner.memory.clear();
     }
 
@@ -521,5 +550,37 @@ impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
             let mut connection = InStep::acquire(&pool).await?;
             connection.answer(|connection| DB::describe(connection, sql)).await
         })
+    }
+}
+
+/// How far a node knows what was written: see [`CachedPool::token`]. As a text it may be given to clients.
+#[cfg(feature = "redis")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token {
+    epoch: u128,
+    seq: u64,
+}
+
+#[cfg(feature = "redis")]
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}-{}", self.epoch, self.seq)
+    }
+}
+
+/// A text is no token.
+#[cfg(feature = "redis")]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a token: it was changed, or was never one")]
+pub struct NotAToken;
+
+#[cfg(feature = "redis")]
+impl std::str::FromStr for Token {
+    type Err = NotAToken;
+
+    fn from_str(text: &str) -> Result<Self, NotAToken> {
+        let (epoch, seq) = text.split_once('-').filter(|(epoch, _)| epoch.len() == 32).ok_or(NotAToken)?;
+        let epoch = u128::from_str_radix(epoch, 16).map_err(|_| NotAToken)?;
+        Ok(Self { epoch, seq: seq.parse().map_err(|_| NotAToken)? })
     }
 }

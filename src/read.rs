@@ -23,6 +23,9 @@ use crate::replay::spares::Spares;
 use crate::stamp::Stamp;
 use crate::tier::Found;
 
+#[cfg_attr(not(feature = "redis"), path = "read/no_others.rs")]
+mod others;
+
 /// How a pool is looked at: the part that differs between its clones.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
@@ -94,14 +97,37 @@ pub(crate) async fn read<DB: Driver>(
             return Ok(Answer::Direct(request, plan.statement.clone()));
         }
     };
-    let found = match view.fresh {
+    let node = asked.known.versions.node();
+    // Without word from others for too long, this node cannot tell what of its own is still good.
+    let knows = node.is_none_or(|node| node.may_answer());
+    let mut found = match view.fresh {
         true => Found::Nothing(Reason::Fresh, None),
-        false => inner.memory.find(&asked.lookup(), &asked.terms, dice),
+        false if knows => inner.memory.find(&asked.lookup(), &asked.terms, dice),
+        false => Found::Nothing(Reason::Absent, None),
     };
+    let mut load = None;
+    let mut tier = Tier::Memory;
+    if let (Found::Nothing(..), Some(node)) = (&found, node) {
+        let mut asking = asked.load(inner);
+        let said = asking.ask_others(node, view.fresh).await;
+        if said.heard && !knows && !view.fresh {
+            found = inner.memory.find(&asked.lookup(), &asked.terms, dice);
+        }
+        if let (Found::Nothing(reason, stale), false) = (&mut found, view.fresh) {
+            *reason = said.missed.unwrap_or(*reason);
+            if let Some(entry) = said.entry {
+                inner.memory.insert(asking.key.clone(), entry.clone());
+                (found, tier) = (Found::Good(entry), Tier::Redis);
+            } else if stale.is_none() && said.missed == Some(Reason::TierDown) {
+                *stale = inner.memory.any(&asked.lookup());
+            }
+        }
+        load = Some(asking);
+    }
     if let Found::Good(entry) | Found::Due(entry) = &found {
         match give_back(inner, asked.replay, entry).await {
             Some(rows) => {
-                inner.counters.hit(&plan.statement, Tier::Memory, &**entry);
+                inner.counters.hit(&plan.statement, tier, &**entry);
                 if let Found::Due(entry) = found
                     && entry.may_be_replaced()
                 {
@@ -117,8 +143,12 @@ pub(crate) async fn read<DB: Driver>(
         _ => (Reason::Unreplayable, None),
     };
 
-    let mut load = asked.load(inner);
-    let missed = if load.stamp.is_none() { Reason::WriteInFlight } else { missed };
+    let mut load = load.unwrap_or_else(|| asked.load(inner));
+    let missed = match missed {
+        Reason::TierDown => missed,
+        _ if load.stamp.is_none() => Reason::WriteInFlight,
+        _ => missed,
+    };
     let missed = inner.counters.missed(missed, &plan.statement);
     if let Some(stamp) = &load.stamp
         && !view.fresh
@@ -191,8 +221,10 @@ pub(crate) fn find_value<DB: Driver>(
 ) -> Option<Result<Arc<dyn Any + Send + Sync>, Key>> {
     let asked = Asked::new(inner, view, plan, request).ok()?;
     let key = asked.lookup();
+    let knows = asked.known.versions.node().is_none_or(|node| node.may_answer());
     // One that is due is left to the rows, which are replaced in the background.
     if !view.fresh
+        && knows
         && let Found::Good(entry) = inner.memory.find(&key, &asked.terms, dice)
         && let Some(value) = entry.value(mapper)
     {
@@ -293,6 +325,7 @@ impl<'a, DB: Driver> Asked<'a, DB> {
             key: self.lookup().to_key(),
             terms: self.terms.clone().into_owned(),
             stamp: stamp.filter(|_| self.plan.holds()),
+            shared: None,
             pilot: None,
         }
     }
@@ -319,6 +352,8 @@ struct Load<DB: Driver> {
     terms: Terms,
     /// What its result rests on. `None`: something that nothing may be kept on.
     stamp: Option<Stamp>,
+    /// Under what others find it.
+    shared: Option<others::Shared>,
     pilot: Option<Pilot<Kept<DB>>>,
 }
 
@@ -400,6 +435,7 @@ impl<DB: Driver> Load<DB> {
         if entry.life.stamp.holds() {
             self.inner.counters.stored(&self.plan.statement, entry.weight());
             self.inner.memory.insert(self.key.clone(), entry.clone());
+            self.share(&entry);
         } else {
             self.not_stored(Reason::WrittenMeanwhile, "a table was written while the query ran");
         }

@@ -131,6 +131,10 @@ reasons! {
     Fresh = "fresh",
     /// The entry could not be turned back into rows; it was removed.
     Unreplayable = "unreplayable",
+    /// Redis said nothing in time of what others wrote.
+    TierDown = "tier_down",
+    /// What Redis holds is damaged, or was written by another release, or with another key.
+    Unreadable = "unreadable",
 
     NotStored:
     // Why a loaded result was not stored.

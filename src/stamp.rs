@@ -17,9 +17,26 @@ const WRITERS: u64 = ONE_VERSION - 1;
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
     state: AtomicU64,
+    /// The same in every process.
+    name: Arc<str>,
+    /// Which of the databases of this process it belongs to.
+    database: usize,
 }
 
 impl Cell {
+    pub fn new(database: usize, name: impl Into<Arc<str>>) -> Self {
+        Self { state: AtomicU64::new(0), name: name.into(), database }
+    }
+
+    #[cfg_attr(not(feature = "redis"), allow(dead_code))]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub fn database(&self) -> usize {
+        self.database
+    }
+
     /// A write begins: what rested on the old version is void, and nothing may rest on the new one yet.
     pub fn arm(&self) {
         self.state.fetch_add(ONE_VERSION + ONE_WRITER, SeqCst);

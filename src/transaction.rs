@@ -144,7 +144,9 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
         ledger.measure_rollback(raw).await;
         DB::TransactionManager::rollback(raw).await?;
         connection.forget(before);
-        connection.parts().1.conclude(None);
+        let ledger = connection.parts().1;
+        ledger.conclude(None);
+        ledger.published().await;
         self.held = None;
         Ok(())
     }
@@ -217,10 +219,11 @@ impl<DB: Backend> CachedConnection<DB> {
         let savepoint = ledger.transaction.as_ref().is_some_and(|writes| writes.depth > 1);
         if !savepoint {
             ledger.measure_commit(raw).await;
-            ledger.begin_commit();
+            ledger.begin_commit().await?;
         }
         let committed = DB::TransactionManager::commit(raw).await;
         ledger.conclude(committed.as_ref().err());
+        ledger.published().await;
         if let (Ok(()), Some(writes)) = (&committed, &mut ledger.transaction) {
             writes.depth -= 1;
         }

@@ -13,7 +13,8 @@ use crate::inner::{Inner, Shape};
 use crate::observe::Sent;
 use crate::plan::{Change, Known, Plan};
 use crate::reason::Reason;
-use crate::versions::Mark;
+use crate::rejected::Rejected;
+use crate::versions::{Finished, Mark};
 
 /// A write that was announced and is not over.
 #[derive(Debug)]
@@ -33,16 +34,17 @@ impl Armed {
         reason: Reason,
         what: &str,
     ) -> Self {
-        let (mut mark, mut schema) = (Mark::default(), false);
+        let (mut cells, mut schema) = (Vec::new(), false);
         let mut tables = Some(BTreeSet::new());
         for change in changes {
             schema |= change.schema;
-            mark.extend(change.cells.clone());
+            cells.push(change.cells.clone());
             match (&mut tables, &change.tables) {
                 (Some(all), Some(more)) => all.extend(more.iter().map(|table| &*table.0)),
                 _ => tables = None,
             }
         }
+        let mut mark = Mark::arm_all(cells);
         // Armed before this look: a schema change that begins after it finds the mark and is found by `finish`.
         let known = known.filter(|known| known.holds()).cloned();
         inner.counters.invalidation(reason, what, tables.filter(|_| known.is_some()));
@@ -59,25 +61,37 @@ impl Armed {
         Self { mark: Mark::arm(inner.everything()), known: None }
     }
 
+    /// Returns when other nodes know of it, or cannot be told.
+    ///
+    /// # Errors
+    /// They cannot be told, and what is not told must not be done.
+    pub async fn sent(&mut self) -> Result<(), sqlx::Error> {
+        match self.mark.sent().await {
+            true => Ok(()),
+            false => Err(Rejected::unannounced().into()),
+        }
+    }
+
     /// The outcome is definite.
-    pub fn finish(mut self) {
+    pub fn finish(mut self) -> Finished {
         if let Some(known) = self.known.take_if(|known| !known.holds()) {
             // The schema was changed meanwhile: the write may have fired a trigger that was not there when it was armed.
             self.mark.extend(known.versions.everything());
         }
-        self.mark.finish();
+        self.mark.finish()
     }
 
     /// Finishes now if the outcome is definite, else once the server is known to be done with it.
-    pub fn conclude<DB: Driver>(self, inner: &Arc<Inner<DB>>, failure: Option<&sqlx::Error>) {
+    pub fn conclude<DB: Driver>(self, inner: &Arc<Inner<DB>>, failure: Option<&sqlx::Error>) -> Finished {
         match failure {
             Some(error) if !DB::is_definite(error) => {
                 tracing::warn!(target: "larder::write", %error, "the outcome of a write is unknown; what it may have changed is not cached until the server is done with it");
                 let inner = inner.clone();
                 tokio::spawn(async move {
                     DB::settled(&inner.pool).await;
-                    self.finish();
+                    self.finish().await;
                 });
+                Finished::default()
             }
             _ => self.finish(),
         }
@@ -111,8 +125,15 @@ async fn run<DB: Driver>(
     send: mpsc::Sender<Result<Item<DB>, sqlx::Error>>,
 ) {
     let change = plan.change.as_ref();
-    let armed =
+    let mut armed =
         change.map(|change| Armed::changes(&inner, plan.known.as_ref(), [change], change.reason, &plan.statement.text));
+    if let Some(armed_now) = &mut armed
+        && let Err(error) = armed_now.sent().await
+    {
+        armed.into_iter().for_each(|armed| drop(armed.finish()));
+        let _ = send.send(Err(error)).await;
+        return release::<DB>(connection).await;
+    }
     let mut failure = None;
     let mut gone = false;
     if plan.sent() == Sent::Write {
@@ -147,7 +168,8 @@ async fn run<DB: Driver>(
     let looked_at = may_change && (plan.session == SessionEffect::MayChange || plan.known.is_some());
     let fit = !looked_at || inner.is_fit(&mut connection).await;
     if let Some(armed) = armed {
-        armed.conclude(&inner, failure.as_ref());
+        // Who hears of the write hears of it after all others can.
+        armed.conclude(&inner, failure.as_ref()).await;
     }
     if fit && failure.is_none() && change.is_some_and(|change| change.reason == Reason::SchemaChange) {
         // Whoever changes the schema waits a moment longer, so that what he asks next can be cached. Not on another

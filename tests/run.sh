@@ -50,6 +50,12 @@ has_mariadb() {
     command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && command -v mariadb >/dev/null
 }
 
+has_redis() {
+    local PATH=$PATH:/usr/sbin
+    { command -v redis-server || command -v valkey-server || command -v redis-check-rdb; } >/dev/null &&
+        { command -v redis-cli || command -v valkey-cli; } >/dev/null
+}
+
 has_linker() { command -v cc >/dev/null; }
 
 # Runs each lesson as it stands. Each says what it teaches and fails if that is not so.
@@ -78,6 +84,7 @@ install_missing() {
     fi
     # The parts that bring no service, which would take the usual port.
     has_mariadb || packages+=(mariadb-server-core mariadb-client-core)
+    has_redis || packages+=(redis-tools)
     [ ${#packages[@]} = 0 ] && return 0
     command -v apt-get >/dev/null || die "missing, and there is no apt-get to install it with: ${packages[*]}"
     say "Installing ${packages[*]}"

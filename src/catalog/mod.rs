@@ -95,6 +95,8 @@ pub struct Survey {
     /// It may name two databases alike that cannot be told apart. Versions shared on its strength then invalidate too
     /// much, which is safe; results must never be shared on its strength.
     pub database: String,
+    /// Tells when the server was started, or which of several servers it is: what was shared under another is void.
+    pub incarnation: String,
     /// The settings of the session that change what a query returns. Equal text: equal answers.
     pub session: String,
     /// How the session reads the texts that it is sent.

@@ -12,7 +12,7 @@
 //! them. A write to a table of a database for which this user lacks that right is taken for a write to everything: there may
 //! be triggers on it, and tables that refer to it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Column, Row};
@@ -86,6 +86,7 @@ pub(crate) async fn survey(connection: &mut MySqlConnection) -> Result<Survey, s
     let schema = if within { Schema::default() } else { Schema::read(connection).await? };
     Ok(Survey {
         database: String::from("mysql"),
+        incarnation: session.server.iter().map(|(name, value)| format!("{name}={value:?}\n")).collect(),
         session: session.text(),
         refusal: session.refusal(within),
         within_transaction: within,
@@ -119,9 +120,14 @@ pub(crate) async fn is_in_transaction(connection: &mut MySqlConnection) -> bool 
     }
 }
 
+/// Variables that differ between servers, as far as they have them.
+const SERVER: &str = "'datadir', 'hostname', 'port', 'server_id', 'server_uuid'";
+
 #[derive(Default)]
 struct Session {
     variables: HashMap<String, String>,
+    /// What tells servers apart.
+    server: BTreeMap<String, String>,
     /// The database in which a bare name is looked up.
     database: Option<String>,
 }
@@ -129,7 +135,7 @@ struct Session {
 impl Session {
     async fn read(connection: &mut MySqlConnection) -> Result<Self, sqlx::Error> {
         let text = format!(
-            "SHOW SESSION VARIABLES WHERE Variable_name IN ({VARIABLES}); \
+            "SHOW SESSION VARIABLES WHERE Variable_name IN ({VARIABLES}, {SERVER}); \
              SHOW SESSION STATUS WHERE Variable_name IN ('{TEMPORARY_TABLES}', '{SETTINGS}', 'Slave_running'); \
              SELECT 'current_user', CURRENT_USER(); SELECT 'current_role', CURRENT_ROLE(); SELECT 'database', DATABASE()"
         );
@@ -140,6 +146,10 @@ impl Session {
                 session.database.clone_from(&value);
             }
             let mut value = value.unwrap_or_else(|| "NULL".into());
+            if SERVER.contains(&format!("'{name}'")) {
+                session.server.insert(name, value);
+                continue;
+            }
             if name == SETTINGS && value != "0" {
                 value = "some".into();
             }
@@ -511,7 +521,7 @@ mod tests {
         let refused = |said: &[(&str, &str)]| {
             let usual = [("autocommit", "ON"), ("completion_type", "NO_CHAIN"), ("tx_isolation", "REPEATABLE-READ")];
             let variables = usual.iter().chain(said).map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            Session { variables, database: None }.refusal(false).map(|refusal| refusal.reason)
+            Session { variables, ..Session::default() }.refusal(false).map(|refusal| refusal.reason)
         };
         assert_eq!(refused(&[("read_only", "OFF"), ("wsrep_on", "OFF"), ("Slave_running", "OFF")]), None);
         assert_eq!(refused(&[("wsrep_on", "ON"), ("wsrep_sync_wait", "1")]), None);
@@ -557,7 +567,7 @@ mod tests {
             };
             let variables = [("lower_case_table_names", "0"), ("sql_select_limit", "18446744073709551615")];
             let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            let gate = schema.gate(&Session { variables, database: Some("shop".into()) });
+            let gate = schema.gate(&Session { variables, database: Some("shop".into()), ..Session::default() });
             gate.writes(&analysis::analyze(sql, Dialect::MySql))
         };
         use super::super::Widened::{Everything, Tables};

@@ -20,13 +20,17 @@ use super::{Digest, Gate, Survey, Witness};
 use crate::analysis::{Dialect, Language, SqlMode, Verbs};
 use crate::reason::{Reason, Refusal};
 
+/// In microseconds, whatever the time zone of the session: another one after a restart, and on another server.
+const STARTED: &str = "SELECT 'started', '', \
+    (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8::text, '', '', '', ''";
+
 /// Looks at the database and at this session of it. Two round trips.
 ///
 /// Within a transaction it looks at the session alone, since what a transaction sees is not what others see.
 pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx::Error> {
     let session = Session::read(connection).await?;
     let mut gate = session.gate();
-    let (mut database, mut digest) = (String::from("postgres"), Digest::default());
+    let (mut database, mut incarnation, mut digest) = (String::from("postgres"), String::new(), Digest::default());
     if !session.is("transaction") {
         let cluster = match session.is("identifiable") {
             true => "SELECT 'cluster', '', system_identifier::text, '', '', '', '' FROM pg_control_system()",
@@ -34,7 +38,7 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
         };
         // Several statements in one text are one transaction, at whose end the search path is the old one again.
         let text = format!(
-            "SELECT 'path', '', pg_catalog.set_config('search_path', 'pg_catalog', true), '', '', '', ''; {cluster}; {}",
+            "SELECT 'path', '', pg_catalog.set_config('search_path', 'pg_catalog', true), '', '', '', ''; {cluster}; {STARTED}; {}",
             session.survey()
         );
         let mut rows = Vec::new();
@@ -46,6 +50,7 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
         for row in rows.iter().filter(|row| row.is_of_itself()) {
             match &*row.what {
                 "cluster" | "database" => database = format!("{database}/{}", row.name),
+                "started" => incarnation.clone_from(&row.name),
                 _ => row.tell(&mut gate),
             }
         }
@@ -53,6 +58,7 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
     }
     Ok(Survey {
         database,
+        incarnation,
         session: session.text(),
         refusal: session.refusal(),
         within_transaction: session.is("transaction"),
@@ -158,7 +164,7 @@ impl Seen {
 
     /// Whether it is about one thing, and not about what ties two together.
     fn is_of_itself(&self) -> bool {
-        matches!(&*self.what, "cluster" | "database" | "relation")
+        matches!(&*self.what, "cluster" | "started" | "database" | "relation")
     }
 
     fn tell(&self, gate: &mut Gate) {

@@ -73,6 +73,7 @@ pub(crate) async fn survey(
     };
     Ok(Survey {
         database,
+        incarnation: String::new(),
         session: session.text(),
         refusal,
         within_transaction: session.transaction,

@@ -42,7 +42,7 @@ pub(super) struct Metric {
 
 const NONE: Values = Are(&[""]);
 const HERE: Values = Are(&["local"]);
-const CACHED: Values = Are(&[Tier::Memory.label(), Tier::Typed.label()]);
+const CACHED: Values = Are(&[Tier::Memory.label(), Tier::Typed.label(), Tier::Redis.label()]);
 const KEPT: Values = Are(&[Tier::Memory.label()]);
 
 /// What a table's name is replaced with where all tables are meant.

@@ -132,10 +132,10 @@ impl Record {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn numbers(&self) -> [&AtomicU64; 13] {
-        let Cached { hits: [memory, typed], coalesced, stale, saved, rows, bytes, last: _ } = &self.cached;
+    fn numbers(&self) -> [&AtomicU64; 14] {
+        let Cached { hits: [memory, typed, redis], coalesced, stale, saved, rows, bytes, last: _ } = &self.cached;
         let Database { time, rows: loaded, writes, refreshes, stored, stored_bytes } = &self.database;
-        [memory, typed, coalesced, stale, saved, rows, bytes, time, loaded, writes, refreshes, stored, stored_bytes]
+        [memory, typed, redis, coalesced, stale, saved, rows, bytes, time, loaded, writes, refreshes, stored, stored_bytes]
     }
 
     /// Takes over what another counted that nobody counts in any more.
@@ -155,6 +155,7 @@ impl Record {
         let [
             memory,
             typed,
+            redis,
             coalesced,
             stale,
             saved,
@@ -171,14 +172,14 @@ impl Record {
         let of = |place: Place| -> BTreeMap<Reason, u64> {
             reasons.iter().filter(|(at, ..)| *at == place).map(|(_, reason, count)| (*reason, *count)).collect()
         };
-        let tiers = [(Tier::Memory, memory), (Tier::Typed, typed)];
+        let tiers = [(Tier::Memory, memory), (Tier::Typed, typed), (Tier::Redis, redis)];
         let (misses_by_reason, bypasses_by_reason) = (of(Place::Miss), of(Place::Bypass));
         let (misses, bypasses) = (misses_by_reason.values().sum::<u64>(), bypasses_by_reason.values().sum::<u64>());
         QueryStats {
             fingerprint: self.fingerprint,
             text: self.text.clone().into(),
-            calls: memory + typed + coalesced + stale + misses + bypasses + writes,
-            hits: memory + typed,
+            calls: memory + typed + redis + coalesced + stale + misses + bypasses + writes,
+            hits: memory + typed + redis,
             hits_by_tier: tiers.into_iter().filter(|(_, hits)| *hits > 0).collect(),
             coalesced,
             stale,

@@ -10,17 +10,20 @@ pub enum Tier {
     Memory,
     /// Values that were decoded before, in the memory of the process.
     Typed,
+    /// Rows in Redis, shared by many nodes.
+    Redis,
 }
 
 impl Tier {
     /// Every tier, in the order of declaration.
-    pub const ALL: [Tier; 2] = [Tier::Memory, Tier::Typed];
+    pub const ALL: [Tier; 3] = [Tier::Memory, Tier::Typed, Tier::Redis];
 
     /// The label used in metrics and JSON.
     pub const fn label(self) -> &'static str {
         match self {
             Tier::Memory => "memory",
             Tier::Typed => "typed",
+            Tier::Redis => "redis",
         }
     }
 

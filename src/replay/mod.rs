@@ -63,6 +63,12 @@ pub trait Replay<DB: Database>: Send + Sync + Sized + 'static {
     /// Sets the machinery up and tests it on rows of its own; an error says why replay must stay off.
     fn start() -> impl Future<Output = Result<Self, Unfaithful>> + Send;
 
+    /// Whether the columns of a result without rows are known.
+    const EMPTY_HAS_COLUMNS: bool;
+
+    /// Digest of the columns: equal in every process for results whose bytes mean the same.
+    fn digest(shape: &Self::Shape) -> [u8; 32];
+
     /// About how many bytes a row will take when stored.
     fn row_bytes(row: &DB::Row) -> usize;
 

@@ -71,6 +71,14 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
         }
     }
 
+    /// The entry under `key`, good or not.
+    pub fn any<K>(&self, key: &K) -> Option<Arc<Entry<S, C>>>
+    where
+        K: Hash + Equivalent<Key>,
+    {
+        self.entries.get(key)
+    }
+
     /// Whether `entry` is still the one under `key`.
     pub fn holds(&self, key: &Key, entry: &Arc<Entry<S, C>>) -> bool {
         self.entries.get(key).is_some_and(|now| Arc::ptr_eq(&now, entry))

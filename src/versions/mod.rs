@@ -4,29 +4,51 @@
 //! It never forgets the cell of a table, never lowers a version, and never ends a write whose outcome is not known.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::task::{Context, Poll};
 
 use crate::stamp::{Cell, Stamp};
+
+#[cfg(feature = "redis")]
+mod mirror;
+#[cfg_attr(not(feature = "redis"), path = "no_node.rs")]
+mod node;
+
+pub(crate) use node::{Node, Notice};
+#[cfg(feature = "redis")]
+pub(crate) use {mirror::Ticket, node::Place};
 
 /// The versions of one database.
 #[derive(Debug)]
 pub(crate) struct Versions {
+    /// Names the database in this process.
+    id: usize,
     everything: Arc<Cell>,
     catalog: Arc<[Arc<Cell>]>,
     tables: Cells,
     tags: Tags,
+    /// This process among others that share the versions.
+    node: OnceLock<Arc<Node>>,
 }
 
 /// Cells by name.
 #[derive(Debug, Default)]
 struct Cells(RwLock<HashMap<Arc<str>, Arc<Cell>>>);
 
+/// The names that cells have in every process: what they stand for, and what that is called.
+const EVERYTHING: &str = "*";
+const CATALOG: &str = "!";
+
 impl Cells {
-    fn get(&self, name: &str) -> Arc<Cell> {
+    fn get(&self, database: usize, name: &str) -> Arc<Cell> {
         if let Some(cell) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name) {
             return cell.clone();
         }
-        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(name.into()).or_default().clone()
+        let mut cells = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        cells.entry(name.into()).or_insert_with(|| Arc::new(Cell::new(database, format!(":{name}")))).clone()
     }
 }
 
@@ -42,7 +64,7 @@ struct InUse {
 }
 
 impl Tags {
-    fn get(&self, name: &Arc<str>) -> Arc<Cell> {
+    fn get(&self, database: usize, name: &Arc<str>) -> Arc<Cell> {
         let mut in_use = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cell) = in_use.cells.get(name).and_then(Weak::upgrade) {
             return cell;
@@ -51,7 +73,7 @@ impl Tags {
             in_use.cells.retain(|_, cell| cell.strong_count() > 0);
             in_use.sweep_at = (2 * in_use.cells.len()).max(64);
         }
-        let cell = Arc::default();
+        let cell = Arc::new(Cell::new(database, format!("#{name}")));
         in_use.cells.insert(name.clone(), Arc::downgrade(&cell));
         cell
     }
@@ -64,6 +86,9 @@ impl Tags {
 /// Two pools on one database must see each other's writes, however they were made. Only the process can know of both.
 static DATABASES: Mutex<Vec<(String, Weak<Versions>)>> = Mutex::new(Vec::new());
 
+/// Whether any of them is shared with other processes.
+static ANY_IS_SHARED: AtomicBool = AtomicBool::new(false);
+
 impl Versions {
     /// The versions of the database of that name; the same for every caller in this process.
     pub fn of(database: &str) -> Arc<Self> {
@@ -71,11 +96,15 @@ impl Versions {
         databases.retain(|(_, versions)| versions.strong_count() > 0);
         let found = databases.iter().find(|(name, _)| name == database).and_then(|(_, versions)| versions.upgrade());
         found.unwrap_or_else(|| {
+            static NEXT: AtomicUsize = AtomicUsize::new(1);
+            let id = NEXT.fetch_add(1, Relaxed);
             let versions = Arc::new(Self {
-                everything: Arc::default(),
-                catalog: [Arc::default()].into(),
+                id,
+                everything: Arc::new(Cell::new(id, EVERYTHING)),
+                catalog: [Arc::new(Cell::new(id, CATALOG))].into(),
                 tables: Cells::default(),
                 tags: Tags::default(),
+                node: OnceLock::new(),
             });
             databases.push((database.to_owned(), Arc::downgrade(&versions)));
             versions
@@ -90,7 +119,30 @@ impl Versions {
 
     /// The cell of a table, by its full name.
     pub fn table(&self, name: &str) -> Arc<Cell> {
-        self.tables.get(name)
+        self.tables.get(self.id, name)
+    }
+
+    /// This process among others that share the versions, if it does.
+    pub fn node(&self) -> Option<&Arc<Node>> {
+        self.node.get()
+    }
+
+    /// Shares the versions with other processes from now on. The first who says how is followed.
+    #[cfg(feature = "redis")]
+    pub fn share(
+        &self,
+        join: impl FnOnce([&Arc<Cell>; 2]) -> Result<Arc<Node>, crate::tier::Down>,
+    ) -> Result<&Arc<Node>, crate::tier::Down> {
+        let joining = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.node.get().is_none() {
+            let node = join([&self.catalog[0], &self.everything])?;
+            let _ = self.node.set(node);
+            ANY_IS_SHARED.store(true, SeqCst);
+        }
+        drop(joining);
+        // What was kept so far rests on what this process alone knew.
+        Mark::arm_here(self.everything()).finish_here();
+        Ok(self.node.get().expect("it was set just now"))
     }
 
     /// The cells that a read of `tables` rests on: theirs, and the one that stands for all.
@@ -100,7 +152,7 @@ impl Versions {
 
     /// What a read rests on that rests on `cells` and goes by these tags as well.
     pub fn tagged<'t>(&self, cells: &[Arc<Cell>], tags: impl IntoIterator<Item = &'t Arc<str>>) -> Arc<[Arc<Cell>]> {
-        cells.iter().cloned().chain(tags.into_iter().map(|tag| self.tags.get(tag))).collect()
+        cells.iter().cloned().chain(tags.into_iter().map(|tag| self.tags.get(self.id, tag))).collect()
     }
 
     /// What is dropped with a tag; `None` where nothing rests on it.
@@ -136,27 +188,127 @@ impl Versions {
 #[must_use = "cells stay in flight until the mark is finished"]
 pub(crate) struct Mark {
     cells: Vec<Arc<[Arc<Cell>]>>,
+    /// What other processes are told.
+    notices: Vec<Notice>,
 }
 
 impl Mark {
-    /// Puts `cells` in flight.
+    /// Puts `cells` in flight, in this process at once, and tells other processes.
     pub fn arm(cells: Arc<[Arc<Cell>]>) -> Self {
+        Self::arm_all([cells])
+    }
+
+    /// The same for several at once.
+    pub fn arm_all(cells: impl IntoIterator<Item = Arc<[Arc<Cell>]>>) -> Self {
         let mut mark = Self::default();
-        mark.extend(cells);
+        cells.into_iter().for_each(|cells| mark.extend_here(cells));
+        mark.notices = by_node(mark.cells.iter().flat_map(|cells| cells.iter()))
+            .into_iter()
+            .map(|(node, cells)| node.announce(cells))
+            .collect();
         mark
     }
 
-    /// Puts more cells in flight under the same mark.
+    /// Returns when other processes know of the write, or cannot be told. False if it must not be done then.
+    pub async fn sent(&mut self) -> bool {
+        let mut may = true;
+        for notice in &mut self.notices {
+            may &= notice.sent().await;
+        }
+        may
+    }
+
+    /// Puts more cells in flight under the same mark, of which others hear when it is finished.
     pub fn extend(&mut self, cells: Arc<[Arc<Cell>]>) {
+        for (node, cells) in by_node(cells.iter()) {
+            match self.notices.iter_mut().find(|notice| notice.is_of(&node)) {
+                Some(notice) => notice.add(cells),
+                None => self.notices.push(node.announce(cells)),
+            }
+        }
+        self.extend_here(cells);
+    }
+
+    fn arm_here(cells: Arc<[Arc<Cell>]>) -> Self {
+        let mut mark = Self::default();
+        mark.extend_here(cells);
+        mark
+    }
+
+    fn extend_here(&mut self, cells: Arc<[Arc<Cell>]>) {
         cells.iter().for_each(|cell| cell.arm());
         self.cells.push(cells);
     }
 
-    /// The outcome of the write is definite: it can change nothing any more.
-    pub fn finish(self) {
+    /// The outcome of the write is definite: it can change nothing any more. Where others have to be told, this process goes on
+    /// to keep nothing of it until they were.
+    pub fn finish(mut self) -> Finished {
+        let notices = std::mem::take(&mut self.notices);
+        if notices.is_empty() {
+            self.finish_here();
+            return Finished::default();
+        }
+        // Opened by the last of them.
+        let open = Arc::new(Mutex::new(Some(self)));
+        let left = Arc::new(AtomicUsize::new(notices.len()));
+        let each = notices.into_iter().map(|notice| {
+            let (open, left) = (open.clone(), left.clone());
+            notice.finish(move || {
+                if left.fetch_sub(1, SeqCst) == 1
+                    && let Some(mark) = open.lock().unwrap_or_else(PoisonError::into_inner).take()
+                {
+                    mark.finish_here();
+                }
+            })
+        });
+        Finished(each.collect())
+    }
+
+    fn finish_here(self) {
         // In reverse, so that the catalog opens last.
         self.cells.iter().flat_map(|cells| cells.iter()).rev().for_each(|cell| cell.finish());
     }
+}
+
+/// Ready once others were told that a write is over, or cannot be told. It goes on when nobody waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct Finished(Vec<node::Finished>);
+
+impl Finished {
+    /// Whether there is anything to wait for.
+    pub fn is_over(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Future for Finished {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0.retain_mut(|finished| Pin::new(finished).poll(context).is_pending());
+        if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// The cells that other processes know, by whom they are told.
+fn by_node<'c>(cells: impl Iterator<Item = &'c Arc<Cell>>) -> Vec<(Arc<Node>, Vec<Arc<Cell>>)> {
+    let mut nodes: Vec<(usize, Arc<Node>, Vec<Arc<Cell>>)> = Vec::new();
+    if !ANY_IS_SHARED.load(SeqCst) {
+        return Vec::new();
+    }
+    let shared: Vec<Arc<Versions>> = Versions::all().into_iter().filter(|versions| versions.node().is_some()).collect();
+    for cell in cells {
+        if let Some((_, _, cells)) = nodes.iter_mut().find(|(id, ..)| *id == cell.database()) {
+            if !cells.iter().any(|known| Arc::ptr_eq(known, cell)) {
+                cells.push(cell.clone());
+            }
+        } else if let Some(versions) = shared.iter().find(|versions| versions.id == cell.database())
+            && let Some(node) = versions.node()
+        {
+            nodes.push((versions.id, node.clone(), vec![cell.clone()]));
+        }
+    }
+    nodes.into_iter().map(|(_, node, cells)| (node, cells)).collect()
 }
 
 #[cfg(test)]
@@ -176,7 +328,7 @@ mod tests {
         let versions = Versions::of("versions-test-c");
         let on = |tables: &[&str]| Stamp::take(&versions.read_cells(tables.iter().copied())).unwrap();
         let (users, orders) = (on(&["users"]), on(&["orders"]));
-        Mark::arm(versions.write_cells(["users"])).finish();
+        let _ = Mark::arm(versions.write_cells(["users"])).finish();
         assert!(!users.holds());
         assert!(orders.holds());
         Mark::arm(versions.all_tables()).finish();

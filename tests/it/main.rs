@@ -27,6 +27,8 @@ mod lessons;
 mod lives;
 mod macros;
 mod mysql;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod nodes;
 mod one_load_per_key;
 mod opaque;
 mod policies;
@@ -36,6 +38,8 @@ mod reasons;
 #[cfg(feature = "postgres")]
 mod schema_changes_elsewhere;
 mod servers_come_and_go;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod shared_through_redis;
 mod statistics;
 #[cfg(feature = "postgres")]
 mod typed_hits;

@@ -40,6 +40,13 @@ pub struct MySqlReplay {
 impl Replay<MySql> for MySqlReplay {
     type Shape = Shape;
 
+    const EMPTY_HAS_COLUMNS: bool = false;
+
+    fn digest(shape: &Shape) -> [u8; 32] {
+        // What is laid out how follows from the definitions.
+        *blake3::Hasher::new().update(b"mysql ").update(&shape.definitions).finalize().as_bytes()
+    }
+
     async fn start() -> Result<Self, Unfaithful> {
         let links = Links::start()?;
         #[cfg(unix)]

@@ -104,6 +104,14 @@ fn tag(id: u64) -> SqlStr {
 impl Replay<Postgres> for PostgresReplay {
     type Shape = Shape;
 
+    const EMPTY_HAS_COLUMNS: bool = true;
+
+    fn digest(shape: &Shape) -> [u8; 32] {
+        let statement = &shape.statement;
+        let text = format!("postgres {:?} {:?}", statement.columns(), statement.parameters());
+        *blake3::hash(text.as_bytes()).as_bytes()
+    }
+
     async fn start() -> Result<Self, Unfaithful> {
         let links = Links::start()?;
         #[cfg(unix)]

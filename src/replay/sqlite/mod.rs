@@ -42,6 +42,12 @@ pub struct SqliteReplay {
 impl Replay<Sqlite> for SqliteReplay {
     type Shape = Shape;
 
+    const EMPTY_HAS_COLUMNS: bool = false;
+
+    fn digest(shape: &Shape) -> [u8; 32] {
+        *blake3::hash(format!("sqlite {}", shape.describe()).as_bytes()).as_bytes()
+    }
+
     async fn start() -> Result<Self, Unfaithful> {
         let replay = Self { memories: Memories::new() };
         self_test::run(&replay).await?;

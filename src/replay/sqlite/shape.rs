@@ -84,6 +84,11 @@ impl Shape {
         Ok(Self { id: next_id(), columns: columns.to_vec(), tables, left_arm, statements })
     }
 
+    /// All that [`Shape::fits`] compares.
+    pub(super) fn describe(&self) -> String {
+        format!("{:?}", self.columns)
+    }
+
     pub(super) fn columns(&self) -> usize {
         self.columns.len()
     }

@@ -84,7 +84,7 @@ impl Daemon {
             self.port = free_port();
             match self.launch(program(self), &is_ready) {
                 Ok(()) => return,
-                Err(log) if ["could not bind", "Address already in use"].iter().any(|sign| log.contains(sign)) => {}
+                Err(log) if ["could not bind", "ould not create server TCP", "Address already in use"].iter().any(|sign| log.contains(sign)) => {}
                 Err(log) => panic!("the server did not start; its log:\n{log}"),
             }
         }

@@ -26,10 +26,12 @@
 mod daemon;
 mod mariadb;
 mod postgres;
+mod redis;
 
 pub use daemon::signal;
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
+pub use redis::{Cluster, Redis, Replicated};
 
 /// The URL (TCP) of a fresh, empty database in the PostgreSQL server that all tests of this process share.
 pub fn postgres() -> String {

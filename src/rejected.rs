@@ -1,0 +1,73 @@
+//! What Larder itself refuses to do.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// Why a statement was not sent to the database though the database could have been asked.
+///
+/// It comes as the source of an [`sqlx::Error::Io`], and only where the application asked for it.
+///
+/// ```
+/// # fn retry_later(_: Option<std::time::Duration>) {}
+/// # fn look(error: sqlx::Error) {
+/// if let Some(rejected) = larder::Rejected::of(&error) {
+///     retry_later(rejected.retry_after());
+/// }
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    by: Guard,
+    retry_after: Option<Duration>,
+}
+
+/// What refused a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Guard {
+    /// Strict consistency: other nodes cannot be told of a write, since Redis is out of reach.
+    Consistency,
+}
+
+impl Rejected {
+    pub(crate) fn unannounced() -> Self {
+        Self { by: Guard::Consistency, retry_after: Some(Duration::from_secs(1)) }
+    }
+
+    /// The refusal that an error stands for, if it is one.
+    pub fn of(error: &sqlx::Error) -> Option<&Self> {
+        match error {
+            sqlx::Error::Io(error) => error.get_ref()?.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// What refused it.
+    pub fn by(&self) -> Guard {
+        self.by
+    }
+
+    /// After how long it may be worth another try.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.by {
+            Guard::Consistency => f.write_str(
+                "not written: other nodes cannot be told of it while Redis is out of reach, and the consistency is strict",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+impl From<Rejected> for sqlx::Error {
+    fn from(rejected: Rejected) -> Self {
+        Self::Io(io::Error::other(rejected))
+    }
+}

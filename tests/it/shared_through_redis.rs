@@ -1,0 +1,286 @@
+//! Nodes that share results and invalidations through Redis.
+
+use std::time::{Duration, Instant};
+
+use larder::Tier;
+use sqlx::AssertSqlSafe;
+
+use crate::nodes::{Node, Setup};
+use crate::servers::{Postgres, Redis};
+
+const READ: &str = "SELECT n FROM t WHERE id = 1 AND $1 = 0::bigint";
+
+/// A database with a table of ten numbers.
+async fn database() -> String {
+    let url = Postgres::shared().fresh();
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
+    sqlx::raw_sql(
+        "CREATE TABLE t (id INT PRIMARY KEY, n BIGINT NOT NULL); INSERT INTO t SELECT i, 0 FROM generate_series(1, 10) i;
+         CREATE TABLE u (id INT PRIMARY KEY, n BIGINT NOT NULL); INSERT INTO u VALUES (1, 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    url
+}
+
+async fn read(pool: &larder::PgPool) -> i64 {
+    sqlx::query_scalar(READ).bind(0_i64).fetch_one(pool).await.unwrap()
+}
+
+async fn write(pool: &larder::PgPool, n: i64) {
+    sqlx::query("UPDATE t SET n = $1 WHERE id = 1").bind(n).execute(pool).await.unwrap();
+}
+
+/// Reads until results are kept: after a start, marks of writes may be missing for one lease.
+async fn until_kept(pool: &larder::PgPool) {
+    let begun = Instant::now();
+    loop {
+        let hits = pool.stats().hits;
+        read(pool).await;
+        if pool.stats().hits > hits {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", pool.stats());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn node_until_kept(node: &mut Node) {
+    let begun = Instant::now();
+    loop {
+        let hits = node.stats()["hits"].as_u64();
+        node.read(READ);
+        if node.stats()["hits"].as_u64() > hits {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", node.stats());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_writes_another_sees_at_once() {
+    let setup = Setup::new(&database().await, &Redis::shared().url());
+    let here = setup.pool().await;
+    let mut there = setup.node();
+    until_kept(&here).await;
+    node_until_kept(&mut there);
+    for n in 1..50 {
+        write(&here, n).await;
+        assert_eq!(read(&here).await, n);
+        // The push is faster than the poll, but promised is only the bound.
+        let begun = Instant::now();
+        while there.read(READ) != Some(n) {
+            assert!(begun.elapsed() < Duration::from_secs(1), "stale for longer than the bound");
+        }
+        there.write(&format!("UPDATE t SET n = {n} * 1000 WHERE id = 1")).unwrap();
+        let token = there.token().unwrap();
+        here.at_least(token.parse().unwrap()).await;
+        assert_eq!(read(&here).await, n * 1000, "the token was there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_is_loaded_once_for_all() {
+    let setup = Setup::new(&database().await, &Redis::shared().url());
+    let here = setup.pool().await;
+    let mut there = setup.node();
+    until_kept(&here).await;
+    node_until_kept(&mut there);
+    // Other arguments of a statement whose columns both have seen.
+    let sql = |id: i64| format!("SELECT n FROM t WHERE id = {id} AND $1 = 0::bigint");
+    let misses = |node: &mut Node| node.stats()["misses"].as_u64().unwrap();
+    for id in 2..8 {
+        let _: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql(id))).bind(0_i64).fetch_optional(&here).await.unwrap();
+        there.read(&sql(id));
+    }
+    // Bound values differ where the text does not.
+    let ids = "SELECT n FROM t WHERE id = $1";
+    let by_id = async |id: i32| -> Option<i64> { sqlx::query_scalar(ids).bind(id).fetch_optional(&here).await.unwrap() };
+    by_id(1).await;
+    write(&here, 7).await;
+    read(&here).await;
+    let (before, begun) = (misses(&mut there), Instant::now());
+    while there.hits_in_redis() == 0 {
+        there.read(READ);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{}", there.stats());
+        write(&here, 7).await;
+        read(&here).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    assert!(misses(&mut there) <= before + 3, "{}", there.stats());
+    assert_eq!(there.read(READ), Some(7));
+    assert!(here.stats().hits_by_tier.get(&Tier::Memory).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strict_readers_see_all_that_was_written_before() {
+    let setup = Setup::new(&database().await, &Redis::shared().url()).consistency("strict");
+    let here = setup.pool().await;
+    let mut there = setup.node();
+    until_kept(&here).await;
+    node_until_kept(&mut there);
+    for n in 1..100 {
+        write(&here, n).await;
+        assert_eq!(there.read(READ), Some(n));
+        assert_eq!(there.read(READ), Some(n));
+    }
+    assert!(there.stats()["hits"].as_u64() > Some(50), "{}", there.stats());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strict_writers_are_refused_without_redis() {
+    let mut redis = Redis::start();
+    let setup = Setup::new(&database().await, &redis.url()).consistency("strict");
+    let here = setup.pool().await;
+    until_kept(&here).await;
+    redis.kill();
+    let error = sqlx::query("UPDATE t SET n = 5").execute(&here).await.unwrap_err();
+    let rejected = larder::Rejected::of(&error).unwrap_or_else(|| panic!("{error}"));
+    assert!(rejected.retry_after().is_some() && rejected.to_string().contains("Redis"), "{rejected}");
+    let mut tx = here.begin().await.unwrap();
+    sqlx::query("UPDATE t SET n = 6").execute(&mut *tx).await.unwrap();
+    let error = tx.commit().await.unwrap_err();
+    assert!(larder::Rejected::of(&error).is_some(), "{error}");
+    assert_eq!(read(&here).await, 0, "reads go to the database, and nothing was written");
+    redis.restart();
+    until_kept(&here).await;
+    write(&here, 9).await;
+    assert_eq!(read(&here).await, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_queries_run_and_nothing_old_is_given_out() {
+    let mut redis = Redis::start();
+    let setup = Setup::new(&database().await, &redis.url());
+    let here = setup.pool().await;
+    let mut there = setup.node();
+    until_kept(&here).await;
+    node_until_kept(&mut there);
+    redis.kill();
+    write(&here, 1).await;
+    assert_eq!(read(&here).await, 1, "a node sees its own writes");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(there.read(READ), Some(1), "without word, nothing is given out from memory");
+    there.write("UPDATE t SET n = 2 WHERE id = 1").unwrap();
+    assert_eq!(there.read(READ), Some(2));
+    assert_eq!(read(&here).await, 2);
+    let asked = Instant::now();
+    for _ in 0..50 {
+        read(&here).await;
+    }
+    assert!(asked.elapsed() < Duration::from_secs(5), "nobody waits for a Redis that is known to be away");
+    redis.restart();
+    until_kept(&here).await;
+    node_until_kept(&mut there);
+    write(&here, 3).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(there.read(READ), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flushed_or_paused_redis_loses_nothing() {
+    let mut redis = Redis::start();
+    let setup = Setup::new(&database().await, &redis.url());
+    let here = setup.pool().await;
+    let mut there = setup.node();
+    for n in 1..6 {
+        until_kept(&here).await;
+        node_until_kept(&mut there);
+        match n % 2 {
+            0 => {
+                redis.cli(&["FLUSHALL"]);
+                write(&here, n).await;
+            }
+            _ => {
+                redis.pause();
+                write(&here, n).await;
+                assert_eq!(read(&here).await, n);
+                redis.resume();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1_600)).await;
+        assert_eq!(there.read(READ), Some(n));
+        assert_eq!(read(&here).await, n);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_dies_after_its_commit_is_found_out() {
+    let setup = Setup::new(&database().await, &Redis::shared().url()).lease(Duration::from_secs(2));
+    let here = setup.pool().await;
+    until_kept(&here).await;
+    for n in 1..3_i64 {
+        let there = setup.node();
+        there.write_and_die(&format!("UPDATE t SET n = {n}"));
+        // No longer than the lease and the bound; mostly the table is in flight meanwhile and is asked for.
+        let begun = Instant::now();
+        while read(&here).await != n {
+            assert!(begun.elapsed() < Duration::from_secs(4));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        until_kept(&here).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_entry_of_ours_is_a_miss() {
+    let redis = Redis::start();
+    let setup = Setup::new(&database().await, &redis.url());
+    let here = setup.pool().await;
+    let mut there = setup.node();
+    until_kept(&here).await;
+    node_until_kept(&mut there);
+    // Names are bytes, which a client on a command line cannot spell: a script reaches them all.
+    let spoil = |by: &str| {
+        let script = format!(
+            "for _, key in ipairs(redis.call('KEYS', 'larder:e:*')) do
+               local entry = redis.call('GET', key); redis.call('SET', key, {by}) end"
+        );
+        redis.cli(&["EVAL", &script, "0"]);
+    };
+    let ways = [
+        "''",
+        "'x'",
+        "string.sub(entry, 1, -2)",
+        "string.sub(entry, 1, 40)",
+        "entry .. 'x'",
+        "'LRD' .. string.char(9) .. string.sub(entry, 5)",
+        "string.rep('y', 3000000)",
+    ];
+    for (at, by) in ways.into_iter().enumerate() {
+        let n = at as i64 + 1;
+        write(&here, n).await;
+        read(&here).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        spoil(by);
+        let begun = Instant::now();
+        while there.read(READ) != Some(n) {
+            assert!(begun.elapsed() < Duration::from_secs(1));
+        }
+    }
+    assert!(there.stats()["misses_by_reason"]["unreadable"].as_u64() > Some(0), "{}", there.stats());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_reads_what_was_signed_with_another_secret() {
+    let redis = Redis::start();
+    let setup = Setup::new(&database().await, &redis.url());
+    let here = setup.secret("one").pool().await;
+    let mut there = setup.secret("other").node();
+    until_kept(&here).await;
+    node_until_kept(&mut there);
+    for n in 1..5 {
+        write(&here, n).await;
+        read(&here).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let begun = Instant::now();
+        while there.read(READ) != Some(n) {
+            assert!(begun.elapsed() < Duration::from_secs(1));
+        }
+    }
+    assert_eq!(there.hits_in_redis(), 0);
+    assert!(there.stats()["misses_by_reason"]["unreadable"].as_u64() > Some(0), "{}", there.stats());
+}
