@@ -191,17 +191,24 @@ impl<DB: Backend> fmt::Debug for CachedConnection<DB> {
     }
 }
 
+/// The last that a statement yields, wherever it is in memory.
+type Ended<DB> = Box<Option<Result<Item<DB>, sqlx::Error>>>;
+
 /// A statement under way on a connection: tells the ledger when it is over.
 struct Watched<'c, DB: Backend> {
     items: Metered<BoxStream<'c, Result<Item<DB>, sqlx::Error>>>,
     ledger: &'c mut Ledger<DB>,
     asking: Asking,
     /// How it ended, while others are told.
-    ended: Option<Box<Option<Result<Item<DB>, sqlx::Error>>>>,
+    ended: Option<Ended<DB>>,
 }
 
 impl<'c, DB: Backend> Watched<'c, DB> {
-    fn new(items: Metered<BoxStream<'c, Result<Item<DB>, sqlx::Error>>>, ledger: &'c mut Ledger<DB>, asking: Asking) -> Self {
+    fn new(
+        items: Metered<BoxStream<'c, Result<Item<DB>, sqlx::Error>>>,
+        ledger: &'c mut Ledger<DB>,
+        asking: Asking,
+    ) -> Self {
         Self { items, ledger, asking, ended: None }
     }
 }

@@ -22,9 +22,9 @@ use crate::replay::spares::{Room, Spares};
 use crate::rules::Rules;
 use crate::stamp::Cell;
 use crate::tier::Memory;
+use crate::versions::{Mark, Versions};
 #[cfg(feature = "redis")]
 use crate::versions::{Node, Place};
-use crate::versions::{Mark, Versions};
 #[cfg(feature = "redis")]
 use crate::{analysis::Dialect, catalog::Survey, tier::RedisOptions};
 

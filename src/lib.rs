@@ -118,12 +118,12 @@ pub use pool_options::PoolOptions;
 pub use query_ext::{Cached, QueryExt, Typed};
 pub use reason::{Reason, Refusal};
 pub use rejected::{Guard, Rejected};
+pub use transaction::Transaction;
 #[cfg(feature = "redis")]
 pub use {
     pool::{NotAToken, Token},
     tier::{Consistency, RedisOptions},
 };
-pub use transaction::Transaction;
 
 #[cfg(feature = "mysql")]
 pub use mysql::{MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlTransaction};

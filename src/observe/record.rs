@@ -135,7 +135,22 @@ impl Record {
     fn numbers(&self) -> [&AtomicU64; 14] {
         let Cached { hits: [memory, typed, redis], coalesced, stale, saved, rows, bytes, last: _ } = &self.cached;
         let Database { time, rows: loaded, writes, refreshes, stored, stored_bytes } = &self.database;
-        [memory, typed, redis, coalesced, stale, saved, rows, bytes, time, loaded, writes, refreshes, stored, stored_bytes]
+        [
+            memory,
+            typed,
+            redis,
+            coalesced,
+            stale,
+            saved,
+            rows,
+            bytes,
+            time,
+            loaded,
+            writes,
+            refreshes,
+            stored,
+            stored_bytes,
+        ]
     }
 
     /// Takes over what another counted that nobody counts in any more.

@@ -16,8 +16,8 @@ use deadpool_redis::redis::cluster::ClusterClient;
 use deadpool_redis::redis::cluster_async::ClusterConnection;
 use deadpool_redis::redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, TlsCertificates, TlsMode,
-    Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, TlsCertificates,
+    TlsMode, Value,
 };
 use deadpool_redis::{Manager, Pool, Runtime};
 use std::sync::Arc;
@@ -34,10 +34,13 @@ pub(crate) struct Redis {
 }
 
 enum Servers {
-    One(ConnectionInfo),
-    Sentinels { builder: Box<dyn Fn() -> Result<SentinelClientBuilder, RedisError> + Send + Sync>, certificates: Option<TlsCertificates> },
-    Cluster { client: ClusterClient, nodes: Vec<ConnectionInfo> },
+    One(Box<ConnectionInfo>),
+    Sentinels { builder: Builder, certificates: Option<Box<TlsCertificates>> },
+    Cluster { client: Box<ClusterClient>, nodes: Vec<ConnectionInfo> },
 }
+
+/// Sentinels are asked anew each time.
+type Builder = Box<dyn Fn() -> Result<SentinelClientBuilder, RedisError> + Send + Sync>;
 
 #[derive(Clone)]
 enum Connection {
@@ -70,6 +73,8 @@ impl Redis {
     /// The options make no sense to the client.
     pub fn new(options: &RedisOptions) -> Result<Self, Down> {
         let because = |error: RedisError| Down::because(&error);
+        // Where an application has features of rustls that leave the choice open, somebody has to make it; fails if somebody did.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let secured = |url: &str| -> Result<ConnectionInfo, RedisError> {
             let info = url.into_connection_info()?;
             match options.certificates() {
@@ -78,7 +83,7 @@ impl Redis {
             }
         };
         let topology = match &options.topology {
-            Topology::One(url) => Servers::One(secured(url).map_err(because)?),
+            Topology::One(url) => Servers::One(Box::new(secured(url).map_err(because)?)),
             Topology::Cluster(urls) => {
                 let nodes = urls.iter().map(|url| secured(url)).collect::<Result<Vec<_>, _>>().map_err(because)?;
                 let mut builder = ClusterClient::builder(nodes.clone())
@@ -88,11 +93,11 @@ impl Redis {
                 if let Some(certificates) = options.certificates() {
                     builder = builder.certs(certificates);
                 }
-                Servers::Cluster { client: builder.build().map_err(because)?, nodes }
+                Servers::Cluster { client: Box::new(builder.build().map_err(because)?), nodes }
             }
             Topology::Sentinels { urls, master } => {
                 let infos = urls.iter().map(|url| secured(url)).collect::<Result<Vec<_>, _>>().map_err(because)?;
-                let (master, certificates) = (master.clone(), options.certificates());
+                let (master, certificates) = (master.clone(), options.certificates().map(Box::new));
                 let Some(first) = infos.first().cloned() else {
                     return Err(Down::Failed("no sentinel was named".into()));
                 };
@@ -170,7 +175,8 @@ impl Redis {
 
     fn pool(&self, primary: ConnectionInfo) -> Result<Pool, RedisError> {
         // The time is kept here, for the connection and for each answer.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_WITHIN)).set_response_timeout(None);
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_WITHIN)).set_response_timeout(None);
         let manager = Manager::new_with_config(primary, config)?;
         let built = Pool::builder(manager).max_size(self.connections.len()).runtime(Runtime::Tokio1).build();
         built.map_err(|error| RedisError::from(std::io::Error::other(error)))
@@ -179,12 +185,12 @@ impl Redis {
     /// Where writes go now.
     async fn primary(&self) -> Result<ConnectionInfo, RedisError> {
         match &self.topology {
-            Servers::One(info) => Ok(info.clone()),
+            Servers::One(info) => Ok((**info).clone()),
             Servers::Sentinels { builder, certificates } => {
                 let info = builder()?.build()?.async_get_client().await?.get_connection_info().clone();
                 match certificates {
                     Some(certificates) => {
-                        Ok(Client::build_with_tls(info, certificates.clone())?.get_connection_info().clone())
+                        Ok(Client::build_with_tls(info, (**certificates).clone())?.get_connection_info().clone())
                     }
                     None => Ok(info),
                 }

@@ -93,8 +93,7 @@ impl Shadow {
 
 impl Mirror {
     pub fn new(strict: bool, catalog: &Arc<Cell>) -> Self {
-        let catalog =
-            Shadow { cell: Arc::downgrade(catalog), value: Value::default(), trusted: true, held: false };
+        let catalog = Shadow { cell: Arc::downgrade(catalog), value: Value::default(), trusted: true, held: false };
         Self { strict, epoch: 0, generation: 0, seq: 0, told: 0, shadows: HashMap::new(), sweep_at: 0, catalog }
     }
 

@@ -169,11 +169,7 @@ impl Node {
     }
 
     /// Asks for the versions of `cells`, and for what is kept under `entry`. `None`: no word in time.
-    pub async fn fetch(
-        &self,
-        cells: &Arc<[Arc<Cell>]>,
-        entry: Option<(&[u8; 32], usize)>,
-    ) -> Option<Fetched> {
+    pub async fn fetch(&self, cells: &Arc<[Arc<Cell>]>, entry: Option<(&[u8; 32], usize)>) -> Option<Fetched> {
         if !self.redis.is_up() {
             return None;
         }
@@ -398,7 +394,11 @@ impl Node {
             "poll" => cmd("EVAL"),
             _ => cmd("EVALSHA"),
         };
-        call.arg(if operation == "poll" { PROTOCOL } else { &DIGEST }).arg(1).arg(&self.key).arg(&self.channel).arg(operation);
+        call.arg(if operation == "poll" { PROTOCOL } else { &DIGEST })
+            .arg(1)
+            .arg(&self.key)
+            .arg(&self.channel)
+            .arg(operation);
         call.arg(hex(&random())).arg(&*lock(&self.incarnation)).arg(self.lease.as_millis().max(1) as u64);
         call
     }
@@ -450,8 +450,8 @@ impl Notice {
     }
 
     async fn is_sent(&mut self) -> bool {
-        let sent = self.sent.wait_for(Option::is_some).await.is_ok_and(|sent| *sent == Some(true));
-        sent
+        // Who was to tell is gone, or has told.
+        matches!(self.sent.wait_for(Option::is_some).await.as_deref(), Ok(Some(true)))
     }
 
     /// Whether it was given to this node.
@@ -573,7 +573,8 @@ async fn listen(node: Weak<Node>) {
 fn read(answer: Answer) -> Result<(Heard, Vec<Box<str>>), Down> {
     let strange = || Down::Failed("an answer that the protocol does not know".into());
     let Answer::Array(parts) = answer else { return Err(strange()) };
-    let [epoch, seq, now, _quarantine, foreign, all, catalog, changing, values] = <[Answer; 9]>::try_from(parts).map_err(|_| strange())?;
+    let [epoch, seq, now, _quarantine, foreign, all, catalog, changing, values] =
+        <[Answer; 9]>::try_from(parts).map_err(|_| strange())?;
     let number = |answer: &Answer| match answer {
         Answer::Int(number) => u64::try_from(*number).ok(),
         _ => None,

@@ -72,7 +72,8 @@ impl Setup {
     /// A pool in this process. Its results live for an hour.
     pub async fn pool(&self) -> PgPool {
         let pool = sqlx::PgPool::connect(&self.database).await.expect("the database takes connections");
-        let builder = CachedPool::builder(pool, Sessions::Uniform).ttl(Duration::from_secs(3600)).redis(self.redis.clone());
+        let builder =
+            CachedPool::builder(pool, Sessions::Uniform).ttl(Duration::from_secs(3600)).redis(self.redis.clone());
         builder.build().await.expect("the pool can be built")
     }
 
@@ -134,7 +135,6 @@ impl Node {
         let _ = self.process.wait();
     }
 
-
     pub fn token(&mut self) -> Option<String> {
         self.ask(json!({"token": true}))["token"].as_str().map(str::to_owned)
     }
@@ -175,7 +175,8 @@ fn serve() {
     let urls: Vec<String> = serde_json::from_value(setup["urls"].clone()).expect("URLs");
     let lease = Duration::from_millis(setup["lease"].as_u64().expect("a number"));
     let setup = Setup::with(&text("database"), &urls, &text("consistency"), lease, &text("secret"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let pool = runtime.block_on(setup.pool());
     println!("answer: {{}}");
     for line in std::io::stdin().lines() {
@@ -200,7 +201,8 @@ async fn answer(pool: &PgPool, question: &Value) -> Value {
     }
     if let Some(sql) = question["die"].as_str() {
         // Another connection than Larder's tells when it is committed.
-        let before: i64 = sqlx::query_scalar("SELECT sum(n)::bigint FROM t").fetch_one(pool.inner()).await.expect("a sum");
+        let before: i64 =
+            sqlx::query_scalar("SELECT sum(n)::bigint FROM t").fetch_one(pool.inner()).await.expect("a sum");
         let (pool, sql) = (pool.clone(), sql.to_owned());
         let raw = pool.inner().clone();
         tokio::spawn(async move { sqlx::query(AssertSqlSafe(sql)).execute(&pool).await });

@@ -6,7 +6,7 @@ use larder::Tier;
 use sqlx::AssertSqlSafe;
 
 use crate::nodes::{Node, Setup};
-use crate::servers::{Postgres, Redis};
+use crate::servers::{Cluster, Postgres, Redis, Replicated};
 
 const READ: &str = "SELECT n FROM t WHERE id = 1 AND $1 = 0::bigint";
 
@@ -79,6 +79,9 @@ async fn what_one_node_writes_another_sees_at_once() {
         let token = there.token().unwrap();
         here.at_least(token.parse().unwrap()).await;
         assert_eq!(read(&here).await, n * 1000, "the token was there");
+        write(&here, n * 1000 + 1).await;
+        there.at_least(&here.token().unwrap().to_string());
+        assert_eq!(there.read(READ), Some(n * 1000 + 1));
     }
 }
 
@@ -93,12 +96,14 @@ async fn a_result_is_loaded_once_for_all() {
     let sql = |id: i64| format!("SELECT n FROM t WHERE id = {id} AND $1 = 0::bigint");
     let misses = |node: &mut Node| node.stats()["misses"].as_u64().unwrap();
     for id in 2..8 {
-        let _: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql(id))).bind(0_i64).fetch_optional(&here).await.unwrap();
+        let _: Option<i64> =
+            sqlx::query_scalar(AssertSqlSafe(sql(id))).bind(0_i64).fetch_optional(&here).await.unwrap();
         there.read(&sql(id));
     }
     // Bound values differ where the text does not.
     let ids = "SELECT n FROM t WHERE id = $1";
-    let by_id = async |id: i32| -> Option<i64> { sqlx::query_scalar(ids).bind(id).fetch_optional(&here).await.unwrap() };
+    let by_id =
+        async |id: i32| -> Option<i64> { sqlx::query_scalar(ids).bind(id).fetch_optional(&here).await.unwrap() };
     by_id(1).await;
     write(&here, 7).await;
     read(&here).await;
@@ -112,7 +117,7 @@ async fn a_result_is_loaded_once_for_all() {
     }
     assert!(misses(&mut there) <= before + 3, "{}", there.stats());
     assert_eq!(there.read(READ), Some(7));
-    assert!(here.stats().hits_by_tier.get(&Tier::Memory).is_some());
+    assert!(here.stats().hits_by_tier.contains_key(&Tier::Memory));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,4 +288,120 @@ async fn nobody_reads_what_was_signed_with_another_secret() {
     }
     assert_eq!(there.hits_in_redis(), 0);
     assert!(there.stats()["misses_by_reason"]["unreadable"].as_u64() > Some(0), "{}", there.stats());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_lead_to_the_primary_of_the_day() {
+    let mut servers = Replicated::start();
+    let setup = Setup::of(&database().await, Replicated::MASTER, &servers.urls(), "1000");
+    let here = setup.pool().await;
+    let mut there = setup.node();
+    until_kept(&here).await;
+    node_until_kept(&mut there);
+    write(&here, 1).await;
+    tokio::task::block_in_place(|| servers.fail_over());
+    write(&here, 2).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!((read(&here).await, there.read(READ)), (2, Some(2)));
+    // Nobody has to do anything for results to be shared again.
+    until_kept(&here).await;
+    node_until_kept(&mut there);
+    write(&here, 3).await;
+    there.at_least(&here.token().unwrap().to_string());
+    assert_eq!(there.read(READ), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_serves_as_one_server_does() {
+    let mut cluster = tokio::task::block_in_place(Cluster::start);
+    let setup = Setup::of(&database().await, "cluster", &cluster.urls(), "1000");
+    let here = setup.pool().await;
+    let mut there = setup.node();
+    for round in 0..4_usize {
+        until_kept(&here).await;
+        node_until_kept(&mut there);
+        for n in 1..10 {
+            let n = n + 100 * round as i64;
+            write(&here, n).await;
+            there.at_least(&here.token().unwrap().to_string());
+            assert_eq!((read(&here).await, there.read(READ)), (n, Some(n)));
+        }
+        // One of them has the versions.
+        match round {
+            0..3 => {
+                cluster.servers[round].kill();
+                write(&here, -1).await;
+                tokio::time::sleep(Duration::from_millis(1_100)).await;
+                assert_eq!((read(&here).await, there.read(READ)), (-1, Some(-1)));
+                if round < 2 {
+                    cluster.servers[round].restart();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_and_certificates_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (key, certificate) = (file("key.pem"), file("certificate.pem"));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", &key, "-out", &certificate])
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let tls_port = crate::servers::free_port().to_string();
+    let redis = Redis::start_with(&[
+        "--requirepass",
+        "a password",
+        "--tls-port",
+        &tls_port,
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &certificate,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let database = database().await;
+    let keeps = async |options: larder::RedisOptions| {
+        let pool = sqlx::PgPool::connect(&database).await.unwrap();
+        let options = options.lease(Duration::from_millis(300)).timeout(Duration::from_millis(500));
+        let builder = larder::CachedPool::builder(pool, larder::Sessions::Uniform).redis(options);
+        let pool = builder.build().await.unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) && pool.stats().hits == 0 {
+            read(&pool).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let kept = pool.stats().hits > 0;
+        pool.close().await;
+        drop(pool);
+        // What is shared ends with the last pool on the database.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        kept
+    };
+    let url = |scheme: &str, password: &str, port: &str| format!("{scheme}://:{password}@127.0.0.1:{port}/");
+    let plain_port = redis.port().to_string();
+    let ca = std::fs::read(&certificate).unwrap();
+    assert!(!keeps(url("redis", "wrong", &plain_port).into()).await, "with a wrong password");
+    assert!(keeps(url("redis", "a%20password", &plain_port).into()).await, "with the password");
+    let tls = || larder::RedisOptions::new(url("rediss", "a%20password", &tls_port));
+    assert!(!keeps(tls()).await, "a certificate that nobody knows");
+    assert!(keeps(tls().certificate_authority(ca)).await, "with TLS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_no_sense_is_refused_at_once() {
+    let pool = sqlx::PgPool::connect(&database().await).await.unwrap();
+    for url in ["", "postgres://localhost", "redis://[", "rediss://"] {
+        let builder = larder::CachedPool::builder(pool.clone(), larder::Sessions::Uniform).redis(url);
+        let error = builder.build().await.unwrap_err();
+        assert!(matches!(error, sqlx::Error::Configuration(_)), "{url}: {error}");
+    }
 }

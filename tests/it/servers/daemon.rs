@@ -84,7 +84,10 @@ impl Daemon {
             self.port = free_port();
             match self.launch(program(self), &is_ready) {
                 Ok(()) => return,
-                Err(log) if ["could not bind", "ould not create server TCP", "Address already in use"].iter().any(|sign| log.contains(sign)) => {}
+                Err(log)
+                    if ["could not bind", "ould not create server TCP", "Address already in use"]
+                        .iter()
+                        .any(|sign| log.contains(sign)) => {}
                 Err(log) => panic!("the server did not start; its log:\n{log}"),
             }
         }
@@ -255,7 +258,7 @@ fn new_folder(prefix: &str) -> PathBuf {
 }
 
 /// A port that is free on 127.0.0.1 now, below those which the kernel hands to clients: a stopped server finds it free.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros());
     let start = clock

@@ -28,7 +28,7 @@ mod mariadb;
 mod postgres;
 mod redis;
 
-pub use daemon::signal;
+pub use daemon::{free_port, signal};
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
 pub use redis::{Cluster, Redis, Replicated};

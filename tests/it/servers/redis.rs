@@ -193,7 +193,8 @@ impl Redis {
         daemon.launch_first(
             |daemon| {
                 let file = daemon.folder.join("sentinel.conf");
-                std::fs::write(&file, format!("port {}\nbind 127.0.0.1\n", daemon.port)).expect("write a configuration");
+                std::fs::write(&file, format!("port {}\nbind 127.0.0.1\n", daemon.port))
+                    .expect("write a configuration");
                 let mut command = programs.command();
                 command.arg(file).arg("--sentinel");
                 command
@@ -216,12 +217,12 @@ impl Programs {
         PROGRAMS.get_or_init(|| {
             let path = std::env::var_os("PATH").unwrap_or_default();
             let find = |names: &[&str]| {
-                let mut places = names
-                    .iter()
-                    .flat_map(|name| std::env::split_paths(&path).map(move |folder| folder.join(name)).collect::<Vec<_>>());
-                places
-                    .find(|file| file.is_file())
-                    .unwrap_or_else(|| panic!("none of {names:?} is installed: run tests/run.sh, or apt-get install redis-tools"))
+                let mut places = names.iter().flat_map(|name| {
+                    std::env::split_paths(&path).map(move |folder| folder.join(name)).collect::<Vec<_>>()
+                });
+                places.find(|file| file.is_file()).unwrap_or_else(|| {
+                    panic!("none of {names:?} is installed: run tests/run.sh, or apt-get install redis-tools")
+                })
             };
             // Debian's redis-tools bring the server under this name, which it goes by.
             Programs {
