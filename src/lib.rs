@@ -53,6 +53,9 @@
 
 // The words.
 mod entry;
+#[cfg(feature = "redis")]
+#[doc(hidden)]
+pub mod faults;
 mod key;
 mod policy;
 mod reason;
@@ -114,16 +117,15 @@ pub use explanation::{Changes, Dependency, Explanation};
 pub use observe::{QueryStats, Stats, Tier};
 pub use policy::Policy;
 pub use pool::{CachedPool, CachedPool as Pool};
+#[cfg(feature = "redis")]
+pub use pool::{NotAToken, Token};
 pub use pool_options::PoolOptions;
 pub use query_ext::{Cached, QueryExt, Typed};
 pub use reason::{Reason, Refusal};
 pub use rejected::{Guard, Rejected};
-pub use transaction::Transaction;
 #[cfg(feature = "redis")]
-pub use {
-    pool::{NotAToken, Token},
-    tier::{Consistency, RedisOptions},
-};
+pub use tier::{Consistency, RedisOptions};
+pub use transaction::Transaction;
 
 #[cfg(feature = "mysql")]
 pub use mysql::{MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlTransaction};

@@ -182,6 +182,12 @@ impl<DB: Backend> CachedPool<DB> {
         }
     }
 
+    /// Of how many tables other nodes could not be told yet that they were written.
+    #[cfg(feature = "redis")]
+    pub fn unpublished(&self) -> usize {
+        self.inner.node().map_or(0, |node| node.unpublished())
+    }
+
     /// Drops what was kept under any of these tags: see [`Policy::tag`].
     pub fn invalidate_tags<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>) {
         for tag in tags {

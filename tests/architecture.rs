@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// The words: every room may use them.
-const WORDS: &[&str] = &["error", "policy", "entry", "key", "stamp", "reason"];
+const WORDS: &[&str] = &["entry", "faults", "key", "policy", "reason", "rejected", "stamp"];
 /// The public face. Rooms below it must not know it.
 const FACE: &[&str] = &[
     "pool",
@@ -51,7 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     // What one connection wrote, until it is settled.
-    ("ledger", &["analysis", "backend", "catalog", "inner", "observe", "plan", "write"]),
+    ("ledger", &["analysis", "backend", "catalog", "inner", "observe", "plan", "versions", "write"]),
 ];
 /// They use every room and the words, but not each other.
 const CORRIDORS: &[&str] = &["read", "write"];

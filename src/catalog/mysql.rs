@@ -146,9 +146,12 @@ impl Session {
                 session.database.clone_from(&value);
             }
             let mut value = value.unwrap_or_else(|| "NULL".into());
-            if SERVER.contains(&format!("'{name}'")) {
-                session.server.insert(name, value);
-                continue;
+            let quoted = format!("'{name}'");
+            if SERVER.contains(&quoted) {
+                session.server.insert(name.clone(), value.clone());
+                if !VARIABLES.contains(&quoted) {
+                    continue;
+                }
             }
             if name == SETTINGS && value != "0" {
                 value = "some".into();

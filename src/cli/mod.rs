@@ -7,6 +7,7 @@ mod database;
 mod demo;
 mod doctor;
 mod explain;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,9 @@ enum Command {
     Demo(demo::Args),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
+    Soak(soak::Soak),
+    #[command(hide = true)]
+    SoakNode(soak::Node),
 }
 
 /// Runs the command that the arguments of the process name.
@@ -55,6 +59,8 @@ pub fn main() -> ExitCode {
                     Command::Demo(args) => demo::run(args).await,
                     Command::Explain(explain) => explain.run().await,
                     Command::Doctor(doctor) => doctor.run().await,
+                    Command::Soak(soak) => soak.run().await,
+                    Command::SoakNode(node) => node.run().await,
                 }
             });
             // Without waiting, as for a name server that does not answer.

@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::mirror::{Heard, Mirror, Ticket, Value};
+use crate::faults::{self, Rule};
 use crate::stamp::{Cell, Stamp};
 use crate::tier::{Consistency, Down, Entries, Redis, RedisOptions};
 
@@ -79,6 +80,8 @@ struct Pending {
     /// In flight on this node until others are told.
     cells: HashMap<Arc<str>, Arc<Cell>>,
     writers: HashSet<Arc<str>>,
+    /// Of how many others are being told now.
+    under_way: usize,
     /// What was last known of the catalog when the oldest of them was sent.
     catalog: Option<(u128, u64)>,
 }
@@ -145,6 +148,9 @@ impl Node {
 
     /// Whether a read may be answered from memory without a question to Redis.
     pub fn may_answer(&self) -> bool {
+        if faults::is_broken(Rule::Bound) {
+            return true;
+        }
         match self.consistency {
             Consistency::Strict => false,
             Consistency::Ttl => true,
@@ -254,6 +260,9 @@ impl Node {
     }
 
     async fn tell_of(&self, mut call: Cmd, cells: &[Arc<Cell>]) -> bool {
+        if faults::is_broken(Rule::Announce) {
+            return true;
+        }
         if !self.redis.is_up() {
             return false;
         }
@@ -267,6 +276,9 @@ impl Node {
 
     /// What was written stays in flight on this node until others are told.
     fn put_off(&self, writer: &Arc<str>, cells: &[Arc<Cell>], catalog: (u128, u64)) {
+        if faults::is_broken(Rule::Pending) {
+            return;
+        }
         let mut pending = lock(&self.pending);
         pending.catalog.get_or_insert(catalog);
         for cell in cells {
@@ -283,13 +295,19 @@ impl Node {
     }
 
     async fn publish_pending(&self) {
-        let Pending { cells, writers, catalog } = std::mem::take(&mut *lock(&self.pending));
+        let (cells, writers, catalog) = {
+            let mut pending = lock(&self.pending);
+            let Pending { cells, writers, catalog, .. } = std::mem::take(&mut *pending);
+            pending.under_way = cells.len();
+            (cells, writers, catalog)
+        };
         if cells.is_empty() {
             return;
         }
         let all: Vec<Arc<Cell>> = cells.values().cloned().collect();
         let told = self.finish(&writers, &all, catalog.unwrap_or_default()).await;
         let mut pending = lock(&self.pending);
+        pending.under_way = 0;
         if !told {
             pending.writers.extend(writers);
             pending.catalog = catalog;
@@ -302,6 +320,12 @@ impl Node {
                 pending.cells.insert(name, cell);
             }
         }
+    }
+
+    /// How many tables were written of which others were not told yet.
+    pub fn unpublished(&self) -> usize {
+        let pending = lock(&self.pending);
+        pending.cells.len() + pending.under_way
     }
 
     async fn renew(&self) {
@@ -469,6 +493,7 @@ impl Notice {
         let (tell, finished) = oneshot::channel();
         let runtime = self.node.runtime.clone();
         runtime.spawn(async move {
+            faults::perhaps_die();
             if !self.is_sent().await || !self.node.finish([&self.writer], &self.cells, self.catalog).await {
                 self.node.put_off(&self.writer, &self.cells, self.catalog);
             }

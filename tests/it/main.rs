@@ -40,6 +40,8 @@ mod schema_changes_elsewhere;
 mod servers_come_and_go;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod shared_through_redis;
+#[cfg(feature = "cli")]
+mod soak;
 mod statistics;
 #[cfg(feature = "postgres")]
 mod typed_hits;
