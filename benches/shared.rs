@@ -190,7 +190,7 @@ async fn polls(bare: &MultiplexedConnection) {
         let begun = Instant::now();
         let mut call = script.key("larder:{bench}:v");
         call.arg("larder:{bench}:feed").arg(operation).arg("0123456789abcdef0123456789abcdef").arg("here").arg(1_000);
-        arguments.iter().for_each(|argument| drop(call.arg(argument)));
+        call.arg(arguments);
         let answer: Vec<redis::Value> = call.invoke_async(&mut bare).await.unwrap();
         (answer, begun.elapsed())
     };
