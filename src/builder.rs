@@ -132,8 +132,8 @@ impl<DB: Backend> Builder<DB> {
     }
 
     /// Asks PostgreSQL at the end of each transaction which tables it wrote, and drops what rests on those as well as on the ones
-    /// that are known from the statements; no by default. One round trip more per transaction, for those who want a second witness. Of
-    /// no effect on other databases.
+    /// that are known from the statements; no by default. Where it cannot tell, as after a schema change, everything is dropped. One
+    /// round trip more per transaction, for those who want a second witness. Of no effect on other databases.
     pub fn measure_transactions(mut self, on: bool) -> Self {
         self.measures_all = on;
         self

@@ -256,13 +256,17 @@ impl<DB: Driver> Ledger<DB> {
         changed
     }
 
-    /// Asks the database what the open transaction wrote, where that was not seen. To be called as the last thing before its
-    /// COMMIT; until it is answered, the transaction counts as having written anything.
+    /// Asks the database what the open transaction wrote, where that was not seen or is always asked. To be called as the last
+    /// thing before its COMMIT; until it is answered, the transaction counts as having written anything.
     pub async fn measure_commit(&mut self, connection: &mut DB::Connection) {
-        let all = self.inner.measures_all();
-        let asked =
-            |writes: &&mut Writes| writes.marked && (all || writes.everything.is_some() || writes.opaque.is_some());
-        let Some(writes) = self.transaction.as_mut().filter(asked) else { return };
+        let all = DB::MARKED_BEGIN.is_some() && self.inner.measures_all();
+        let Some(writes) = &mut self.transaction else { return };
+        if all {
+            writes.opaque.get_or_insert(Reason::OpaqueStatement);
+        }
+        if !writes.marked || (writes.everything.is_none() && writes.opaque.is_none()) {
+            return;
+        }
         let (None, Some(known)) = (&self.opaque, self.inner.known()) else { return };
         let Witness::Tables(names) = DB::witness(connection, true).await else { return };
         let Some(tables) = known.gate.witnessed(&names) else { return };

@@ -124,7 +124,7 @@ async fn read_all_the_time(pool: PgPool, busy: Arc<AtomicBool>) {
             }
             Err(_) => tokio::time::sleep(NEVER_MIND).await,
         }
-        if COUNTED.fetch_add(1, SeqCst) % 1_000 == 0 {
+        if COUNTED.fetch_add(1, SeqCst).is_multiple_of(1_000) {
             count(&pool);
         }
         // Faster than this is of no use to whoever has to check it.
