@@ -85,6 +85,8 @@ install_missing() {
     # The parts that bring no service, which would take the usual port.
     has_mariadb || packages+=(mariadb-server-core mariadb-client-core)
     has_redis || packages+=(redis-tools)
+    # Makes the certificates of the tests of TLS.
+    command -v openssl >/dev/null || packages+=(openssl)
     [ ${#packages[@]} = 0 ] && return 0
     command -v apt-get >/dev/null || die "missing, and there is no apt-get to install it with: ${packages[*]}"
     say "Installing ${packages[*]}"
