@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::backend::Backend;
 use crate::config::{Config, InForce};
+use crate::follow;
 use crate::inner::Inner;
 use crate::policy::Policy;
 use crate::pool::CachedPool;
@@ -37,6 +38,7 @@ pub struct Builder<DB: Backend> {
     statistics: bool,
     schema_interval: Duration,
     measures_all: bool,
+    watch_bound: Duration,
     /// Where connections are compared with each other when they are made.
     sessions: Option<Arc<SessionWatch<DB>>>,
     #[cfg(feature = "redis")]
@@ -56,6 +58,7 @@ impl<DB: Backend> Builder<DB> {
             statistics: true,
             schema_interval: DEFAULT_SCHEMA_INTERVAL,
             measures_all: false,
+            watch_bound: Duration::from_secs(1),
             sessions,
             #[cfg(feature = "redis")]
             redis: None,
@@ -139,13 +142,25 @@ impl<DB: Backend> Builder<DB> {
         self
     }
 
+    /// Within what time it is heard what other programs write to tables watched by `larder watch install`; a second by default. It
+    /// is looked for four times as often. While that fails for longer, nothing is given out from memory. Zero: not at all.
+    ///
+    /// Of no effect where no table is watched.
+    pub fn watch_bound(mut self, bound: Duration) -> Self {
+        self.watch_bound = bound;
+        self
+    }
+
     /// Shares results, and what was written, with all nodes of an application through Redis or Valkey: by its URL, or by
     /// [`RedisOptions`]. Of PostgreSQL, MySQL and MariaDB.
     ///
     /// ```no_run
     /// # #[cfg(feature = "postgres")] {
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// let pool = larder::PgPool::builder_for("postgres://localhost/shop").await?.redis("redis://127.0.0.1/").build().await?;
+    /// use larder::{CachedPool, Sessions};
+    ///
+    /// let pool = sqlx::PgPool::connect("postgres://localhost/shop").await?;
+    /// let pool = CachedPool::builder(pool, Sessions::Uniform).redis("redis://127.0.0.1/").build().await?;
     /// # Ok::<_, sqlx::Error>(()) }).unwrap(); }
     /// ```
     #[cfg(feature = "redis")]
@@ -171,7 +186,10 @@ impl<DB: Backend> Builder<DB> {
             crate::tier::Redis::new(options).map_err(|why| sqlx::Error::Configuration(why.into()))?;
         }
         let pool = self.build_lazy();
-        pool.rooms().learn().await?;
+        let rooms = pool.rooms();
+        if rooms.learn().await?.is_some_and(|known| known.gate.is_watched()) {
+            rooms.watch.ready().await;
+        }
         Ok(pool)
     }
 
@@ -184,7 +202,7 @@ impl<DB: Backend> Builder<DB> {
         };
         self.rules.pool = self.rules.pool.over(&usual);
         let session = self.sessions.as_ref().map(|sessions| sessions.session.clone()).unwrap_or_default();
-        let inner = Inner::new(self.pool, self.rules, self.max_bytes, self.statistics, session);
+        let inner = Inner::new(self.pool, self.rules, self.max_bytes, self.statistics, session, self.watch_bound);
         if let Some(sessions) = self.sessions {
             sessions.tell(&inner);
         }
@@ -197,6 +215,9 @@ impl<DB: Backend> Builder<DB> {
             inner.watch_place();
         }
         inner.watch_schema(self.schema_interval);
+        if !self.watch_bound.is_zero() {
+            follow::start(&inner);
+        }
         CachedPool::new(inner)
     }
 }

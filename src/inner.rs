@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::analysis::{self, Facts, Kind, SqlMode};
 use crate::backend::{Driver, InStep};
 use crate::entry::Entry;
+use crate::feed::Watch;
 use crate::flight::Flights;
 use crate::observe::Counters;
 use crate::plan::{Known, Plan, Plans, Site};
@@ -68,6 +69,8 @@ pub(crate) struct Inner<DB: Driver> {
     /// Where results and versions are shared with other nodes.
     #[cfg(feature = "redis")]
     pub redis: OnceLock<RedisOptions>,
+    /// How far it was heard what other programs write.
+    pub watch: Watch,
     /// All tables, where what a statement writes may be committed at any time.
     late: OnceLock<Mark>,
 }
@@ -83,6 +86,7 @@ impl<DB: Driver> Inner<DB> {
         max_bytes: u64,
         statistics: bool,
         session: Arc<OnceLock<Box<str>>>,
+        bound: Duration,
     ) -> Arc<Self> {
         let counters = Counters::new(statistics);
         let moving = counters.clone();
@@ -108,6 +112,7 @@ impl<DB: Driver> Inner<DB> {
             looking: Arc::default(),
             #[cfg(feature = "redis")]
             redis: OnceLock::new(),
+            watch: Watch::new(bound),
             late: OnceLock::new(),
         };
         if !DB::arguments_are_readable() {
@@ -315,6 +320,7 @@ impl<DB: Driver> Inner<DB> {
         }
         self.known.store(Some(known.clone()));
         self.plans.forget();
+        self.watch.wake();
         Ok(Some(known).filter(|known| known.holds()))
     }
 
@@ -546,7 +552,7 @@ mod tests {
     async fn what_was_known_is_forgotten_with_its_plans() {
         let pool = sqlx::SqlitePool::connect("sqlite::memory:").await.unwrap();
         sqlx::query("CREATE TABLE t (id INTEGER)").execute(&pool).await.unwrap();
-        let inner = Inner::new(pool, Rules::default(), 1 << 20, true, Default::default());
+        let inner = Inner::new(pool, Rules::default(), 1 << 20, true, Default::default(), Duration::ZERO);
         let before = Arc::downgrade(&inner.learn().await.unwrap().unwrap());
         for n in 0..50 {
             assert!(inner.plan(&format!("SELECT id FROM t WHERE id = {n}")).known.is_some());

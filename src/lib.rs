@@ -66,6 +66,7 @@ mod stamp;
 pub mod analysis;
 mod backend;
 mod catalog;
+mod feed;
 mod flight;
 mod observe;
 mod plan;
@@ -73,8 +74,10 @@ mod replay;
 mod rules;
 mod tier;
 mod versions;
+pub mod watch;
 
 // The corridors, and what they run through.
+mod follow;
 mod inner;
 mod ledger;
 mod read;

@@ -281,6 +281,9 @@ impl<'a, DB: Driver> Asked<'a, DB> {
         if let Some(refusal) = &known.refusal {
             return Err(refusal.clone());
         }
+        if known.gate.is_watched() && !inner.watch.is_current() {
+            return refuse(Reason::Unwatched, "it was not heard for too long what other programs write");
+        }
         let Some(replay) = inner.replay() else { return refuse(Reason::ReplayOff, "cached rows cannot be given back") };
         if plan.is_unfaithful() {
             return refuse(Reason::Unfaithful, "results of this statement cannot be given back faithfully");

@@ -112,6 +112,8 @@ reasons! {
     ReplayOff = "replay_off",
     /// The bound arguments cannot be read faithfully.
     ArgumentsUnreadable = "arguments_unreadable",
+    /// It was not heard for too long what other programs write: see `larder watch`.
+    Unwatched = "unwatched",
     /// A policy says that it is never to be cached.
     NeverCache = "never_cache",
     /// Statement and arguments together are too long for a key.
@@ -161,6 +163,8 @@ reasons! {
     WidensUnknown = "widens_unknown",
     /// The schema changed.
     SchemaChange = "schema_change",
+    /// Another program wrote the tables, as a trigger of `larder watch` told.
+    ExternalWrite = "external_write",
     /// The user asked for it.
     Manual = "manual",
 }

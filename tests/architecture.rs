@@ -27,13 +27,15 @@ const FACE: &[&str] = &[
 /// The rooms between, and which of each other they may use besides the words.
 const ROOMS: &[(&str, &[&str])] = &[
     ("analysis", &[]),
-    ("catalog", &["analysis"]),
+    ("watch", &["analysis"]),
+    ("feed", &[]),
+    ("catalog", &["analysis", "watch"]),
     ("tier", &[]),
     ("versions", &["tier"]),
     ("flight", &[]),
     ("guard", &[]),
     ("replay", &[]),
-    ("backend", &["analysis", "catalog", "replay"]),
+    ("backend", &["analysis", "catalog", "feed", "replay"]),
     ("observe", &["analysis"]),
     ("stats", &[]),
     // Which policy goes for which query.
@@ -46,15 +48,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "inner",
         &[
-            "analysis", "backend", "catalog", "flight", "guard", "key", "observe", "plan", "replay", "rules", "tier",
-            "versions",
+            "analysis", "backend", "catalog", "feed", "flight", "guard", "key", "observe", "plan", "replay", "rules",
+            "tier", "versions",
         ],
     ),
     // What one connection wrote, until it is settled.
     ("ledger", &["analysis", "backend", "catalog", "inner", "observe", "plan", "versions", "write"]),
 ];
 /// They use every room and the words, but not each other.
-const CORRIDORS: &[&str] = &["read", "write"];
+const CORRIDORS: &[&str] = &["follow", "read", "write"];
 /// They come from outside, and use what the crate shows to everybody.
 const VISITORS: &[&str] = &["admin", "cli"];
 

@@ -15,6 +15,7 @@ use sqlx::{Connection, Database, Either, Execute, SqlStr};
 
 use crate::analysis::Dialect;
 use crate::catalog::{Survey, Witness};
+use crate::feed::Feed;
 use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::Replay;
@@ -174,6 +175,9 @@ pub trait Driver: Database {
     /// What the open transaction wrote, if it is still the one that was begun with [`Driver::MARKED_BEGIN`]. To be asked as
     /// the last thing before its end, which it leaves as it was; but what was put off to its `commit` is run.
     fn witness(connection: &mut Self::Connection, commit: bool) -> BoxFuture<'_, Witness>;
+
+    /// Opens a connection of its own that hears what other programs write.
+    fn feed(options: &Options<Self>) -> BoxFuture<'_, Result<Box<dyn Feed>, sqlx::Error>>;
 
     /// Whether what the database holds is still there when a connection is closed.
     fn outlives_connections(options: &Options<Self>) -> bool;

@@ -13,11 +13,13 @@ use sqlx::{Arguments, Executor, MySql, Row, SqlStr};
 use super::{Backend, Driver, IN_THE_PIPE, Item, Request};
 use crate::analysis::Dialect;
 use crate::catalog::{self, Survey, Witness};
+use crate::feed::Feed;
 use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::mysql::MySqlReplay;
 
 mod arguments;
+mod feed;
 
 impl Backend for MySql {}
 
@@ -98,6 +100,10 @@ impl Driver for MySql {
 
     fn witness(_connection: &mut MySqlConnection, _commit: bool) -> BoxFuture<'_, Witness> {
         std::future::ready(Witness::Nothing).boxed()
+    }
+
+    fn feed(options: &MySqlConnectOptions) -> BoxFuture<'_, Result<Box<dyn Feed>, sqlx::Error>> {
+        feed::open(options).boxed()
     }
 
     fn outlives_connections(_options: &MySqlConnectOptions) -> bool {

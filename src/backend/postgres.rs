@@ -11,11 +11,13 @@ use sqlx::{Arguments, Executor, Postgres, SqlStr};
 use super::{Backend, Driver, IN_THE_PIPE, Item, Request};
 use crate::analysis::Dialect;
 use crate::catalog::{self, Survey, Witness};
+use crate::feed::Feed;
 use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::postgres::PostgresReplay;
 
 mod arguments;
+mod feed;
 
 impl Backend for Postgres {}
 
@@ -89,6 +91,10 @@ impl Driver for Postgres {
 
     fn witness(connection: &mut PgConnection, commit: bool) -> BoxFuture<'_, Witness> {
         catalog::postgres::witness(connection, commit).boxed()
+    }
+
+    fn feed(options: &PgConnectOptions) -> BoxFuture<'_, Result<Box<dyn Feed>, sqlx::Error>> {
+        feed::open(options).boxed()
     }
 
     fn outlives_connections(_options: &PgConnectOptions) -> bool {

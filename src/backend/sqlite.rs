@@ -13,9 +13,12 @@ use sqlx::{Arguments, Executor, SqlStr, Sqlite};
 use super::{Backend, Driver, Item, Request};
 use crate::analysis::Dialect;
 use crate::catalog::{self, Survey, Witness};
+use crate::feed::Feed;
 use crate::key::{Bound, TooLong};
 use crate::reason::Reason;
 use crate::replay::sqlite::SqliteReplay;
+
+mod feed;
 
 impl Backend for Sqlite {}
 
@@ -98,6 +101,10 @@ impl Driver for Sqlite {
 
     fn witness(_connection: &mut SqliteConnection, _commit: bool) -> BoxFuture<'_, Witness> {
         std::future::ready(Witness::Nothing).boxed()
+    }
+
+    fn feed(options: &SqliteConnectOptions) -> BoxFuture<'_, Result<Box<dyn Feed>, sqlx::Error>> {
+        feed::open(options).boxed()
     }
 
     fn outlives_connections(options: &SqliteConnectOptions) -> bool {

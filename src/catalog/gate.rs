@@ -15,6 +15,7 @@ use super::widening::Spread;
 use super::{Table, spelling};
 use crate::analysis::{Dialect, Facts, Name, Verbs};
 use crate::reason::Refusal;
+use crate::watch;
 
 /// Postgres cuts names to this many bytes.
 pub(super) const LONGEST_NAME: usize = 63;
@@ -256,6 +257,22 @@ impl Gate {
     /// Whether to read some relation may change any table.
     pub fn reads_may_write(&self) -> bool {
         self.reads_may_write || (self.defines && self.writers)
+    }
+
+    /// Whether the database tells what other programs write.
+    pub fn is_watched(&self) -> bool {
+        let (schema, name) = watch::place(self.dialect);
+        self.id(self.or_current(schema), name).is_some()
+    }
+
+    /// The tables that changed where another program wrote to this one, in whatever way. `None`: more than these may have.
+    pub fn written_by_others(&self, schema: &str, name: &str) -> Option<Vec<Table>> {
+        self.written(self.id(self.or_current(schema), name)?)
+    }
+
+    /// Where a bare name is looked up first, if none is given.
+    fn or_current<'a>(&'a self, schema: &'a str) -> &'a str {
+        if schema.is_empty() { self.path.first().map_or("", String::as_str) } else { schema }
     }
 
     /// The tables that a transaction wrote, by the names that the database gave as those of all that it wrote. `None` where

@@ -19,6 +19,10 @@ use super::relation::{Class, Kind, Traits};
 use super::{Digest, Gate, Survey, Witness};
 use crate::analysis::{Dialect, Language, SqlMode, Verbs};
 use crate::reason::{Reason, Refusal};
+use crate::watch;
+
+/// The function that triggers call to tell Larder what is written.
+const ANNOUNCE: (&str, &str) = ("larder", "announce");
 
 /// In microseconds, whatever the time zone of the session: another one after a restart, and on another server.
 const STARTED: &str = "SELECT 'started', '', \
@@ -54,7 +58,9 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
                 _ => row.tell(&mut gate),
             }
         }
-        rows.iter().filter(|row| !row.is_of_itself()).for_each(|row| row.tell(&mut gate));
+        let announces = rows.iter().any(Seen::is_announcement);
+        let others = rows.iter().filter(|row| !row.is_of_itself() && !(announces && row.only_announces()));
+        others.for_each(|row| row.tell(&mut gate));
     }
     Ok(Survey {
         database,
@@ -165,6 +171,22 @@ impl Seen {
     /// Whether it is about one thing, and not about what ties two together.
     fn is_of_itself(&self) -> bool {
         matches!(&*self.what, "cluster" | "started" | "database" | "relation")
+    }
+
+    /// Whether it is the function of the triggers that tell Larder what is written, as it was installed.
+    fn is_announcement(&self) -> bool {
+        let (schema, name) = ANNOUNCE;
+        (&*self.what, &*self.schema, &*self.name) == ("source", schema, name)
+            && self.details.trim_end() == watch::announcement(Dialect::Postgres, schema, name).trim_end()
+    }
+
+    /// Whether it is that function or one of its triggers: what they write is of no concern to anybody else.
+    fn only_announces(&self) -> bool {
+        match &*self.what {
+            "source" => (&*self.schema, &*self.name) == ANNOUNCE,
+            "trigger" => (&*self.other_schema, &*self.other_name) == ANNOUNCE,
+            _ => false,
+        }
     }
 
     fn tell(&self, gate: &mut Gate) {

@@ -152,10 +152,10 @@ JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnam
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
 WHERE k.contype = 'f' AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
 UNION ALL
-SELECT 'trigger', n.nspname::text, c.relname::text, t.tgname::text, t.tgtype::text, '', f.proname::text
+SELECT 'trigger', n.nspname::text, c.relname::text, t.tgname::text, t.tgtype::text, f.nspname::text, f.proname::text
 FROM pg_trigger t
 JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_proc f ON f.oid = t.tgfoid
+JOIN function f ON f.oid = t.tgfoid
 WHERE NOT t.tgisinternal
 UNION ALL
 SELECT 'rule', n.nspname::text, c.relname::text,

@@ -103,7 +103,12 @@ impl Gate {
     /// The tables that change where somebody writes, in whatever way, to the table or view that a user means by `name`.
     /// `None`: more than these may.
     pub fn written_as(&self, name: &str) -> Option<Vec<Table>> {
-        let spread = self.set_off(self.meant(name)?, Verbs::ALL);
+        self.written(self.meant(name)?)
+    }
+
+    /// The same for a relation.
+    pub(super) fn written(&self, id: Id) -> Option<Vec<Table>> {
+        let spread = self.set_off(id, Verbs::ALL);
         spread.anything.is_none().then(|| spread.tables.keys().cloned().collect())
     }
 

@@ -54,7 +54,7 @@ impl Database {
 }
 
 /// Waits for the database, but not for ever. Of the URL, which may hold a password, nothing is told.
-async fn answer<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+pub(super) async fn answer<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(sqlx::Error::Configuration(error))) => {

@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod soak;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ enum Command {
     Demo(demo::Args),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
+    Watch(watch::Watch),
     Soak(soak::Soak),
     #[command(hide = true)]
     SoakNode(soak::Node),
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
                     Command::Demo(args) => demo::run(args).await,
                     Command::Explain(explain) => explain.run().await,
                     Command::Doctor(doctor) => doctor.run().await,
+                    Command::Watch(watch) => watch.run().await,
                     Command::Soak(soak) => soak.run().await,
                     Command::SoakNode(node) => node.run().await,
                 }

@@ -48,4 +48,6 @@ mod typed_hits;
 mod unknown_outcomes;
 #[cfg(all(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod unnamed_columns;
+#[cfg(feature = "cli")]
+mod watching;
 mod writes_run_on;

@@ -1,4 +1,4 @@
-//! What it takes to share results through Redis: `cargo bench --bench shared --features redis`.
+//! What it takes to share results through Redis: `cargo bench --bench through_redis --features redis`.
 //!
 //! Everything on one machine: a private PostgreSQL, a private Redis, and nodes in processes of their own. Each figure stands beside
 //! what it is held against, measured by turns in the same run.

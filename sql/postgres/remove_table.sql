@@ -1,0 +1,1 @@
+DROP TRIGGER IF EXISTS larder_announce ON {table};
