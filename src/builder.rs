@@ -15,6 +15,7 @@ use crate::policy::Policy;
 use crate::pool::CachedPool;
 use crate::pool_options::SessionWatch;
 use crate::rules::Rules;
+use crate::sampling;
 #[cfg(feature = "redis")]
 use crate::tier::RedisOptions;
 
@@ -215,6 +216,7 @@ impl<DB: Backend> Builder<DB> {
             inner.watch_place();
         }
         inner.watch_schema(self.schema_interval);
+        sampling::start(&inner);
         if !self.watch_bound.is_zero() {
             follow::start(&inner);
         }

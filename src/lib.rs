@@ -81,6 +81,7 @@ mod follow;
 mod inner;
 mod ledger;
 mod read;
+mod sampling;
 mod write;
 
 #[cfg(test)]

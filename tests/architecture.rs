@@ -56,7 +56,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ledger", &["analysis", "backend", "catalog", "inner", "observe", "plan", "versions", "write"]),
 ];
 /// They use every room and the words, but not each other.
-const CORRIDORS: &[&str] = &["follow", "read", "write"];
+const CORRIDORS: &[&str] = &["follow", "read", "sampling", "write"];
 /// They come from outside, and use what the crate shows to everybody.
 const VISITORS: &[&str] = &["admin", "cli"];
 

@@ -59,8 +59,11 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> Result<Survey, sqlx
             }
         }
         let announces = rows.iter().any(Seen::is_announcement);
-        let others = rows.iter().filter(|row| !row.is_of_itself() && !(announces && row.only_announces()));
-        others.for_each(|row| row.tell(&mut gate));
+        for row in rows.iter().filter(|row| !row.is_of_itself()) {
+            if !announces || !row.only_announces() {
+                row.tell(&mut gate);
+            }
+        }
     }
     Ok(Survey {
         database,

@@ -5,7 +5,7 @@
 
 use metrics::{Counter, Gauge, Histogram, Label, Unit};
 
-use super::{Tier, removal};
+use super::{Feed, Tier, removal};
 use crate::reason::{Place, Reason};
 
 /// How a metric moves.
@@ -43,6 +43,7 @@ pub(super) struct Metric {
 const NONE: Values = Are(&[""]);
 const HERE: Values = Are(&["local"]);
 const CACHED: Values = Are(&[Tier::Memory.label(), Tier::Typed.label(), Tier::Redis.label()]);
+const FEED: Values = Are(&[Feed::Redis.label(), Feed::Triggers.label()]);
 const KEPT: Values = Are(&[Tier::Memory.label()]);
 
 /// What a table's name is replaced with where all tables are meant.
@@ -191,7 +192,49 @@ pub(super) static QUERIES: Metric = Metric {
     what: "Statements that have a record of their own in the statistics of all pools.",
 };
 
-static ALL: [&Metric; 13] = [
+pub(super) static FEEDS: Metric = Metric {
+    name: "larder_feeds",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &["feed", "state"],
+    series: &[&[FEED, Are(&["current", "behind"])]],
+    always: true,
+    what: "Pools that hear of what others write, through Redis or from the triggers of `larder watch`; those behind have not \
+           for longer than promised, and answer nothing from memory without asking. Told once a second, as the next three.",
+};
+
+pub(super) static FEED_LAG: Metric = Metric {
+    name: "larder_feed_lag_seconds",
+    kind: Kind::Histogram,
+    unit: Unit::Seconds,
+    labels: &["feed"],
+    series: &[&[FEED]],
+    always: true,
+    what: "How long ago the last look at what others write began that was answered: no answer from memory is staler than \
+           this, or than the bound.",
+};
+
+pub(super) static UNPUBLISHED: Metric = Metric {
+    name: "larder_unpublished_tables",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &[],
+    series: &[&[]],
+    always: true,
+    what: "Tables that were written here of which other nodes could not be told yet.",
+};
+
+pub(super) static REPLICAS: Metric = Metric {
+    name: "larder_redis_replicas",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &[],
+    series: &[&[]],
+    always: true,
+    what: "Replicas that the primary of Redis said it had, summed over pools.",
+};
+
+static ALL: [&Metric; 17] = [
     &REQUESTS,
     &REQUEST_SECONDS,
     &DATABASE_TIME,
@@ -205,6 +248,10 @@ static ALL: [&Metric; 13] = [
     &INVALIDATIONS,
     &TABLE_INVALIDATIONS,
     &QUERIES,
+    &FEEDS,
+    &FEED_LAG,
+    &UNPUBLISHED,
+    &REPLICAS,
 ];
 
 /// Tells the recorder what each metric means, and publishes all at zero.

@@ -11,6 +11,7 @@ use metrics::{Counter, Gauge, Histogram};
 use moka::notification::RemovalCause;
 
 use super::by_table::ByTable;
+use super::feed::{Feed, Hearing};
 use super::record::{Given, Spared};
 use super::{Metered, Queries, QueryStats, Sent, Stats, Subject, Tier, catalogue, metered, nanos, removal};
 use crate::entry::Entry;
@@ -90,14 +91,18 @@ impl ByReason {
 }
 
 /// A number that goes up and down, and its share in a gauge that all pools move.
-struct Level {
+pub(super) struct Level {
     value: AtomicI64,
     gauge: Gauge,
 }
 
 impl Level {
-    fn new(gauge: Gauge) -> Self {
+    pub fn new(gauge: Gauge) -> Self {
         Self { value: AtomicI64::new(0), gauge }
+    }
+
+    pub fn set(&self, value: i64) {
+        self.add(value - self.value.load(Relaxed));
     }
 
     fn add(&self, more: i64) {
@@ -169,6 +174,9 @@ pub(crate) struct Counters {
     removals: [Count; removal::LABELS.len()],
     entries: Level,
     bytes: Level,
+    hearing: [Hearing; Feed::ALL.len()],
+    unpublished: Level,
+    replicas: Level,
     detail: Option<Detail>,
 }
 
@@ -197,6 +205,9 @@ impl Counters {
             removals: removal::LABELS.map(|cause| Count::new(catalogue::REMOVALS.counter(&[cause]))),
             entries: Level::new(catalogue::ENTRIES.gauge(&[memory])),
             bytes: Level::new(catalogue::BYTES.gauge(&[memory])),
+            hearing: Feed::ALL.map(Hearing::new),
+            unpublished: Level::new(catalogue::UNPUBLISHED.gauge(&[])),
+            replicas: Level::new(catalogue::REPLICAS.gauge(&[])),
             detail: statistics.then(|| Detail {
                 queries: Queries::new(),
                 database_time: Time::new(catalogue::DATABASE_TIME.counter(&[])),
@@ -323,6 +334,23 @@ impl Counters {
             None => self.by_table.all(),
         }
         tracing::debug!(target: "larder::write", outcome = "invalidation", reason = reason.label(), what);
+    }
+
+    /// How long ago something was heard of what others write, and whether that is soon enough. `None`: nothing is to be heard.
+    pub fn heard(&self, feed: Feed, how: Option<(Option<Duration>, bool)>) {
+        self.hearing[feed as usize].heard(how);
+    }
+
+    /// So many tables were written of which others were not told yet.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "nothing is shared"))]
+    pub fn unpublished(&self, tables: usize) {
+        self.unpublished.set(i64::try_from(tables).unwrap_or(i64::MAX));
+    }
+
+    /// Redis has so many replicas.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "nothing is shared"))]
+    pub fn replicas(&self, count: u64) {
+        self.replicas.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// `items`, with the time counted that they are waited for.

@@ -8,12 +8,14 @@
 //! | `catalogue` | which metrics are there? |
 //! | `counters`, `by_table` | what did the pool do? |
 //! | `queries`, `record` | what did it do for each statement? |
+//! | `feed` | how far has it heard of what others write? |
 //! | `metered` | how long did it wait for the database? |
 //! | `stats`, `query_stats` | how is that told? |
 
 mod by_table;
 mod catalogue;
 mod counters;
+mod feed;
 mod metered;
 mod queries;
 mod query_stats;
@@ -23,6 +25,7 @@ mod stats;
 mod tier;
 
 pub(crate) use counters::Counters;
+pub(crate) use feed::Feed;
 pub(crate) use metered::{Metered, Sent};
 pub(crate) use queries::{Queries, Subject};
 pub use query_stats::QueryStats;

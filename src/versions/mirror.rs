@@ -20,6 +20,8 @@ pub(super) struct Heard {
     pub seq: u64,
     /// Redis' own clock, in milliseconds.
     pub now: u64,
+    /// How many replicas it has.
+    pub replicas: u64,
     /// The versions were last used for another database, or for this one before it was started again.
     pub foreign: bool,
     /// More has changed than is told.

@@ -55,6 +55,7 @@ pub(crate) struct Node {
     started: Instant,
     /// When the last poll was sent that was answered, in nanoseconds from the start, and one more; 0: never.
     polled: AtomicU64,
+    replicas: AtomicU64,
     next_writer: AtomicU64,
     /// Writes that are announced, or may be.
     writers: Mutex<HashMap<Arc<str>, Writer>>,
@@ -134,6 +135,7 @@ impl Node {
             everything: [everything.clone()],
             started: Instant::now(),
             polled: AtomicU64::new(0),
+            replicas: AtomicU64::new(0),
             next_writer: AtomicU64::new(0),
             writers: Mutex::default(),
             pending: Mutex::default(),
@@ -156,6 +158,20 @@ impl Node {
             Consistency::Ttl => true,
             Consistency::Bounded(bound) => self.age().is_some_and(|age| age < bound),
         }
+    }
+
+    /// Whether Redis answered lately: within the bound, or where there is none, within some polls.
+    pub fn is_current(&self) -> bool {
+        let soon = match self.consistency {
+            Consistency::Bounded(bound) => bound,
+            _ => USUAL_POLL * POLLS_PER_BOUND,
+        };
+        self.age().is_some_and(|age| age < soon)
+    }
+
+    /// How many replicas Redis had, as far as is known.
+    pub fn replicas(&self) -> u64 {
+        self.replicas.load(Relaxed)
     }
 
     /// Whether results are kept though Redis says nothing of what they rest on.
@@ -360,6 +376,7 @@ impl Node {
         let mut call = self.call("poll");
         call.arg(format!("{epoch:032x}")).arg(seq);
         let heard = self.ask_named(&call).await?;
+        self.replicas.store(heard.0.replicas, Relaxed);
         if heard.0.foreign {
             self.foreign.store(true, SeqCst);
         }
@@ -598,7 +615,7 @@ async fn listen(node: Weak<Node>) {
 fn read(answer: Answer) -> Result<(Heard, Vec<Box<str>>), Down> {
     let strange = || Down::Failed("an answer that the protocol does not know".into());
     let Answer::Array(parts) = answer else { return Err(strange()) };
-    let [epoch, seq, now, _quarantine, foreign, all, catalog, changing, values] =
+    let [epoch, seq, now, replicas, foreign, all, catalog, changing, values] =
         <[Answer; 9]>::try_from(parts).map_err(|_| strange())?;
     let number = |answer: &Answer| match answer {
         Answer::Int(number) => u64::try_from(*number).ok(),
@@ -612,6 +629,7 @@ fn read(answer: Answer) -> Result<(Heard, Vec<Box<str>>), Down> {
         epoch: text(epoch).and_then(|epoch| u128::from_str_radix(&epoch, 16).ok()).ok_or_else(strange)?,
         seq: number(&seq).ok_or_else(strange)?,
         now: number(&now).ok_or_else(strange)?,
+        replicas: number(&replicas).ok_or_else(strange)?,
         foreign: number(&foreign).ok_or_else(strange)? != 0,
         all: number(&all).ok_or_else(strange)? != 0,
         catalog: Value {

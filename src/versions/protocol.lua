@@ -16,7 +16,9 @@ local KEY, CHANNEL, OP, CANDIDATE, INCARNATION, LEASE = KEYS[1], ARGV[1], ARGV[2
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
+local replication = redis.call('INFO', 'replication')
+local server = string.match(replication, 'master_replid:(%w+)')
+local replicas = tonumber(string.match(replication, 'connected_slaves:(%d+)') or '0')
 if not server then
   return redis.error_reply('LARDER this server does not say which one it is')
 end
@@ -204,4 +206,4 @@ if seq ~= begun_at then
   redis.call('HSET', KEY, 'seq', whole(seq))
   redis.call('PUBLISH', CHANNEL, counted(epoch) .. counted(whole(seq)) .. table.concat(pushed))
 end
-return { epoch, seq, now, quarantine > 0 and 1 or 0, foreign and 1 or 0, all, catalog, #changing > 0 and 1 or 0, reply }
+return { epoch, seq, now, replicas, foreign and 1 or 0, all, catalog, #changing > 0 and 1 or 0, reply }

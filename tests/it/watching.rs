@@ -235,7 +235,7 @@ fn mistakes_are_told() {
 }
 
 /// Names that are no plain words, and all that PostgreSQL has besides: partitions, cascades, TRUNCATE, COPY, a replica's role,
-/// isolation levels, two-phase commits that are not allowed, a role without rights on the versions.
+/// isolation levels, a role without rights on the versions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odd_corners_of_postgres() {
     let url = Postgres::shared().fresh();
@@ -298,9 +298,28 @@ async fn nothing_is_given_out_while_nothing_is_heard() {
     let other = sqlx::PgPool::connect(&url).await.unwrap();
     sqlx::raw_sql(TABLES).execute(&other).await.unwrap();
     assert!(watch(&["install", "--yes", "--database-url", &url, "a", "b"]).2);
-    let pool = pool!(other);
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let pool = {
+        let _set = metrics::set_default_local_recorder(&recorder);
+        let builder = CachedPool::builder(other.clone(), Sessions::Uniform).sole_writer();
+        builder.watch_bound(BOUND).build().await.unwrap()
+    };
+    // What a gauge was moved by since this was asked last.
+    let moved = |state: &str| {
+        let told = snapshotter.snapshot().into_vec().into_iter().find_map(|(key, _, _, value)| {
+            let labels: Vec<_> = key.key().labels().map(|label| label.value().to_owned()).collect();
+            (key.key().name() == "larder_feeds" && labels == ["triggers", state]).then_some(value)
+        });
+        match told {
+            Some(metrics_util::debugging::DebugValue::Gauge(value)) => value.0,
+            other => panic!("{other:?}"),
+        }
+    };
     assert_eq!(keep!(&pool, A), 0);
     keep!(&pool, B);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(moved("current"), 1.0);
     // Whoever looks at the versions waits for this.
     let mut locked = other.begin().await.unwrap();
     sqlx::raw_sql("LOCK TABLE larder.versions IN ACCESS EXCLUSIVE MODE; UPDATE a SET n = 1")
@@ -317,6 +336,8 @@ async fn nothing_is_given_out_while_nothing_is_heard() {
         }
     }
     assert!(pool.stats().bypasses_by_reason[&Reason::Unwatched] > 5, "{}", pool.stats());
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(moved("behind"), 1.0);
     locked.commit().await.unwrap();
     let answer = sqlx::query_scalar::<_, i64>(A).fetch_one(&pool).await.unwrap();
     assert_eq!(answer, 1);
