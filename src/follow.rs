@@ -38,7 +38,10 @@ async fn follow<DB: Driver>(watched: Weak<Inner<DB>>) {
             if inner.known().is_some() {
                 (feed, heard) = (None, Look::default());
             }
-            idle(inner).await;
+            // Not to keep the pool alive meanwhile.
+            let watch = inner.watch.clone();
+            drop(inner);
+            let _ = tokio::time::timeout(IDLE, watch.changed()).await;
             continue;
         };
         let begun = Instant::now();
@@ -83,10 +86,6 @@ async fn follow<DB: Driver>(watched: Weak<Inner<DB>>) {
             None => tokio::time::sleep(pause).await,
         }
     }
-}
-
-async fn idle<DB: Driver>(inner: Arc<Inner<DB>>) {
-    let _ = tokio::time::timeout(IDLE, inner.watch.changed()).await;
 }
 
 async fn drop_what_changed<DB: Driver>(inner: &Inner<DB>, known: &Known, news: News) {

@@ -70,7 +70,7 @@ pub(crate) struct Inner<DB: Driver> {
     #[cfg(feature = "redis")]
     pub redis: OnceLock<RedisOptions>,
     /// How far it was heard what other programs write.
-    pub watch: Watch,
+    pub watch: Arc<Watch>,
     /// All tables, where what a statement writes may be committed at any time.
     late: OnceLock<Mark>,
 }
@@ -112,7 +112,7 @@ impl<DB: Driver> Inner<DB> {
             looking: Arc::default(),
             #[cfg(feature = "redis")]
             redis: OnceLock::new(),
-            watch: Watch::new(bound),
+            watch: Arc::new(Watch::new(bound)),
             late: OnceLock::new(),
         };
         if !DB::arguments_are_readable() {

@@ -32,7 +32,6 @@ fn sample<DB: Driver>(inner: &Inner<DB>) {
     #[cfg(feature = "redis")]
     if let Some(node) = inner.node() {
         inner.counters.heard(Feed::Redis, Some((node.age(), node.is_current())));
-        inner.counters.unpublished(node.unpublished());
-        inner.counters.replicas(node.replicas());
+        inner.counters.redis(node.connections(), node.replicas(), node.unpublished());
     }
 }

@@ -200,7 +200,7 @@ pub(super) static FEEDS: Metric = Metric {
     series: &[&[FEED, Are(&["current", "behind"])]],
     always: true,
     what: "Pools that hear of what others write, through Redis or from the triggers of `larder watch`; those behind have not \
-           for longer than promised, and answer nothing from memory without asking. Told once a second, as the next three.",
+           for longer than promised, and answer nothing from memory without asking. Told once a second, as the next four.",
 };
 
 pub(super) static FEED_LAG: Metric = Metric {
@@ -224,6 +224,16 @@ pub(super) static UNPUBLISHED: Metric = Metric {
     what: "Tables that were written here of which other nodes could not be told yet.",
 };
 
+pub(super) static CONNECTIONS: Metric = Metric {
+    name: "larder_redis_connections",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &[],
+    series: &[&[]],
+    always: true,
+    what: "Connections to Redis, summed over pools; none while it does not answer.",
+};
+
 pub(super) static REPLICAS: Metric = Metric {
     name: "larder_redis_replicas",
     kind: Kind::Gauge,
@@ -234,7 +244,7 @@ pub(super) static REPLICAS: Metric = Metric {
     what: "Replicas that the primary of Redis said it had, summed over pools.",
 };
 
-static ALL: [&Metric; 17] = [
+static ALL: [&Metric; 18] = [
     &REQUESTS,
     &REQUEST_SECONDS,
     &DATABASE_TIME,
@@ -251,6 +261,7 @@ static ALL: [&Metric; 17] = [
     &FEEDS,
     &FEED_LAG,
     &UNPUBLISHED,
+    &CONNECTIONS,
     &REPLICAS,
 ];
 

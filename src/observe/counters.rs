@@ -176,6 +176,7 @@ pub(crate) struct Counters {
     bytes: Level,
     hearing: [Hearing; Feed::ALL.len()],
     unpublished: Level,
+    connections: Level,
     replicas: Level,
     detail: Option<Detail>,
 }
@@ -207,6 +208,7 @@ impl Counters {
             bytes: Level::new(catalogue::BYTES.gauge(&[memory])),
             hearing: Feed::ALL.map(Hearing::new),
             unpublished: Level::new(catalogue::UNPUBLISHED.gauge(&[])),
+            connections: Level::new(catalogue::CONNECTIONS.gauge(&[])),
             replicas: Level::new(catalogue::REPLICAS.gauge(&[])),
             detail: statistics.then(|| Detail {
                 queries: Queries::new(),
@@ -341,16 +343,13 @@ impl Counters {
         self.hearing[feed as usize].heard(how);
     }
 
-    /// So many tables were written of which others were not told yet.
+    /// So many connections lead to Redis, which has so many replicas, and so many tables were written here of which others were
+    /// not told yet.
     #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "nothing is shared"))]
-    pub fn unpublished(&self, tables: usize) {
-        self.unpublished.set(i64::try_from(tables).unwrap_or(i64::MAX));
-    }
-
-    /// Redis has so many replicas.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "nothing is shared"))]
-    pub fn replicas(&self, count: u64) {
-        self.replicas.set(i64::try_from(count).unwrap_or(i64::MAX));
+    pub fn redis(&self, connections: usize, replicas: u64, unpublished: usize) {
+        self.connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
+        self.replicas.set(i64::try_from(replicas).unwrap_or(i64::MAX));
+        self.unpublished.set(i64::try_from(unpublished).unwrap_or(i64::MAX));
     }
 
     /// `items`, with the time counted that they are waited for.

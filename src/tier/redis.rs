@@ -136,6 +136,12 @@ impl Redis {
         self.is_up.load(SeqCst)
     }
 
+    /// How many connections lead to it.
+    pub fn connected(&self) -> usize {
+        let connections = self.connections.iter().filter(|connection| connection.load().is_some());
+        if self.is_up() { connections.count() } else { 0 }
+    }
+
     /// Nobody asks it any more, until it is connected again.
     pub fn give_up(&self) {
         self.is_up.store(false, SeqCst);

@@ -169,6 +169,11 @@ impl Node {
         self.age().is_some_and(|age| age < soon)
     }
 
+    /// How many connections lead to Redis.
+    pub fn connections(&self) -> usize {
+        self.redis.connected()
+    }
+
     /// How many replicas Redis had, as far as is known.
     pub fn replicas(&self) -> u64 {
         self.replicas.load(Relaxed)

@@ -20,7 +20,7 @@ fn soak(arguments: &[&str]) -> (Value, bool) {
 
 #[test]
 fn whatever_fails_no_answer_is_older_than_promised() {
-    let (report, succeeded) = soak(&["--seconds", "15", "--nodes", "3"]);
+    let (report, succeeded) = soak(&["--seconds", "15", "--nodes", "3", "--outsiders", "1"]);
     let runs = report["runs"].as_array().expect("runs");
     assert_eq!(
         runs.iter().map(|run| run["consistency"].as_str()).collect::<Vec<_>>(),

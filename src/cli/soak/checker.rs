@@ -144,7 +144,7 @@ impl Checker {
     }
 
     /// A node begins anew: it owes nothing of what it was before.
-    pub fn new_life(&mut self, _node: u32) -> u64 {
+    pub fn new_life(&mut self) -> u64 {
         self.lives += 1;
         self.lives
     }

@@ -11,6 +11,7 @@ mod proxy;
 mod servers;
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,15 +24,17 @@ use self::checker::{Checker, Event};
 use self::nemesis::Nemesis;
 use self::proxy::Proxy;
 use self::servers::Servers;
+use crate::analysis::Dialect;
 use crate::cli::Failure;
 use crate::faults::Rule;
+use crate::watch;
 
 pub(crate) use node::Node;
 
 /// Has several processes read and write through Larder, and holds each answer against what it may be.
 ///
 /// They share one PostgreSQL and one Redis. Meanwhile Redis is killed, paused, flushed, cut off, slowed down, replaced by its
-/// replica and made to answer garbage; nodes are killed, some of them between a COMMIT and the word of it. A node that cannot
+/// replica, made to answer garbage, and its clock is moved; nodes are killed, some of them between a COMMIT and the word of it. A node that cannot
 /// reach Redis promises nothing to the others about what it writes meanwhile; apart from that, an answer that is older than the
 /// bound, that misses a write of its own node, or that stays old at the end is a violation, and the command fails.
 ///
@@ -63,6 +66,9 @@ pub(crate) struct Soak {
     /// Tasks of each node that read, each as fast as it can.
     #[arg(long, value_name = "N", default_value_t = 3)]
     readers: u32,
+    /// Programs that write without Larder, of which triggers tell; under bounded consistency.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    outsiders: u32,
     /// Nothing fails.
     #[arg(long)]
     calm: bool,
@@ -135,6 +141,9 @@ impl Soak {
 
     async fn run_under(&self, promise: Promise, seed: u64) -> Result<checker::Report, Failure> {
         let database = Ground::create(&self.database_url).await?;
+        if self.outsiders_under(promise) > 0 {
+            database.watch().await?;
+        }
         let ran = self.run_on(promise, seed, &database).await;
         database.leave().await;
         ran
@@ -148,12 +157,17 @@ impl Soak {
         };
         let checker = Arc::new(Mutex::new(Checker::new(promise.name(), bound)));
         let mut nodes = Vec::new();
-        for number in 0..self.nodes {
+        for _ in 0..self.nodes {
             let proxy = Proxy::start(servers.primary()).await?;
-            let mut node = Running { number, proxy, arguments: self.arguments(promise), process: None };
+            let mut node = Running { proxy, arguments: self.arguments(promise), process: None };
             node.start(&checker).await?;
             nodes.push(node);
         }
+        let busy = Arc::new(AtomicBool::new(true));
+        let pause = Duration::from_secs_f64(1.0 / f64::from(self.writes_per_second.max(1)));
+        let outsiders: Vec<_> = (0..self.outsiders_under(promise))
+            .map(|_| tokio::spawn(node::write_outside(ground.pool.clone(), busy.clone(), pause, checker.clone())))
+            .collect();
         let mut nemesis = Nemesis::new(seed, servers);
         let ends = tokio::time::Instant::now() + Duration::from_secs(self.seconds);
         while tokio::time::Instant::now() < ends {
@@ -164,6 +178,10 @@ impl Soak {
             lock(&checker).check(node::now().saturating_sub(SETTLED));
         }
         nemesis.make_peace(&mut nodes, &checker).await?;
+        busy.store(false, SeqCst);
+        for outsider in outsiders {
+            let _ = outsider.await;
+        }
         for node in &mut nodes {
             node.tell("stop").await;
         }
@@ -181,6 +199,14 @@ impl Soak {
         let faults = nemesis.faults();
         let report = lock(&checker).report(faults, self.nodes as u64);
         Ok(report)
+    }
+
+    /// Of them, strict consistency says nothing.
+    fn outsiders_under(&self, promise: Promise) -> u32 {
+        match promise {
+            Promise::Bounded => self.outsiders,
+            Promise::Strict => 0,
+        }
     }
 
     fn arguments(&self, promise: Promise) -> Vec<String> {
@@ -208,7 +234,6 @@ const SETTLED: u64 = 3_000_000_000;
 
 /// A node, and its way to Redis.
 struct Running {
-    number: u32,
     proxy: Proxy,
     arguments: Vec<String>,
     process: Option<(Child, ChildStdin)>,
@@ -228,9 +253,9 @@ impl Running {
         let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
             return Err(Failure::failed("a node has no pipes"));
         };
-        let (checker, number) = (checker.clone(), self.number);
+        let checker = checker.clone();
         // Whatever comes from an earlier life of the node was checked as its own.
-        let life = lock(&checker).new_life(number);
+        let life = lock(&checker).new_life();
         tokio::spawn(async move {
             let mut lines = BufReader::new(output).lines();
             while let Ok(Some(line)) = lines.next_line().await {
@@ -269,6 +294,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// The schema that everything happens in.
 struct Ground {
     pool: sqlx::PgPool,
+    /// Whether somebody else had the database watched before.
+    is_watched: bool,
 }
 
 impl Ground {
@@ -284,7 +311,17 @@ impl Ground {
             );
         }
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.map_err(failed)?;
-        Ok(Self { pool })
+        let is_watched = "SELECT to_regclass('larder.versions') IS NOT NULL";
+        let is_watched = sqlx::query_scalar(is_watched).fetch_one(&pool).await.map_err(failed)?;
+        Ok(Self { pool, is_watched })
+    }
+
+    /// Has every write told by triggers.
+    async fn watch(&self) -> Result<(), Failure> {
+        let failed = |error: sqlx::Error| Failure::failed(format!("the database cannot be watched: {error}"));
+        let mut sql = watch::install(Dialect::Postgres).to_owned();
+        (0..TABLES).for_each(|table| sql += &watch::watch(Dialect::Postgres, "larder_soak", &format!("t{table}")));
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&self.pool).await.map_err(failed).map(drop)
     }
 
     /// The number in each row of each table.
@@ -303,6 +340,9 @@ impl Ground {
 
     async fn leave(&self) {
         let _ = sqlx::raw_sql("DROP SCHEMA larder_soak CASCADE").execute(&self.pool).await;
+        if !self.is_watched {
+            let _ = sqlx::raw_sql(watch::remove(Dialect::Postgres)).execute(&self.pool).await;
+        }
         self.pool.close().await;
     }
 }

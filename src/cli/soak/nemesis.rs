@@ -38,7 +38,7 @@ impl Nemesis {
         let calm = self.ms(200..2_600);
         tokio::time::sleep(calm).await;
         let at = self.dice.random_range(0..nodes.len());
-        let fault = self.dice.random_range(0..13);
+        let fault = self.dice.random_range(0..14);
         let for_so_long = self.ms(50..1_500);
         let name = match fault {
             0 => {
@@ -107,6 +107,12 @@ impl Nemesis {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 nodes[at].proxy.set(Way::Open);
                 "sent to a replica"
+            }
+            // Leases end too soon, or too late.
+            12 => {
+                let seconds = self.dice.random_range(-3..=3);
+                self.servers.move_clock(seconds);
+                "clock moved"
             }
             _ => "none",
         };

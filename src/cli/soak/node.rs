@@ -1,8 +1,8 @@
 //! One node of a soak, in a process of its own.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,8 +10,8 @@ use rand::RngExt;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::checker::Event;
-use super::{Promise, ROWS, TABLES};
+use super::checker::{Checker, Event};
+use super::{Promise, ROWS, TABLES, lock};
 use crate::cli::Failure;
 use crate::faults::{self, Rule};
 use crate::{CachedPool, Consistency, PgPool, RedisOptions, Sessions};
@@ -72,6 +72,8 @@ impl Node {
             .await
             .map_err(failed)?;
         let builder = CachedPool::builder(pool, Sessions::Uniform).ttl(Duration::MAX).redis(redis);
+        // Of no effect where no triggers tell of writes.
+        let builder = builder.watch_bound(Duration::from_millis(self.bound));
         let pool = builder.build().await.map_err(failed)?;
         let busy = Arc::new(AtomicBool::new(true));
         let readers = (0..self.readers).map(|_| tokio::spawn(read_all_the_time(pool.clone(), busy.clone())));
@@ -167,6 +169,25 @@ async fn write_now_and_then(pool: PgPool, busy: Arc<AtomicBool>, pause: Duration
                 written.iter().for_each(|(row, n)| tell(Event::Published { row: *row, n: *n, at }));
             }
         });
+    }
+}
+
+/// Writes as a program does that knows nothing of Larder.
+pub(super) async fn write_outside(
+    pool: sqlx::PgPool,
+    busy: Arc<AtomicBool>,
+    pause: Duration,
+    checker: Arc<Mutex<Checker>>,
+) {
+    let life = lock(&checker).new_life();
+    while busy.load(SeqCst) {
+        let pause = pause.mul_f64(rand::rng().random_range(0.1..1.9));
+        tokio::time::sleep(pause).await;
+        let (table, id) = (rand::rng().random_range(0..TABLES), rand::rng().random_range(0..ROWS));
+        let written: Result<i64, _> = sqlx::query_scalar(update(table)).bind(id as i32).fetch_one(&pool).await;
+        if let Ok(n) = written {
+            lock(&checker).hear(life, Event::Written { row: table * ROWS + id, n: n as u64, at: now() });
+        }
     }
 }
 

@@ -7,6 +7,24 @@ use std::time::{Duration, Instant};
 
 use crate::cli::Failure;
 
+/// In one line, since it is sent as one.
+const MOVE_CLOCK: &str = "for _, key in ipairs(redis.call('KEYS', 'larder:*:v')) do \
+    local all = redis.call('HGETALL', key) \
+    for i = 1, #all, 2 do \
+        local field, value = all[i], all[i + 1] \
+        if field == 'quarantine' and value ~= '0' then \
+            redis.call('HSET', key, field, string.format('%.0f', value - ARGV[1])) \
+        elseif string.sub(field, 1, 2) == 't:' then \
+            local number, marks = string.match(value, '^(%d+) (.+)$') \
+            if number then \
+                local moved = string.gsub(marks, '(%S+) (%d+)', function(writer, deadline) \
+                    return writer .. ' ' .. string.format('%.0f', deadline - ARGV[1]) end) \
+                redis.call('HSET', key, field, number .. ' ' .. moved) \
+            end \
+        end \
+    end \
+end";
+
 pub(super) struct Servers {
     program: PathBuf,
     folder: tempfile::TempDir,
@@ -92,6 +110,12 @@ impl Servers {
 
     pub fn flush(&self) {
         let _ = self.ask(self.primary, "FLUSHALL");
+    }
+
+    /// Puts the clock ahead by so many seconds, or back, as far as the protocol looks at it: by all deadlines that it left.
+    /// The server itself cannot be run under another clock.
+    pub fn move_clock(&self, seconds: i64) {
+        let _ = self.ask(self.primary, &format!("EVAL \"{MOVE_CLOCK}\" 0 {}", seconds * 1_000));
     }
 
     /// Ends all connections, those that hear what is pushed included.
