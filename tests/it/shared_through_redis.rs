@@ -410,3 +410,59 @@ async fn what_makes_no_sense_is_refused_at_once() {
         assert!(matches!(error, sqlx::Error::Configuration(_)), "{url}: {error}");
     }
 }
+
+/// A user who may do no more than docs/redis.md says.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_that_are_documented_are_enough() {
+    let page = include_str!("../../docs/redis.md");
+    let rights = page.split("User rights: `").nth(1).and_then(|rest| rest.split('`').next()).expect("the rights");
+    let keys = page.split("`, on `").nth(1).and_then(|rest| rest.split('`').next()).expect("the keys");
+    let redis = Redis::start();
+    let rights: Vec<&str> = rights.split_whitespace().collect();
+    let keys = [format!("~{keys}"), format!("&{keys}")];
+    let user = ["ACL", "SETUSER", "app", "on", ">secret", "resetkeys", &keys[0], &keys[1], "-@all"];
+    assert_eq!(redis.cli(&[&user[..], &rights].concat()).trim(), "OK");
+    let pool = sqlx::PgPool::connect(&database().await).await.unwrap();
+    let url = format!("redis://app:secret@127.0.0.1:{}/", redis.port());
+    // Without room in memory, what is found is found in Redis.
+    let options = larder::RedisOptions::new(url).lease(Duration::from_millis(300));
+    let builder = larder::CachedPool::builder(pool, larder::Sessions::Uniform).redis(options).max_bytes(1);
+    let pool = builder.build().await.unwrap();
+    for n in 1..5 {
+        write(&pool, n).await;
+        until_kept(&pool).await;
+        assert_eq!(read(&pool).await, n);
+    }
+    assert!(pool.stats().hits_by_tier[&Tier::Redis] >= 4, "{}", pool.stats());
+    let denied = redis.cli(&["INFO", "errorstats"]);
+    assert!(!denied.contains("NOPERM"), "{denied}");
+}
+
+/// Rows of MySQL come back out of Redis as those of PostgreSQL do.
+#[cfg(feature = "mysql")]
+#[test]
+fn mysql_shares_through_redis() {
+    crate::support::alone(async {
+        let other = sqlx::MySqlPool::connect(&crate::servers::MariaDb::shared().fresh()).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE t (id INT PRIMARY KEY, n BIGINT, name TEXT, price DECIMAL(10, 2)); INSERT INTO t VALUES (1, 0, 'é', 1.50)")
+            .execute(&other)
+            .await
+            .unwrap();
+        let redis = Redis::shared().url();
+        let options = || larder::RedisOptions::new(redis.clone()).lease(Duration::from_millis(300));
+        let builder = larder::CachedPool::builder(other.clone(), larder::Sessions::Uniform).sole_writer();
+        let pool = builder.redis(options()).max_bytes(1).build().await.unwrap();
+        let read = "SELECT n, name, CAST(price AS CHAR) AS price FROM t WHERE id = ?";
+        let row = async || sqlx::query_as::<_, (i64, String, String)>(read).bind(1).fetch_one(&pool).await.unwrap();
+        let in_redis = || pool.stats().hits_by_tier.get(&Tier::Redis).copied().unwrap_or_default();
+        for n in 1..5 {
+            sqlx::query("UPDATE t SET n = ? WHERE id = 1").bind(n).execute(&pool).await.unwrap();
+            let (before, begun) = (in_redis(), Instant::now());
+            while in_redis() < before + 3 {
+                assert_eq!(row().await, (n, "é".into(), "1.50".into()));
+                assert!(begun.elapsed() < Duration::from_secs(20), "{}", pool.stats());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+}
