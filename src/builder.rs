@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::backend::Backend;
 use crate::config::{Config, InForce};
 use crate::follow;
+use crate::guard::BreakerOptions;
 use crate::inner::Inner;
 use crate::policy::Policy;
 use crate::pool::CachedPool;
@@ -40,6 +41,8 @@ pub struct Builder<DB: Backend> {
     schema_interval: Duration,
     measures_all: bool,
     watch_bound: Duration,
+    breaker: BreakerOptions,
+    limit_loads: Option<(usize, Duration)>,
     /// Where connections are compared with each other when they are made.
     sessions: Option<Arc<SessionWatch<DB>>>,
     #[cfg(feature = "redis")]
@@ -60,6 +63,8 @@ impl<DB: Backend> Builder<DB> {
             schema_interval: DEFAULT_SCHEMA_INTERVAL,
             measures_all: false,
             watch_bound: Duration::from_secs(1),
+            breaker: BreakerOptions::new(),
+            limit_loads: None,
             sessions,
             #[cfg(feature = "redis")]
             redis: None,
@@ -152,6 +157,20 @@ impl<DB: Backend> Builder<DB> {
         self
     }
 
+    /// When the breaker before the database opens; [`BreakerOptions::new`] by default. While it is open, reads are answered from what
+    /// is kept, also beyond its time where [`Policy::stale_if_error`] allows it; all else fails at once with [`Rejected`](crate::Rejected).
+    pub fn breaker(mut self, options: BreakerOptions) -> Self {
+        self.breaker = options;
+        self
+    }
+
+    /// Loads at most so many results at a time; one more waits for that long and fails then with [`Rejected`](crate::Rejected). As many
+    /// as there are connections, by default.
+    pub fn limit_loads(mut self, most: usize, wait: Duration) -> Self {
+        self.limit_loads = Some((most, wait));
+        self
+    }
+
     /// Shares results, and what was written, with all nodes of an application through Redis or Valkey: by its URL, or by
     /// [`RedisOptions`]. Of PostgreSQL, MySQL and MariaDB.
     ///
@@ -203,7 +222,11 @@ impl<DB: Backend> Builder<DB> {
         };
         self.rules.pool = self.rules.pool.over(&usual);
         let session = self.sessions.as_ref().map(|sessions| sessions.session.clone()).unwrap_or_default();
-        let inner = Inner::new(self.pool, self.rules, self.max_bytes, self.statistics, session, self.watch_bound);
+        let inner =
+            Inner::new(self.pool, self.rules, self.max_bytes, self.statistics, session, self.watch_bound, self.breaker);
+        if let Some((most, wait)) = self.limit_loads {
+            inner.gatehouse.limit_loads(most, wait);
+        }
         if let Some(sessions) = self.sessions {
             sessions.tell(&inner);
         }
@@ -216,6 +239,7 @@ impl<DB: Backend> Builder<DB> {
             inner.watch_place();
         }
         inner.watch_schema(self.schema_interval);
+        inner.watch_recovery();
         sampling::start(&inner);
         if !self.watch_bound.is_zero() {
             follow::start(&inner);

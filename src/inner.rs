@@ -15,6 +15,7 @@ use crate::backend::{Driver, InStep};
 use crate::entry::Entry;
 use crate::feed::Watch;
 use crate::flight::Flights;
+use crate::guard::{Breaker, BreakerOptions, BreakerState};
 use crate::observe::Counters;
 use crate::plan::{Known, Plan, Plans, Site};
 use crate::reason::{Reason, Refusal};
@@ -28,6 +29,11 @@ use crate::versions::{Mark, Versions};
 use crate::versions::{Node, Place};
 #[cfg(feature = "redis")]
 use crate::{analysis::Dialect, catalog::Survey, tier::RedisOptions};
+
+mod calls;
+
+pub(crate) use calls::Asking;
+use calls::Gatehouse;
 
 /// The columns of a result.
 pub(crate) type Shape<DB> = <<DB as Driver>::Replay as Replay<DB>>::Shape;
@@ -69,6 +75,8 @@ pub(crate) struct Inner<DB: Driver> {
     /// Where results and versions are shared with other nodes.
     #[cfg(feature = "redis")]
     pub redis: OnceLock<RedisOptions>,
+    /// What stands before the database.
+    pub gatehouse: Gatehouse,
     /// How far it was heard what other programs write.
     pub watch: Arc<Watch>,
     /// All tables, where what a statement writes may be committed at any time.
@@ -87,8 +95,12 @@ impl<DB: Driver> Inner<DB> {
         statistics: bool,
         session: Arc<OnceLock<Box<str>>>,
         bound: Duration,
+        breaker: BreakerOptions,
     ) -> Arc<Self> {
         let counters = Counters::new(statistics);
+        let turning = counters.clone();
+        turning.turned(None, if breaker.disabled { BreakerState::Disabled } else { BreakerState::Closed });
+        let breaker = Breaker::new("database", breaker, move |turn| turning.turned(Some(turn.from), turn.to));
         let moving = counters.clone();
         let inner = Self {
             pool,
@@ -112,6 +124,7 @@ impl<DB: Driver> Inner<DB> {
             looking: Arc::default(),
             #[cfg(feature = "redis")]
             redis: OnceLock::new(),
+            gatehouse: Gatehouse::new(breaker),
             watch: Arc::new(Watch::new(bound)),
             late: OnceLock::new(),
         };
@@ -552,7 +565,15 @@ mod tests {
     async fn what_was_known_is_forgotten_with_its_plans() {
         let pool = sqlx::SqlitePool::connect("sqlite::memory:").await.unwrap();
         sqlx::query("CREATE TABLE t (id INTEGER)").execute(&pool).await.unwrap();
-        let inner = Inner::new(pool, Rules::default(), 1 << 20, true, Default::default(), Duration::ZERO);
+        let inner = Inner::new(
+            pool,
+            Rules::default(),
+            1 << 20,
+            true,
+            Default::default(),
+            Duration::ZERO,
+            BreakerOptions::new(),
+        );
         let before = Arc::downgrade(&inner.learn().await.unwrap().unwrap());
         for n in 0..50 {
             assert!(inner.plan(&format!("SELECT id FROM t WHERE id = {n}")).known.is_some());

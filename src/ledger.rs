@@ -21,6 +21,7 @@ use crate::inner::Inner;
 use crate::observe::{Sent, Subject};
 use crate::plan::{Change, Known};
 use crate::reason::Reason;
+use crate::rejected::Guard;
 use crate::versions::Finished;
 use crate::write::Armed;
 
@@ -128,6 +129,7 @@ impl<DB: Driver> Ledger<DB> {
     async fn sent(&mut self) -> Result<(), sqlx::Error> {
         for armed in self.unsettled.iter_mut().chain(&mut self.opaque) {
             if let Err(error) = armed.sent().await {
+                self.inner.counters.rejected(Guard::Consistency);
                 self.conclude(None);
                 return Err(error);
             }

@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -12,9 +13,10 @@ use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
 use tokio::sync::mpsc;
 
 use crate::analysis::Kind;
-use crate::backend::{Backend, Driver, InStep, Item, Options, Request};
+use crate::backend::{Backend, Driver, Item, Options, Request};
 use crate::builder::{Builder, Sessions};
 use crate::connection::{CachedConnection, PoolConnection};
+use crate::guard::{BreakerState, BreakerStatus};
 use crate::inner::{Inner, Kept};
 use crate::key::Key;
 use crate::ledger::Asking;
@@ -221,6 +223,32 @@ impl<DB: Backend> CachedPool<DB> {
         self.inner.look_again().await
     }
 
+    /// What the breaker before the database sees and does.
+    pub fn breaker(&self) -> BreakerStatus {
+        self.inner.gatehouse.breaker.status()
+    }
+
+    /// Has the breaker reject all calls, for `time` or until [`CachedPool::release_breaker`]: for maintenance, or to take load off the
+    /// database. What is kept is given out as ever.
+    pub fn force_breaker_open(&self, reason: impl Into<String>, time: Option<Duration>) {
+        self.inner.gatehouse.breaker.force(BreakerState::ForcedOpen, reason.into(), time);
+    }
+
+    /// Has the breaker let all calls through however they end, for `time` or until [`CachedPool::release_breaker`].
+    pub fn force_breaker_closed(&self, reason: impl Into<String>, time: Option<Duration>) {
+        self.inner.gatehouse.breaker.force(BreakerState::ForcedClosed, reason.into(), time);
+    }
+
+    /// Has the breaker let all calls through and count none, for `time` or until [`CachedPool::release_breaker`].
+    pub fn disable_breaker(&self, reason: impl Into<String>, time: Option<Duration>) {
+        self.inner.gatehouse.breaker.force(BreakerState::Disabled, reason.into(), time);
+    }
+
+    /// Ends what was ordered by hand. The breaker is closed then.
+    pub fn release_breaker(&self) {
+        self.inner.gatehouse.breaker.release();
+    }
+
     /// What this pool did so far.
     pub fn stats(&self) -> Stats {
         self.inner.memory.settle();
@@ -252,7 +280,9 @@ impl<DB: Backend> CachedPool<DB> {
     pub fn acquire(&self) -> impl Future<Output = Result<PoolConnection<DB>, sqlx::Error>> + Send + 'static {
         let inner = self.inner.clone();
         async move {
-            let mut connection = CachedConnection::new(inner.clone(), inner.pool.acquire().await?);
+            let (connection, asking) = inner.connect().await?;
+            asking.ends(None);
+            let mut connection = CachedConnection::new(inner.clone(), connection);
             let (asked, ledger) = connection.parts();
             ledger.ask(Asking::ToRun)?;
             inner.look_first(asked).await;
@@ -417,11 +447,12 @@ impl<DB: Backend> CachedPool<DB> {
                 Answer::Stream(items) => first_row::<DB>(items, DB::OPTIONAL_READS_ALL).await,
                 Answer::Written(items) => first_row::<DB>(items, true).await,
                 Answer::Direct(request, statement) => {
-                    let mut connection = InStep::acquire(&pool.inner.pool).await?;
+                    let (mut connection, call) = pool.inner.connect_in_step().await?;
                     let (asked, asking) = connection.ask();
                     let answer = DB::fetch_optional(asked, request);
                     let answer = pool.inner.counters.metered_one(&statement, Sent::Read, answer).await;
                     *asking = false;
+                    call.ends(answer.as_ref().err());
                     answer
                 }
             }
@@ -463,16 +494,25 @@ fn through_pool<DB: Driver>(
     // sqlx's stream would not tell the wait for a connection from the wait for the answer.
     let (send, mut receive) = mpsc::channel(16);
     let mut run = Box::pin(async move {
-        let mut connection = InStep::acquire(&inner.pool).await?;
+        let (mut connection, call) = inner.connect_in_step().await?;
         let (asked, asking) = connection.ask();
         let mut items = inner.counters.metered(&statement, Sent::Read, DB::fetch_many(asked, request));
+        let mut call = Some(call);
         while let Some(item) = items.next().await {
             *asking = false;
+            if let Err(error) = &item
+                && let Some(call) = call.take()
+            {
+                call.ends(Some(error));
+            }
             // Who receives goes when this goes.
             let _ = send.send(item).await;
             *asking = true;
         }
         *asking = false;
+        if let Some(call) = call {
+            call.ends(None);
+        }
         Ok(())
     })
     .fuse();
@@ -543,18 +583,22 @@ impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
     where
         'p: 'e,
     {
-        let pool = self.inner.pool.clone();
+        let inner = self.inner.clone();
         Box::pin(async move {
-            let mut connection = InStep::acquire(&pool).await?;
-            connection.answer(|connection| DB::prepare_with(connection, sql, parameters)).await
+            let (mut connection, call) = inner.connect_in_step().await?;
+            let answer = connection.answer(|connection| DB::prepare_with(connection, sql, parameters)).await;
+            call.ends(answer.as_ref().err());
+            answer
         })
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<DB>, sqlx::Error>> {
-        let pool = self.inner.pool.clone();
+        let inner = self.inner.clone();
         Box::pin(async move {
-            let mut connection = InStep::acquire(&pool).await?;
-            connection.answer(|connection| DB::describe(connection, sql)).await
+            let (mut connection, call) = inner.connect_in_step().await?;
+            let answer = connection.answer(|connection| DB::describe(connection, sql)).await;
+            call.ends(answer.as_ref().err());
+            answer
         })
     }
 }

@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backend::{Driver, Item, Request, release};
 use crate::entry::{Entry, Life, Value};
 use crate::flight::{Pilot, Seat};
-use crate::inner::{Inner, Kept, Shape};
+use crate::guard::Call;
+use crate::inner::{Asking, Inner, Kept, Shape};
 use crate::key::{Bound, Key, Lookup, TooLong};
 use crate::observe::{Metered, Subject, Tier};
 use crate::plan::{Known, Plan, Reads};
@@ -174,9 +175,17 @@ pub(crate) async fn read<DB: Driver>(
     }
     // Without anything else to give out, a miss it is.
     let missed = stale.is_some().then_some(missed);
-    let (deliver, delivered) = oneshot::channel();
-    tokio::spawn(load.run(request, deliver));
-    let answer = delivered.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+    let answer = match inner.admit() {
+        Ok(call) => {
+            let (deliver, delivered) = oneshot::channel();
+            tokio::spawn(load.run(request, call, deliver));
+            delivered.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        }
+        Err(rejected) => {
+            drop(load);
+            Err(rejected)
+        }
+    };
     if let (Some(missed), Some(entry)) = (missed, stale)
         && is_outage(&answer)
         && may_be_stale(&entry, &asked.terms)
@@ -204,10 +213,12 @@ fn may_be_stale<S, C>(entry: &Entry<S, C>, terms: &Terms) -> bool {
 fn refresh<DB: Driver>(mut load: Load<DB>, due: &Arc<Kept<DB>>, request: Request<DB>) {
     let Some(stamp) = &load.stamp else { return };
     let Seat::Pilot(pilot) = load.inner.flights.join(&load.key, stamp) else { return };
-    if load.inner.memory.holds(&load.key, due) {
+    if load.inner.memory.holds(&load.key, due)
+        && let Ok(call) = load.inner.admit()
+    {
         load.inner.counters.refresh(&load.plan.statement);
         load.pilot = Some(pilot);
-        tokio::spawn(load.run(request, oneshot::channel().0));
+        tokio::spawn(load.run(request, call, oneshot::channel().0));
     }
 }
 
@@ -363,12 +374,15 @@ struct Load<DB: Driver> {
 type Deliver<DB> = oneshot::Sender<Result<Answer<DB>, sqlx::Error>>;
 
 impl<DB: Driver> Load<DB> {
-    async fn run(self, request: Request<DB>, deliver: Deliver<DB>) {
+    async fn run(self, request: Request<DB>, call: Call, deliver: Deliver<DB>) {
         // Time to live counts from here: the answer cannot be older.
         let begun = Instant::now();
-        // Boxed, since it is eight times as large as all the rest and would be moved about with it.
-        let mut connection = match Box::pin(self.inner.pool.acquire()).await {
-            Ok(connection) => connection,
+        let _begins = match self.inner.load_begins().await {
+            Ok(begins) => begins,
+            Err(error) => return drop(deliver.send(Err(error))),
+        };
+        let (mut connection, asking) = match self.inner.connect_for(call).await {
+            Ok(connected) => connected,
             Err(error) => return drop(deliver.send(Err(error))),
         };
         let sql = request.sql.clone();
@@ -382,7 +396,7 @@ impl<DB: Driver> Load<DB> {
                     bytes += DB::Replay::row_bytes(&row);
                     rows.push(row);
                     if bytes > self.terms.max_entry_bytes {
-                        return self.overflow(rows, stream, deliver).await;
+                        return self.overflow(rows, stream, asking, deliver).await;
                     }
                 }
                 Some(Ok(Either::Left(completed))) => {
@@ -395,6 +409,7 @@ impl<DB: Driver> Load<DB> {
         };
         let cost = stream.waited();
         drop(stream);
+        asking.ends(end.as_ref().err());
         let kept = if end.is_err() {
             self.give_up(Reason::Failed, "the query failed")
         } else if results != 1 {
@@ -454,6 +469,7 @@ impl<DB: Driver> Load<DB> {
         self,
         rows: Vec<DB::Row>,
         mut stream: Metered<BoxStream<'_, Result<Item<DB>, sqlx::Error>>>,
+        asking: Asking<DB>,
         deliver: Deliver<DB>,
     ) {
         // What is kept is older than this.
@@ -466,10 +482,16 @@ impl<DB: Driver> Load<DB> {
             return;
         }
         while let Some(item) = stream.next().await {
-            if send.send(item).await.is_err() {
+            if let Err(error) = &item {
+                asking.ends(Some(error));
+                let _ = send.send(item).await;
                 return;
             }
+            if send.send(item).await.is_err() {
+                break;
+            }
         }
+        asking.ends(None);
     }
 
     /// Ends the flight without a result that could be kept.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Why a statement was not sent to the database though the database could have been asked.
 ///
-/// It comes as the source of an [`sqlx::Error::Io`], and only where the application asked for it.
+/// It comes as the source of an [`sqlx::Error::Io`].
 ///
 /// ```
 /// # fn retry_later(_: Option<std::time::Duration>) {}
@@ -26,13 +26,31 @@ pub struct Rejected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Guard {
+    /// The breaker before the database: it is in trouble, and spared.
+    Breaker,
+    /// As many results are being loaded as may be at a time.
+    LoadLimit,
     /// Strict consistency: other nodes cannot be told of a write, since Redis is out of reach.
     Consistency,
 }
 
+impl Guard {
+    /// Every one of them.
+    pub const ALL: [Self; 3] = [Self::Breaker, Self::LoadLimit, Self::Consistency];
+
+    /// As in metrics and JSON.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Breaker => "breaker",
+            Self::LoadLimit => "load_limit",
+            Self::Consistency => "consistency",
+        }
+    }
+}
+
 impl Rejected {
-    pub(crate) fn unannounced() -> Self {
-        Self { by: Guard::Consistency, retry_after: Some(Duration::from_secs(1)) }
+    pub(crate) fn new(by: Guard, retry_after: Option<Duration>) -> Self {
+        Self { by, retry_after }
     }
 
     /// The refusal that an error stands for, if it is one.
@@ -57,6 +75,8 @@ impl Rejected {
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.by {
+            Guard::Breaker => f.write_str("not sent: the database is in trouble, and its breaker is open"),
+            Guard::LoadLimit => f.write_str("not sent: as many results are being loaded as may be at a time"),
             Guard::Consistency => f.write_str(
                 "not written: other nodes cannot be told of it while Redis is out of reach, and the consistency is strict",
             ),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use sqlx::pool::PoolConnection;
@@ -9,11 +10,11 @@ use tokio::sync::mpsc;
 
 use crate::analysis::{Kind, SessionEffect};
 use crate::backend::{Driver, Item, Request, drain, release};
-use crate::inner::{Inner, Shape};
+use crate::inner::{Asking, Inner, Shape};
 use crate::observe::Sent;
 use crate::plan::{Change, Known, Plan};
 use crate::reason::Reason;
-use crate::rejected::Rejected;
+use crate::rejected::{Guard, Rejected};
 use crate::versions::{Finished, Mark};
 
 /// A write that was announced and is not over.
@@ -68,7 +69,7 @@ impl Armed {
     pub async fn sent(&mut self) -> Result<(), sqlx::Error> {
         match self.mark.sent().await {
             true => Ok(()),
-            false => Err(Rejected::unannounced().into()),
+            false => Err(Rejected::new(Guard::Consistency, Some(Duration::from_secs(1))).into()),
         }
     }
 
@@ -111,9 +112,9 @@ pub(crate) async fn write<DB: Driver>(
             "a statement through the pool changed the settings of one of its sessions",
         );
     }
-    let connection = inner.pool.acquire().await?;
+    let (connection, asking) = inner.connect().await?;
     let (send, mut receive) = mpsc::channel(64);
-    tokio::spawn(run(inner.clone(), plan, request, connection, send));
+    tokio::spawn(run(inner.clone(), plan, request, connection, asking, send));
     Ok(stream::poll_fn(move |context| receive.poll_recv(context)).boxed())
 }
 
@@ -122,6 +123,7 @@ async fn run<DB: Driver>(
     plan: Arc<Plan<Shape<DB>>>,
     request: Request<DB>,
     mut connection: PoolConnection<DB>,
+    asking: Asking<DB>,
     send: mpsc::Sender<Result<Item<DB>, sqlx::Error>>,
 ) {
     let change = plan.change.as_ref();
@@ -130,6 +132,7 @@ async fn run<DB: Driver>(
     if let Some(armed_now) = &mut armed
         && let Err(error) = armed_now.sent().await
     {
+        inner.counters.rejected(Guard::Consistency);
         armed.into_iter().for_each(|armed| drop(armed.finish()));
         let _ = send.send(Err(error)).await;
         return release::<DB>(connection).await;
@@ -162,6 +165,7 @@ async fn run<DB: Driver>(
     if gone {
         failure = drain::<DB>(&mut connection).await.err();
     }
+    asking.ends(failure.as_ref());
     // Nobody knows what it would answer next: it is asked nothing more.
     let lost = failure.as_ref().is_some_and(|error| !DB::is_definite(error));
     let may_change = plan.may_change_session(DB::DIALECT) && plan.session != SessionEffect::Changes && !lost;

@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("guard", &[]),
     ("replay", &[]),
     ("backend", &["analysis", "catalog", "feed", "replay"]),
-    ("observe", &["analysis"]),
+    ("observe", &["analysis", "guard"]),
     ("stats", &[]),
     // Which policy goes for which query.
     ("rules", &["analysis", "catalog"]),

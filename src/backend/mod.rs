@@ -232,7 +232,11 @@ pub(crate) struct InStep<DB: Driver> {
 
 impl<DB: Driver> InStep<DB> {
     pub async fn acquire(pool: &sqlx::Pool<DB>) -> Result<Self, sqlx::Error> {
-        Ok(Self { connection: pool.acquire().await?, asking: false })
+        Ok(Self::of(pool.acquire().await?))
+    }
+
+    pub fn of(connection: PoolConnection<DB>) -> Self {
+        Self { connection, asking: false }
     }
 
     /// The connection, to ask it something, and whether an answer to that is owed: so it is until it is said to be over.

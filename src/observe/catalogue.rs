@@ -5,8 +5,10 @@
 
 use metrics::{Counter, Gauge, Histogram, Label, Unit};
 
-use super::{Feed, Tier, removal};
+use super::{Feed, PoolTimeout, Tier, removal};
+use crate::guard::BreakerState;
 use crate::reason::{Place, Reason};
+use crate::rejected::Guard;
 
 /// How a metric moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,16 @@ const NONE: Values = Are(&[""]);
 const HERE: Values = Are(&["local"]);
 const CACHED: Values = Are(&[Tier::Memory.label(), Tier::Typed.label(), Tier::Redis.label()]);
 const FEED: Values = Are(&[Feed::Redis.label(), Feed::Triggers.label()]);
+const BACKEND: Values = Are(&["database"]);
+const STATES: [&str; BreakerState::ALL.len()] = {
+    let mut labels = [""; BreakerState::ALL.len()];
+    let mut at = 0;
+    while at < labels.len() {
+        labels[at] = BreakerState::ALL[at].label();
+        at += 1;
+    }
+    labels
+};
 const KEPT: Values = Are(&[Tier::Memory.label()]);
 
 /// What a table's name is replaced with where all tables are meant.
@@ -244,7 +256,48 @@ pub(super) static REPLICAS: Metric = Metric {
     what: "Replicas that the primary of Redis said it had, summed over pools.",
 };
 
-static ALL: [&Metric; 18] = [
+pub(super) static BREAKERS: Metric = Metric {
+    name: "larder_breakers",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &["backend", "state"],
+    series: &[&[BACKEND, Are(&STATES)]],
+    always: true,
+    what: "Breakers by the state that they are in.",
+};
+
+pub(super) static TRANSITIONS: Metric = Metric {
+    name: "larder_breaker_transitions_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["backend", "from", "to"],
+    series: &[&[BACKEND, Are(&STATES), Are(&STATES)]],
+    always: true,
+    what: "How often breakers went from one state to another.",
+};
+
+pub(super) static REJECTIONS: Metric = Metric {
+    name: "larder_rejections_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["guard"],
+    series: &[&[Are(&[Guard::ALL[0].label(), Guard::ALL[1].label(), Guard::ALL[2].label()])]],
+    always: true,
+    what: "Calls that were not made, by what refused them.",
+};
+
+pub(super) static POOL_TIMEOUTS: Metric = Metric {
+    name: "larder_pool_timeouts_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["cause"],
+    series: &[&[Are(&PoolTimeout::LABELS)]],
+    always: true,
+    what: "Waits for a connection of the pool that ended without one: no new connection can be made, most connections are busy with \
+           statements, or most are held by callers that ask nothing.",
+};
+
+static ALL: [&Metric; 22] = [
     &REQUESTS,
     &REQUEST_SECONDS,
     &DATABASE_TIME,
@@ -263,6 +316,10 @@ static ALL: [&Metric; 18] = [
     &UNPUBLISHED,
     &CONNECTIONS,
     &REPLICAS,
+    &BREAKERS,
+    &TRANSITIONS,
+    &REJECTIONS,
+    &POOL_TIMEOUTS,
 ];
 
 /// Tells the recorder what each metric means, and publishes all at zero.

@@ -13,9 +13,13 @@ use moka::notification::RemovalCause;
 use super::by_table::ByTable;
 use super::feed::{Feed, Hearing};
 use super::record::{Given, Spared};
-use super::{Metered, Queries, QueryStats, Sent, Stats, Subject, Tier, catalogue, metered, nanos, removal};
+use super::{
+    Metered, PoolTimeout, Queries, QueryStats, Sent, Stats, Subject, Tier, catalogue, metered, nanos, removal,
+};
 use crate::entry::Entry;
+use crate::guard::BreakerState;
 use crate::reason::{Place, Reason};
+use crate::rejected::Guard;
 
 /// One number, kept for `stats()` and told to the `metrics` recorder that was installed when the pool was built.
 pub(super) struct Count {
@@ -174,6 +178,9 @@ pub(crate) struct Counters {
     removals: [Count; removal::LABELS.len()],
     entries: Level,
     bytes: Level,
+    breakers: [Level; BreakerState::ALL.len()],
+    rejections: [Count; Guard::ALL.len()],
+    pool_timeouts: [Count; PoolTimeout::ALL.len()],
     hearing: [Hearing; Feed::ALL.len()],
     unpublished: Level,
     connections: Level,
@@ -206,6 +213,10 @@ impl Counters {
             removals: removal::LABELS.map(|cause| Count::new(catalogue::REMOVALS.counter(&[cause]))),
             entries: Level::new(catalogue::ENTRIES.gauge(&[memory])),
             bytes: Level::new(catalogue::BYTES.gauge(&[memory])),
+            breakers: BreakerState::ALL
+                .map(|state| Level::new(catalogue::BREAKERS.gauge(&["database", state.label()]))),
+            rejections: Guard::ALL.map(|guard| Count::new(catalogue::REJECTIONS.counter(&[guard.label()]))),
+            pool_timeouts: PoolTimeout::LABELS.map(|cause| Count::new(catalogue::POOL_TIMEOUTS.counter(&[cause]))),
             hearing: Feed::ALL.map(Hearing::new),
             unpublished: Level::new(catalogue::UNPUBLISHED.gauge(&[])),
             connections: Level::new(catalogue::CONNECTIONS.gauge(&[])),
@@ -336,6 +347,27 @@ impl Counters {
             None => self.by_table.all(),
         }
         tracing::debug!(target: "larder::write", outcome = "invalidation", reason = reason.label(), what);
+    }
+
+    /// The breaker before the database is in another state, or was made in one.
+    pub fn turned(&self, from: Option<BreakerState>, to: BreakerState) {
+        if let Some(from) = from {
+            self.breakers[from as usize].set(0);
+            catalogue::TRANSITIONS.counter(&["database", from.label(), to.label()]).increment(1);
+        }
+        self.breakers[to as usize].set(1);
+    }
+
+    /// A call was not made.
+    pub fn rejected(&self, by: Guard) {
+        let _ = self.rejections[by as usize].one();
+        tracing::debug!(target: "larder::guard", outcome = "rejected", guard = by.label());
+    }
+
+    /// A wait for a connection ended without one.
+    pub fn pool_timeout(&self, cause: PoolTimeout) {
+        let _ = self.pool_timeouts[cause as usize].one();
+        tracing::debug!(target: "larder::guard", outcome = "no connection", cause = PoolTimeout::LABELS[cause as usize]);
     }
 
     /// How long ago something was heard of what others write, and whether that is soon enough. `None`: nothing is to be heard.

@@ -9,6 +9,7 @@
 //! | `counters`, `by_table` | what did the pool do? |
 //! | `queries`, `record` | what did it do for each statement? |
 //! | `feed` | how far has it heard of what others write? |
+//! | `pool_timeout` | why did it wait for a connection in vain? |
 //! | `metered` | how long did it wait for the database? |
 //! | `stats`, `query_stats` | how is that told? |
 
@@ -17,6 +18,7 @@ mod catalogue;
 mod counters;
 mod feed;
 mod metered;
+mod pool_timeout;
 mod queries;
 mod query_stats;
 mod record;
@@ -27,6 +29,7 @@ mod tier;
 pub(crate) use counters::Counters;
 pub(crate) use feed::Feed;
 pub(crate) use metered::{Metered, Sent};
+pub(crate) use pool_timeout::PoolTimeout;
 pub(crate) use queries::{Queries, Subject};
 pub use query_stats::QueryStats;
 pub use stats::Stats;

@@ -22,6 +22,8 @@ mod drop_in;
 #[cfg(feature = "cli")]
 mod explain;
 mod gate;
+#[cfg(feature = "postgres")]
+mod guard;
 mod known_mistakes;
 mod lessons;
 mod lives;

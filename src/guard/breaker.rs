@@ -1,0 +1,723 @@
+//! Lets calls through, or rejects them.
+//!
+//! The states and their pauses are those of failsafe's machine. That one lets everybody through once a pause is over and closes on the
+//! first answer, so a gate stands before it: it admits a few probes, waits until as many were answered, and forgets what belongs to an
+//! earlier state. Orders by hand go before both.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use failsafe::{FailurePolicy, StateMachine};
+use tokio::sync::Notify;
+
+use super::window::{Calls, Tally};
+use super::{BreakerOptions, Fate};
+
+/// What a breaker does with calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BreakerState {
+    /// Lets them through, and looks how they end.
+    Closed,
+    /// Rejects them until a pause is over.
+    Open,
+    /// Lets a few through to see how they end.
+    HalfOpen,
+    /// Rejects them, by hand.
+    ForcedOpen,
+    /// Lets them through, by hand, however they end.
+    ForcedClosed,
+    /// Lets them through, and does not look how they end.
+    Disabled,
+}
+
+impl BreakerState {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Closed, Self::Open, Self::HalfOpen, Self::ForcedOpen, Self::ForcedClosed, Self::Disabled];
+
+    /// As in metrics and JSON.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::ForcedOpen => "forced_open",
+            Self::ForcedClosed => "forced_closed",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl fmt::Display for BreakerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// A breaker went from one state to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Transition {
+    /// When.
+    pub at: SystemTime,
+    /// The state before.
+    pub from: BreakerState,
+    /// The state since then.
+    pub to: BreakerState,
+    /// Why, for people: no SQL, and no value.
+    pub cause: String,
+}
+
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}: {}", self.from, self.to, self.cause)
+    }
+}
+
+/// What a breaker sees and does.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct BreakerStatus {
+    /// What it stands before: `database`.
+    pub backend: &'static str,
+    /// What it does with calls.
+    pub state: BreakerState,
+    /// Since when.
+    pub since: SystemTime,
+    /// Calls that it judges by.
+    pub calls: u32,
+    /// Of fewer it thinks nothing.
+    pub minimum_calls: u32,
+    /// The share of them that failed, from 0 to 1; `None` while they are too few.
+    pub failure_rate: Option<f64>,
+    /// The share at which it opens.
+    pub failure_threshold: f64,
+    /// The share of them that took too long.
+    pub slow_rate: Option<f64>,
+    /// The share at which it opens, if it does for that.
+    pub slow_threshold: Option<f64>,
+    /// Until calls are let through to see how they end.
+    pub next_probe: Option<Duration>,
+    /// How many calls it has rejected so far.
+    pub rejected: u64,
+    /// How many calls were given up by their callers.
+    pub cancelled: u64,
+    /// Why it was forced, and for how long it still is.
+    pub forced: Option<(String, Option<Duration>)>,
+    /// The last transitions, the oldest first.
+    pub transitions: Vec<Transition>,
+}
+
+/// Transitions that are remembered.
+const REMEMBERED: usize = 100;
+/// While probes are under way, others are told to come again after this.
+const PROBES_TAKE: Duration = Duration::from_millis(100);
+
+/// How long the machine stays open each time, told to the gate as well.
+struct Pauses {
+    next: Box<dyn FnMut(u32) -> Duration + Send>,
+    /// How often it opened since it was closed.
+    times: u32,
+    told: Arc<AtomicU64>,
+}
+
+impl FailurePolicy for Pauses {
+    fn record_success(&mut self) {}
+
+    fn mark_dead_on_failure(&mut self) -> Option<Duration> {
+        let pause = (self.next)(self.times);
+        self.times += 1;
+        self.told.store(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX), SeqCst);
+        Some(pause)
+    }
+
+    fn revived(&mut self) {
+        self.times = 0;
+    }
+}
+
+/// Twice as long each time, and up to half of it by chance.
+fn doubling(first: Duration, most: Duration) -> impl FnMut(u32) -> Duration + Send {
+    use std::hash::{BuildHasher, RandomState};
+    move |times| {
+        let pause = first.saturating_mul(2_u32.saturating_pow(times.min(20))).min(most);
+        let dice = RandomState::new().hash_one(times) as f64 / u64::MAX as f64;
+        pause.mul_f64(0.5 + dice / 2.0)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Closed,
+    Open { until: Instant },
+    HalfOpen { running: u32, answered: u32 },
+}
+
+#[derive(Debug)]
+struct Order {
+    state: BreakerState,
+    reason: String,
+    until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    phase: Phase,
+    order: Option<Order>,
+    /// Counts the states: a call that was admitted in an earlier one says nothing about this.
+    generation: u64,
+    since: SystemTime,
+    calls: Calls,
+    rejected: u64,
+    cancelled: u64,
+    history: VecDeque<Transition>,
+}
+
+impl Gate {
+    fn state(&self) -> BreakerState {
+        match (&self.order, self.phase) {
+            (Some(order), _) => order.state,
+            (None, Phase::Closed) => BreakerState::Closed,
+            (None, Phase::Open { .. }) => BreakerState::Open,
+            (None, Phase::HalfOpen { .. }) => BreakerState::HalfOpen,
+        }
+    }
+}
+
+type Told = Box<dyn Fn(&Transition) + Send + Sync>;
+
+/// A circuit breaker before one backend.
+pub(crate) struct Breaker {
+    backend: &'static str,
+    options: BreakerOptions,
+    started: Instant,
+    machine: StateMachine<Pauses, ()>,
+    pause: Arc<AtomicU64>,
+    gate: Mutex<Gate>,
+    told: Told,
+    /// Told when it is closed no more.
+    opened: Notify,
+}
+
+impl Breaker {
+    /// A closed one. `told` hears of each transition.
+    pub fn new(
+        backend: &'static str,
+        options: BreakerOptions,
+        told: impl Fn(&Transition) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let (first, most) = options.pause;
+        Self::with_pauses(backend, options, told, doubling(first, most))
+    }
+
+    fn with_pauses(
+        backend: &'static str,
+        options: BreakerOptions,
+        told: impl Fn(&Transition) + Send + Sync + 'static,
+        pauses: impl FnMut(u32) -> Duration + Send + 'static,
+    ) -> Arc<Self> {
+        let pause = Arc::new(AtomicU64::new(0));
+        let policy = Pauses { next: Box::new(pauses), times: 0, told: pause.clone() };
+        let by_options = || Order { state: BreakerState::Disabled, reason: "by its options".into(), until: None };
+        let gate = Gate {
+            phase: Phase::Closed,
+            order: options.disabled.then(by_options),
+            generation: 0,
+            since: SystemTime::now(),
+            calls: Calls::new(options.window),
+            rejected: 0,
+            cancelled: 0,
+            history: VecDeque::new(),
+        };
+        Arc::new(Self {
+            backend,
+            options,
+            started: Instant::now(),
+            machine: StateMachine::new(policy, ()),
+            pause,
+            gate: Mutex::new(gate),
+            told: Box::new(told),
+            opened: Notify::new(),
+        })
+    }
+
+    /// Lets a call through, or says after how long it may be worth another try.
+    pub fn admit(self: &Arc<Self>) -> Result<Call, Duration> {
+        let mut gate = self.gate();
+        let now = Instant::now();
+        self.expire(&mut gate, now);
+        let retry_after = match (&gate.order, gate.phase) {
+            (Some(order), _) if order.state == BreakerState::ForcedOpen => {
+                order.until.map_or(self.options.pause.1, |until| until.saturating_duration_since(now))
+            }
+            (Some(_), _) | (None, Phase::Closed) => return Ok(self.call(&gate, now)),
+            (None, Phase::Open { until }) if !self.machine.is_call_permitted() => until.saturating_duration_since(now),
+            (None, Phase::Open { .. }) => {
+                self.turn(&mut gate, Phase::HalfOpen { running: 1, answered: 0 }, "the pause is over".into());
+                return Ok(self.call(&gate, now));
+            }
+            (None, Phase::HalfOpen { running, answered }) if running + answered < self.options.probes => {
+                gate.phase = Phase::HalfOpen { running: running + 1, answered };
+                return Ok(self.call(&gate, now));
+            }
+            (None, Phase::HalfOpen { .. }) => PROBES_TAKE,
+        };
+        gate.rejected += 1;
+        Err(retry_after)
+    }
+
+    fn call(self: &Arc<Self>, gate: &Gate, begun: Instant) -> Call {
+        let state = gate.state();
+        let counts = state != BreakerState::Disabled;
+        Call { breaker: self.clone(), generation: gate.generation, begun, counts, is_over: false }
+    }
+
+    fn end(&self, call: &Call, end: End<'_>) {
+        let slow = self.options.slow.is_some_and(|(time, _)| call.begun.elapsed() >= time);
+        let mut gate = self.gate();
+        if end == End::GivenUp {
+            gate.cancelled += 1;
+        }
+        if !call.counts || call.generation != gate.generation {
+            return;
+        }
+        match (gate.phase, end) {
+            (Phase::Closed, End::GivenUp) if !slow => {}
+            (Phase::Closed, end) => {
+                let at = self.started.elapsed();
+                gate.calls.record(at, matches!(end, End::Failed(_)), slow);
+                let tally = gate.calls.tally(at);
+                if let (None, Some(mut cause)) = (&gate.order, self.verdict(tally)) {
+                    if let End::Failed(why) = end {
+                        cause = format!("{cause}; the last one: {why}");
+                    }
+                    self.open(&mut gate, cause);
+                }
+            }
+            (Phase::HalfOpen { .. }, End::Failed(why)) => self.open(&mut gate, format!("a probe failed: {why}")),
+            (Phase::HalfOpen { .. }, _) if slow => self.open(&mut gate, "a probe took too long".into()),
+            (Phase::HalfOpen { running, answered }, End::GivenUp) => {
+                gate.phase = Phase::HalfOpen { running: running - 1, answered };
+            }
+            (Phase::HalfOpen { answered, .. }, End::Answered) if answered + 1 >= self.options.probes => {
+                self.machine.on_success();
+                gate.calls.clear();
+                self.turn(&mut gate, Phase::Closed, format!("{} probes were answered", answered + 1));
+            }
+            (Phase::HalfOpen { running, answered }, End::Answered) => {
+                gate.phase = Phase::HalfOpen { running: running - 1, answered: answered + 1 };
+            }
+            (Phase::Open { .. }, _) => {}
+        }
+    }
+
+    /// Why it should open, if it should.
+    fn verdict(&self, tally: Tally) -> Option<String> {
+        if tally.calls < self.options.minimum_calls {
+            return None;
+        }
+        let (failed, slow) = tally.rates();
+        if failed >= self.options.failure_rate && tally.failed > 0 {
+            return Some(format!("{} of {} calls failed", tally.failed, tally.calls));
+        }
+        let (time, threshold) = self.options.slow?;
+        let too_slow = slow >= threshold && tally.slow > 0;
+        too_slow.then(|| format!("{} of {} calls took longer than {time:?}", tally.slow, tally.calls))
+    }
+
+    fn open(&self, gate: &mut Gate, cause: String) {
+        self.machine.on_error();
+        let pause = Duration::from_nanos(self.pause.load(SeqCst));
+        let until = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
+        gate.calls.clear();
+        self.turn(gate, Phase::Open { until }, cause);
+    }
+
+    fn turn(&self, gate: &mut Gate, phase: Phase, cause: String) {
+        let from = gate.state();
+        gate.phase = phase;
+        self.turned(gate, from, cause);
+    }
+
+    fn turned(&self, gate: &mut Gate, from: BreakerState, cause: String) {
+        gate.generation += 1;
+        gate.since = SystemTime::now();
+        let transition = Transition { at: gate.since, from, to: gate.state(), cause };
+        let Transition { to, cause, .. } = &transition;
+        match to {
+            BreakerState::Open | BreakerState::ForcedOpen => {
+                tracing::warn!(target: "larder::guard", backend = self.backend, from = from.label(), to = to.label(), cause, "the breaker opened");
+            }
+            _ => {
+                tracing::info!(target: "larder::guard", backend = self.backend, from = from.label(), to = to.label(), cause, "the breaker turned");
+            }
+        }
+        (self.told)(&transition);
+        gate.history.push_back(transition);
+        while gate.history.len() > REMEMBERED {
+            gate.history.pop_front();
+        }
+        self.opened.notify_one();
+    }
+
+    /// Takes an order by hand: to reject all calls, to let all through, or to look at none. It ends by itself after `time`.
+    pub fn force(&self, state: BreakerState, reason: String, time: Option<Duration>) {
+        let mut gate = self.gate();
+        let from = gate.state();
+        let until = time.and_then(|time| Instant::now().checked_add(time));
+        let cause = format!("by hand: {reason}");
+        gate.order = Some(Order { state, reason, until });
+        self.turned(&mut gate, from, cause);
+    }
+
+    /// Ends an order by hand. It is closed then, and has seen nothing yet.
+    pub fn release(&self) {
+        let mut gate = self.gate();
+        if gate.order.is_some() {
+            self.resume(&mut gate, "by hand: released");
+        }
+    }
+
+    fn expire(&self, gate: &mut Gate, now: Instant) {
+        if gate.order.as_ref().is_some_and(|order| order.until.is_some_and(|until| until <= now)) {
+            self.resume(gate, "the order by hand is over");
+        }
+    }
+
+    fn resume(&self, gate: &mut Gate, cause: &str) {
+        let from = gate.state();
+        gate.order = None;
+        gate.calls.clear();
+        gate.phase = Phase::Closed;
+        self.machine.reset();
+        self.turned(gate, from, cause.into());
+    }
+
+    /// Returns when it is worth a probe though nobody calls: until it turns if it is closed or under an order, else until the pause is
+    /// over.
+    pub async fn probe_is_due(&self) {
+        loop {
+            let pause = {
+                let mut gate = self.gate();
+                let now = Instant::now();
+                self.expire(&mut gate, now);
+                match (&gate.order, gate.phase) {
+                    (None, Phase::Open { until }) => Some(until.saturating_duration_since(now)),
+                    (None, Phase::HalfOpen { .. }) => Some(PROBES_TAKE),
+                    (None, Phase::Closed) => None,
+                    (Some(order), _) => order.until.map(|until| until.saturating_duration_since(now)),
+                }
+            };
+            let turned = self.opened.notified();
+            match pause {
+                None => turned.await,
+                Some(pause) => {
+                    // A moment more than the machine waits.
+                    let pause = pause + Duration::from_millis(1);
+                    if tokio::time::timeout(pause, turned).await.is_err() && self.is_in_doubt() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        let gate = self.gate();
+        gate.order.is_none() && gate.phase != Phase::Closed
+    }
+
+    /// What it sees and does.
+    pub fn status(&self) -> BreakerStatus {
+        let mut gate = self.gate();
+        let now = Instant::now();
+        self.expire(&mut gate, now);
+        let tally = gate.calls.tally(self.started.elapsed());
+        let (failed, slow) = tally.rates();
+        let enough = tally.calls >= self.options.minimum_calls;
+        BreakerStatus {
+            backend: self.backend,
+            state: gate.state(),
+            since: gate.since,
+            calls: tally.calls,
+            minimum_calls: self.options.minimum_calls,
+            failure_rate: enough.then_some(failed),
+            failure_threshold: self.options.failure_rate,
+            slow_rate: (enough && self.options.slow.is_some()).then_some(slow),
+            slow_threshold: self.options.slow.map(|(_, threshold)| threshold),
+            next_probe: match (&gate.order, gate.phase) {
+                (None, Phase::Open { until }) => Some(until.saturating_duration_since(now)),
+                _ => None,
+            },
+            rejected: gate.rejected,
+            cancelled: gate.cancelled,
+            forced: gate
+                .order
+                .as_ref()
+                .map(|order| (order.reason.clone(), order.until.map(|until| until.saturating_duration_since(now)))),
+            transitions: gate.history.iter().cloned().collect(),
+        }
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker").field("backend", &self.backend).field("gate", &*self.gate()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End<'w> {
+    Answered,
+    Failed(&'w str),
+    /// Its caller went away.
+    GivenUp,
+}
+
+/// A call that was let through. Dropped, it was given up by its caller.
+#[derive(Debug)]
+#[must_use = "a call that is dropped counts as given up"]
+pub(crate) struct Call {
+    breaker: Arc<Breaker>,
+    generation: u64,
+    begun: Instant,
+    counts: bool,
+    is_over: bool,
+}
+
+impl Call {
+    /// From now on it waits for the backend alone.
+    pub fn begins(&mut self) {
+        self.begun = Instant::now();
+    }
+
+    /// What became of it, and why if it failed.
+    pub fn ends(mut self, fate: Fate, why: impl FnOnce() -> String) {
+        self.is_over = true;
+        match fate {
+            Fate::Answered => self.breaker.end(&self, End::Answered),
+            Fate::Failed => self.breaker.end(&self, End::Failed(&why())),
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.breaker.end(self, End::GivenUp);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::guard::Window;
+
+    const FOR_EVER: Duration = Duration::from_secs(3600);
+
+    fn options() -> BreakerOptions {
+        BreakerOptions::new().window(Window::Calls(4)).minimum_calls(3).failure_rate(0.5).probes(2)
+    }
+
+    fn fail(call: Call) {
+        call.ends(Fate::Failed, || "no route".into());
+    }
+
+    fn answer(call: Call) {
+        call.ends(Fate::Answered, String::new);
+    }
+
+    /// What a breaker does, in as few words as possible.
+    enum Model {
+        /// The last calls, failed or not.
+        Closed(Vec<bool>),
+        /// Whether its pause is over at once, or never.
+        Open(bool),
+        /// How many probes are under way, and were answered.
+        HalfOpen(usize, usize),
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Admit,
+        /// How the call ends that was admitted so many calls ago; `None`: given up.
+        End(usize, Option<bool>),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let end =
+            (0_usize..6, prop::option::weighted(0.9, any::<bool>())).prop_map(|(which, how)| Step::End(which, how));
+        prop_oneof![Just(Step::Admit), end]
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_what_the_model_does(
+            steps in prop::collection::vec(step(), 1..300),
+            ends_at_once in prop::collection::vec(prop::bool::weighted(0.8), 1..20),
+        ) {
+            let mut script = ends_at_once.clone().into_iter().cycle();
+            let pauses = move |_| if script.next() == Some(true) { Duration::ZERO } else { FOR_EVER };
+            let breaker = Breaker::with_pauses("test", options(), |_| {}, pauses);
+            let mut script = ends_at_once.into_iter().cycle();
+            let (mut model, mut state) = (Model::Closed(Vec::new()), 0);
+            // Calls under way, with the state in which each was admitted.
+            let mut running: Vec<(Call, usize)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Admit => {
+                        let expected = match &mut model {
+                            Model::Closed(_) => true,
+                            Model::Open(true) => {
+                                (model, state) = (Model::HalfOpen(1, 0), state + 1);
+                                true
+                            }
+                            Model::Open(false) => false,
+                            Model::HalfOpen(under_way, answered) if *under_way + *answered < 2 => {
+                                *under_way += 1;
+                                true
+                            }
+                            Model::HalfOpen(..) => false,
+                        };
+                        // A pause of no time at all is over a moment later.
+                        std::thread::sleep(Duration::from_nanos(200));
+                        let admitted = breaker.admit();
+                        prop_assert_eq!(admitted.is_ok(), expected);
+                        running.extend(admitted.ok().map(|call| (call, state)));
+                    }
+                    Step::End(which, how) => {
+                        if which >= running.len() {
+                            continue;
+                        }
+                        let (call, admitted_in) = running.remove(running.len() - 1 - which);
+                        match how {
+                            Some(true) => answer(call),
+                            Some(false) => fail(call),
+                            None => drop(call),
+                        }
+                        if admitted_in != state {
+                            continue;
+                        }
+                        let mut opens = false;
+                        match (&mut model, how) {
+                            (Model::Closed(_), None) => {}
+                            (Model::Closed(calls), Some(good)) => {
+                                calls.push(good);
+                                let last = &calls[calls.len().saturating_sub(4)..];
+                                let failed = last.iter().filter(|good| !**good).count();
+                                opens = last.len() >= 3 && failed * 2 >= last.len();
+                            }
+                            (Model::HalfOpen(..), Some(false)) => opens = true,
+                            (Model::HalfOpen(under_way, _), None) => *under_way -= 1,
+                            (Model::HalfOpen(_, 1), Some(true)) => (model, state) = (Model::Closed(Vec::new()), state + 1),
+                            (Model::HalfOpen(under_way, answered), Some(true)) => {
+                                (*under_way, *answered) = (*under_way - 1, *answered + 1);
+                            }
+                            (Model::Open(_), _) => unreachable!("an open one admits nobody"),
+                        }
+                        if opens {
+                            (model, state) = (Model::Open(script.next() == Some(true)), state + 1);
+                        }
+                    }
+                }
+                let expected = match model {
+                    Model::Closed(_) => BreakerState::Closed,
+                    Model::Open(_) => BreakerState::Open,
+                    Model::HalfOpen(..) => BreakerState::HalfOpen,
+                };
+                prop_assert_eq!(breaker.status().state, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn it_tells_what_it_did_and_why() {
+        let breaker = Breaker::with_pauses("test", options(), |_| {}, |_| FOR_EVER);
+        answer(breaker.admit().unwrap());
+        fail(breaker.admit().unwrap());
+        assert_eq!(breaker.status().failure_rate, None, "two calls are too few");
+        let late = breaker.admit().unwrap();
+        fail(breaker.admit().unwrap());
+        let status = breaker.status();
+        assert_eq!((status.state, status.transitions.len()), (BreakerState::Open, 1));
+        assert_eq!(status.transitions[0].to_string(), "closed -> open: 2 of 3 calls failed; the last one: no route");
+        let retry_after = breaker.admit().unwrap_err();
+        assert!(retry_after > FOR_EVER / 2 && retry_after <= FOR_EVER, "{retry_after:?}");
+        answer(late);
+        assert_eq!((breaker.status().state, breaker.status().rejected), (BreakerState::Open, 1));
+    }
+
+    #[test]
+    fn slow_calls_open_it_and_so_do_those_that_nobody_waited_for() {
+        let options = options().slow_calls(Duration::from_millis(5), 0.5);
+        let breaker = Breaker::with_pauses("test", options, |_| {}, |_| FOR_EVER);
+        for _ in 0..2 {
+            let mut call = breaker.admit().unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+            call.begins();
+            answer(call);
+        }
+        assert_eq!(breaker.status().slow_rate, None);
+        for _ in 0..2 {
+            assert_eq!(breaker.status().state, BreakerState::Closed);
+            let call = breaker.admit().unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+            drop(call);
+        }
+        let status = breaker.status();
+        assert_eq!((status.state, status.cancelled), (BreakerState::Open, 2), "{status:?}");
+        assert!(status.transitions[0].cause.contains("2 of 4 calls took longer than 5ms"), "{status:?}");
+    }
+
+    #[test]
+    fn orders_go_before_everything() {
+        let breaker = Breaker::with_pauses("test", options(), |_| {}, |_| FOR_EVER);
+        breaker.force(BreakerState::ForcedOpen, "maintenance".into(), None);
+        assert!(breaker.admit().is_err());
+        breaker.force(BreakerState::ForcedClosed, "it has to work".into(), Some(Duration::from_millis(20)));
+        for _ in 0..5 {
+            fail(breaker.admit().unwrap());
+        }
+        assert_eq!(breaker.status().state, BreakerState::ForcedClosed);
+        assert_eq!(breaker.status().failure_rate, Some(1.0));
+        let before = breaker.admit().unwrap();
+        std::thread::sleep(Duration::from_millis(25));
+        assert_eq!(breaker.status().state, BreakerState::Closed);
+        fail(before);
+        assert_eq!(breaker.status().calls, 0);
+        for _ in 0..3 {
+            fail(breaker.admit().unwrap());
+        }
+        assert_eq!(breaker.status().state, BreakerState::Open);
+        breaker.force(BreakerState::Disabled, "not now".into(), None);
+        fail(breaker.admit().unwrap());
+        assert_eq!(breaker.status().calls, 0);
+        breaker.release();
+        assert_eq!(breaker.status().state, BreakerState::Closed);
+        assert!(breaker.admit().is_ok());
+        let disabled = Breaker::new("test", BreakerOptions::disabled(), |_| {});
+        (0..50).for_each(|_| fail(disabled.admit().unwrap()));
+        assert_eq!(disabled.status().state, BreakerState::Disabled);
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_limit() {
+        let (first, most) = (Duration::from_secs(1), Duration::from_secs(30));
+        let mut pauses = doubling(first, most);
+        for times in 0..40 {
+            let whole = first.saturating_mul(1 << times.min(20)).min(most);
+            let pause = pauses(times);
+            assert!(pause >= whole / 2 && pause <= whole, "{times}: {pause:?}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Calls to the database: let through or rejected, with a connection of the pool, and judged by how they end.
+//!
+//! In: whoever is about to ask the database. Out: a connection, and word of how it went; or why it is spared.
+//! It never tries anything again.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use sqlx::Connection;
+use sqlx::pool::PoolConnection;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+
+use crate::backend::{Driver, InStep};
+use crate::guard::{Breaker, Call, Fate};
+use crate::inner::Inner;
+use crate::observe::PoolTimeout;
+use crate::rejected::{Guard, Rejected};
+
+/// A wait for a connection that takes this long is looked into: a pool goes on trying when nobody answers.
+const LOOKED_INTO: Duration = Duration::from_millis(500);
+/// For how long the answer to that holds.
+const ANSWER_HOLDS: Duration = Duration::from_millis(500);
+
+/// What stands before the database.
+#[derive(Debug)]
+pub(crate) struct Gatehouse {
+    pub breaker: Arc<Breaker>,
+    /// Loads at a time, and how long one may wait for others to end.
+    loads: OnceLock<(Arc<Semaphore>, Duration)>,
+    /// Calls that the database is at.
+    asking: AtomicUsize,
+    /// Whether a new connection can be made: when that was tried, and why not.
+    reach: Mutex<Option<(tokio::time::Instant, Option<(io::ErrorKind, String)>)>>,
+}
+
+impl Gatehouse {
+    pub fn new(breaker: Arc<Breaker>) -> Self {
+        Self { breaker, loads: OnceLock::new(), asking: AtomicUsize::new(0), reach: Mutex::new(None) }
+    }
+
+    /// At most so many loads at a time; one more waits for so long.
+    pub fn limit_loads(&self, most: usize, wait: Duration) {
+        let _ = self.loads.set((Arc::new(Semaphore::new(most.max(1))), wait));
+    }
+}
+
+/// A call that the database is at.
+pub(crate) struct Asking<DB: Driver> {
+    inner: Arc<Inner<DB>>,
+    call: Option<Call>,
+}
+
+impl<DB: Driver> Asking<DB> {
+    /// It is over.
+    pub fn ends(mut self, failure: Option<&sqlx::Error>) {
+        if let Some(call) = self.call.take() {
+            judge::<DB>(call, failure);
+        }
+    }
+}
+
+impl<DB: Driver> Drop for Asking<DB> {
+    fn drop(&mut self) {
+        self.inner.gatehouse.asking.fetch_sub(1, Relaxed);
+    }
+}
+
+fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
+    match failure {
+        // It never reached the database.
+        Some(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => drop(call),
+        Some(error) if Rejected::of(error).is_some() => drop(call),
+        Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || error.to_string()),
+        _ => call.ends(Fate::Answered, String::new),
+    }
+}
+
+impl<DB: Driver> Inner<DB> {
+    /// Lets a call through.
+    ///
+    /// # Errors
+    /// The database is spared.
+    pub fn admit(&self) -> Result<Call, sqlx::Error> {
+        self.gatehouse.breaker.admit().map_err(|retry_after| self.rejects(Guard::Breaker, Some(retry_after)))
+    }
+
+    fn rejects(&self, by: Guard, retry_after: Option<Duration>) -> sqlx::Error {
+        self.counters.rejected(by);
+        Rejected::new(by, retry_after).into()
+    }
+
+    /// Waits until a load may begin.
+    ///
+    /// # Errors
+    /// There are as many as there may be, and none of them ended soon enough.
+    pub async fn load_begins(&self) -> Result<Option<OwnedSemaphorePermit>, sqlx::Error> {
+        let Some((loads, wait)) = self.gatehouse.loads.get() else { return Ok(None) };
+        match tokio::time::timeout(*wait, loads.clone().acquire_owned()).await {
+            Ok(permit) => Ok(permit.ok()),
+            Err(_) => Err(self.rejects(Guard::LoadLimit, Some(*wait))),
+        }
+    }
+
+    /// Takes a connection for a call of its own.
+    ///
+    /// # Errors
+    /// Those of [`Inner::admit`] and [`Inner::connect_for`].
+    pub async fn connect(self: &Arc<Self>) -> Result<(PoolConnection<DB>, Asking<DB>), sqlx::Error> {
+        self.connect_for(self.admit()?).await
+    }
+
+    /// Takes a connection for a call that was let through.
+    ///
+    /// # Errors
+    /// Those of [`sqlx::Pool::acquire`]; sooner where no new connection can be made, and then with the reason for that.
+    pub async fn connect_for(
+        self: &Arc<Self>,
+        mut call: Call,
+    ) -> Result<(PoolConnection<DB>, Asking<DB>), sqlx::Error> {
+        match Box::pin(self.acquire()).await {
+            Ok(connection) => {
+                call.begins();
+                self.gatehouse.asking.fetch_add(1, Relaxed);
+                Ok((connection, Asking { inner: self.clone(), call: Some(call) }))
+            }
+            Err(error) => {
+                judge::<DB>(call, Some(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// The same as a connection that is closed if it is left in the middle of an answer.
+    pub async fn connect_in_step(self: &Arc<Self>) -> Result<(InStep<DB>, Asking<DB>), sqlx::Error> {
+        let (connection, asking) = self.connect().await?;
+        Ok((InStep::of(connection), asking))
+    }
+
+    async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
+        let mut acquiring = std::pin::pin!(self.pool.acquire());
+        let acquired = match tokio::time::timeout(LOOKED_INTO, &mut acquiring).await {
+            Ok(acquired) => acquired,
+            Err(_) => match select(acquiring, std::pin::pin!(self.is_out_of_reach())).await {
+                Either::Left((acquired, _)) => acquired,
+                Either::Right((error, _)) => Err(error),
+            },
+        };
+        acquired.inspect_err(|error| {
+            let cause = match error {
+                sqlx::Error::PoolTimedOut => self.cause_of_timeout(),
+                _ if DB::is_outage(error) => PoolTimeout::CannotConnect,
+                _ => return,
+            };
+            self.counters.pool_timeout(cause);
+        })
+    }
+
+    /// Never returns while new connections can be made.
+    async fn is_out_of_reach(&self) -> sqlx::Error {
+        loop {
+            let mut reach = self.gatehouse.reach.lock().await;
+            let known = reach.take().filter(|(at, _)| at.elapsed() < ANSWER_HOLDS);
+            let (at, why) = match known {
+                Some(known) => known,
+                None => {
+                    let options = self.pool.connect_options();
+                    let made = DB::Connection::connect_with(&options).await;
+                    let why = match made {
+                        Ok(connection) => {
+                            drop(connection.close().await);
+                            None
+                        }
+                        Err(sqlx::Error::Io(error)) => Some((error.kind(), error.to_string())),
+                        Err(error) if DB::is_outage(&error) => Some((io::ErrorKind::Other, error.to_string())),
+                        // What is wrong with this one is for the pool to tell.
+                        Err(_) => None,
+                    };
+                    (tokio::time::Instant::now(), why)
+                }
+            };
+            *reach = Some((at, why.clone()));
+            drop(reach);
+            match why {
+                Some((kind, why)) => return sqlx::Error::Io(io::Error::new(kind, why)),
+                None => tokio::time::sleep(ANSWER_HOLDS).await,
+            }
+        }
+    }
+
+    /// Why nobody gave a connection back in time.
+    fn cause_of_timeout(&self) -> PoolTimeout {
+        let most = self.pool.options().get_max_connections() as usize;
+        let asking = self.gatehouse.asking.load(Relaxed);
+        match () {
+            () if (self.pool.size() as usize) < most => PoolTimeout::CannotConnect,
+            // Most connections are with callers who do nothing with them, as far as is seen.
+            () if asking * 2 < most => PoolTimeout::Held,
+            () => PoolTimeout::Busy,
+        }
+    }
+
+    /// Asks the database whether it is there, as often as the breaker wants to know: where most reads are answered from memory,
+    /// callers alone would let it know late.
+    pub fn watch_recovery(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (watched, breaker) = (Arc::downgrade(self), self.gatehouse.breaker.clone());
+        runtime.spawn(async move {
+            loop {
+                // Whoever holds the pool wakes this when it goes.
+                breaker.probe_is_due().await;
+                let Some(inner) = watched.upgrade().filter(|inner| !inner.pool.is_closed()) else { return };
+                let Ok(call) = inner.gatehouse.breaker.admit() else { continue };
+                if let Ok((mut connection, asking)) = inner.connect_for(call).await {
+                    let answered = connection.ping().await;
+                    asking.ends(answered.as_ref().err());
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,258 @@
+//! A database in trouble is spared, and taken up again by itself.
+
+use std::time::{Duration, Instant};
+
+use larder::{BreakerOptions, BreakerState, CachedPool, Guard, PgPool, Policy, Rejected, Sessions, Window};
+use sqlx::AssertSqlSafe;
+
+use crate::servers::Postgres;
+
+const SETUP: &str =
+    "CREATE TABLE t (id INT PRIMARY KEY, n BIGINT); INSERT INTO t SELECT i, 0 FROM generate_series(1, 100) i;
+    CREATE SEQUENCE reached";
+
+fn quick() -> BreakerOptions {
+    BreakerOptions::new().minimum_calls(5).pause(Duration::from_millis(100), Duration::from_millis(400))
+}
+
+async fn pool_on(
+    url: &str,
+    with: impl FnOnce(larder::Builder<sqlx::Postgres>) -> larder::Builder<sqlx::Postgres>,
+) -> PgPool {
+    let options = sqlx::postgres::PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(30));
+    let pool = options.connect(url).await.unwrap();
+    sqlx::raw_sql(SETUP).execute(&pool).await.unwrap();
+    with(CachedPool::builder(pool, Sessions::Uniform).sole_writer()).build().await.unwrap()
+}
+
+async fn read(pool: &PgPool, id: i32) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT n FROM t WHERE id = $1").bind(id).fetch_one(pool).await
+}
+
+async fn until(pool: &PgPool, state: BreakerState) {
+    let begun = Instant::now();
+    while pool.breaker().state != state {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{state}: {:?}", pool.breaker());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_is_spared_until_it_is_back() {
+    let mut server = Postgres::start();
+    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(quick())).await;
+    let outlives = pool.with(Policy::ttl(Duration::from_millis(1)).stale_if_error(Duration::from_secs(3600)));
+    read(&outlives, 1).await.unwrap();
+    server.kill();
+    // Fast, and with what is really the matter, though a connection may be waited for half a minute.
+    let begun = Instant::now();
+    let mut failed = 0;
+    while pool.breaker().state == BreakerState::Closed {
+        let id = 2 + failed;
+        let error = read(&pool, id).await.unwrap_err();
+        assert!(!matches!(error, sqlx::Error::PoolTimedOut), "{error}");
+        failed += 1;
+        assert!(failed < 20 && begun.elapsed() < Duration::from_secs(15), "{error}: {:?}", pool.breaker());
+    }
+    let opened = pool.breaker().transitions[0].clone();
+    assert!(opened.cause.contains("calls failed; the last one: "), "{opened}");
+    pool.force_breaker_open("to look at it at leisure", None);
+    // Reads, writes, connections and transactions alike, in no time.
+    let begun = Instant::now();
+    for n in 0..100 {
+        let errors = [
+            read(&pool, 3).await.map(drop).unwrap_err(),
+            sqlx::query("UPDATE t SET n = $1").bind(n).execute(&pool).await.map(drop).unwrap_err(),
+            pool.acquire().await.map(drop).unwrap_err(),
+            pool.begin().await.map(drop).unwrap_err(),
+        ];
+        for error in errors {
+            let rejected = Rejected::of(&error).unwrap_or_else(|| panic!("{error}"));
+            assert_eq!(rejected.by(), Guard::Breaker);
+            assert!(rejected.retry_after().is_some());
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    // What is kept is given out, also what is no longer good where that is allowed, and counted so.
+    assert_eq!(read(&outlives, 1).await.unwrap(), 0);
+    assert!(pool.stats().stale >= 1, "{}", pool.stats());
+    pool.release_breaker();
+    while pool.breaker().state == BreakerState::Closed {
+        let _ = read(&pool, 4).await;
+    }
+    server.restart();
+    until(&pool, BreakerState::Closed).await;
+    assert_eq!(read(&pool, 5).await.unwrap(), 0);
+    sqlx::query("UPDATE t SET n = 7 WHERE id = 1").execute(&pool).await.unwrap();
+    assert_eq!(read(&outlives, 1).await.unwrap(), 7);
+    let last = pool.breaker().transitions.pop().unwrap();
+    assert_eq!((last.from, last.to), (BreakerState::HalfOpen, BreakerState::Closed));
+}
+
+/// One that does not answer at all: its callers give up, which says something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_is_spared() {
+    let mut server = Postgres::start();
+    let options = quick().slow_calls(Duration::from_millis(100), 0.5).window(Window::Calls(10));
+    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(options)).await;
+    for id in 1..5 {
+        read(&pool, id).await.unwrap();
+    }
+    server.pause();
+    let mut given_up = 0;
+    while pool.breaker().state == BreakerState::Closed {
+        let write = sqlx::query("UPDATE t SET n = n WHERE id = 1").execute(&pool);
+        let _ = tokio::time::timeout(Duration::from_millis(150), write).await;
+        let direct = sqlx::query("SELECT n, random() AS r FROM t WHERE id = 1").execute(&pool);
+        let _ = tokio::time::timeout(Duration::from_millis(150), direct).await;
+        given_up += 2;
+        assert!(given_up < 40, "{:?}", pool.breaker());
+    }
+    let cause = pool.breaker().transitions[0].cause.clone();
+    assert!(cause.contains("took longer than 100ms"), "{cause}");
+    assert!(pool.breaker().cancelled > 0, "{:?}", pool.breaker());
+    let rejected = read(&pool, 50).await.unwrap_err();
+    assert!(Rejected::of(&rejected).is_some() || pool.breaker().state != BreakerState::Open, "{rejected}");
+    server.resume();
+    until(&pool, BreakerState::Closed).await;
+    assert_eq!(read(&pool, 51).await.unwrap(), 0);
+}
+
+/// A thousand who ask at once when the pause is over are a few for the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_of_many_probe() {
+    let mut server = Postgres::start();
+    let options = quick().pause(Duration::from_secs(3), Duration::from_secs(3)).probes(3);
+    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(options)).await;
+    server.kill();
+    while pool.breaker().state == BreakerState::Closed {
+        let _ = read(&pool, 1).await;
+    }
+    server.restart();
+    until(&pool, BreakerState::HalfOpen).await;
+    let ask = || {
+        let pool = pool.clone();
+        async move { sqlx::query("SELECT nextval('reached'), pg_sleep(1)").execute(&pool).await }
+    };
+    let asked: Vec<_> = (0..1000).map(|_| tokio::spawn(ask())).collect();
+    let (mut answered, mut rejected) = (0, 0);
+    for ask in asked {
+        match ask.await.unwrap() {
+            Ok(_) => answered += 1,
+            Err(error) => {
+                assert!(Rejected::of(&error).is_some(), "{error}");
+                rejected += 1;
+            }
+        }
+    }
+    assert!(
+        (1..=3).contains(&answered) && rejected >= 997,
+        "{answered} answered, {rejected} rejected: {:?}",
+        pool.breaker()
+    );
+    until(&pool, BreakerState::Closed).await;
+    let reached: i64 = sqlx::query_scalar("SELECT last_value FROM reached").fetch_one(pool.inner()).await.unwrap();
+    assert_eq!(reached, answered, "what the server counted");
+}
+
+/// What callers do wrong is not the database's trouble.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mistakes_of_callers_do_not_count() {
+    let pool = pool_on(&Postgres::shared().fresh(), |builder| builder.breaker(quick())).await;
+    for _ in 0..20 {
+        for sql in ["SELEC", "INSERT INTO t VALUES (1, 1)", "SELECT n FROM nowhere", "SELECT 1 / (n * 0) FROM t"] {
+            sqlx::query(AssertSqlSafe(sql)).execute(&pool).await.unwrap_err();
+        }
+        let none = sqlx::query_scalar::<_, i64>("SELECT n FROM t WHERE id = -1").fetch_one(&pool).await;
+        assert!(matches!(none, Err(sqlx::Error::RowNotFound)));
+    }
+    let breaker = pool.breaker();
+    assert_eq!((breaker.state, breaker.failure_rate), (BreakerState::Closed, Some(0.0)), "{breaker:?}");
+    assert!(breaker.calls >= 80, "{breaker:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loads_wait_for_each_other_but_not_for_long() {
+    let wait = Duration::from_millis(200);
+    let pool = pool_on(&Postgres::shared().fresh(), |builder| builder.limit_loads(2, wait)).await;
+    // A lock holds up whoever reads the table.
+    let mut lock = pool.inner().begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE t").execute(&mut *lock).await.unwrap();
+    let begun = Instant::now();
+    let reads: Vec<_> = (0..10)
+        .map(|id| {
+            let pool = pool.clone();
+            tokio::spawn(async move { read(&pool, id + 1).await })
+        })
+        .collect();
+    let (mut rejected, mut waiting) = (0, Vec::new());
+    for read in reads {
+        if begun.elapsed() < wait * 2 {
+            tokio::time::sleep(wait * 2 - begun.elapsed()).await;
+        }
+        match read.is_finished() {
+            true => {
+                let error = read.await.unwrap().unwrap_err();
+                assert_eq!(Rejected::of(&error).map(Rejected::by), Some(Guard::LoadLimit), "{error}");
+                rejected += 1;
+            }
+            false => waiting.push(read),
+        }
+    }
+    assert_eq!((rejected, waiting.len()), (8, 2));
+    lock.rollback().await.unwrap();
+    for read in waiting {
+        assert_eq!(read.await.unwrap().unwrap(), 0);
+    }
+    assert_eq!(read(&pool, 9).await.unwrap(), 0);
+}
+
+/// Why nobody got a connection is told.
+#[tokio::test]
+async fn timeouts_have_a_cause() {
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let set = metrics::set_default_local_recorder(&recorder);
+    let mut server = Postgres::start();
+    let url = server.url(&server.create_database());
+    let options = sqlx::postgres::PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_millis(700));
+    let plain = options.connect(&url).await.unwrap();
+    let pool = CachedPool::builder(plain, Sessions::Uniform).breaker(BreakerOptions::disabled()).build().await.unwrap();
+    drop(set);
+    let counted = |cause: &str| {
+        let told = snapshotter.snapshot().into_vec().into_iter().find_map(|(key, _, _, value)| {
+            let is_it =
+                key.key().name() == "larder_pool_timeouts_total" && key.key().labels().any(|l| l.value() == cause);
+            is_it.then_some(value)
+        });
+        match told {
+            Some(metrics_util::debugging::DebugValue::Counter(count)) => count,
+            other => panic!("{cause}: {other:?}"),
+        }
+    };
+    let sleep = |pool: &PgPool| {
+        let pool = pool.clone();
+        tokio::spawn(async move { sqlx::query("SELECT pg_sleep(2)").execute(&pool).await.map(drop) })
+    };
+    let busy = [sleep(&pool), sleep(&pool)];
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(matches!(pool.acquire().await.unwrap_err(), sqlx::Error::PoolTimedOut));
+    assert_eq!(counted("busy"), 1);
+    for sleeping in busy {
+        sleeping.await.unwrap().unwrap();
+    }
+    let held = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    assert!(matches!(pool.acquire().await.unwrap_err(), sqlx::Error::PoolTimedOut));
+    assert_eq!(counted("held"), 1);
+    drop(held);
+    server.kill();
+    let error = loop {
+        match sqlx::query("SELECT 1").execute(&pool).await.unwrap_err() {
+            // Connections that were idle when the server went.
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => break error,
+            _ => {}
+        }
+    };
+    assert!(error.to_string().contains("refused"), "{error}");
+    assert!(counted("cannot_connect") >= 1);
+}
