@@ -542,6 +542,7 @@ pub(crate) fn is_first_or_like_it(first: &OnceLock<Box<str>>, session: &str) -> 
 
 impl<DB: Driver> Drop for Inner<DB> {
     fn drop(&mut self) {
+        self.gatehouse.breaker.retire();
         if let Some(late) = self.late.take() {
             // With the pool go its connections, and with them what was not committed.
             drop(late.finish());

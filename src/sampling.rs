@@ -1,6 +1,6 @@
-//! Tells once a second how far a pool has heard of what others write.
+//! Tells once a second how many connections a pool has, and how far it has heard of what others write.
 //!
-//! In: the feeds of a pool. Out: metrics.
+//! In: the pool and its feeds. Out: metrics.
 //! It never asks anybody anything: it tells what is known.
 
 use std::sync::Arc;
@@ -26,6 +26,7 @@ pub(crate) fn start<DB: Driver>(inner: &Arc<Inner<DB>>) {
 }
 
 fn sample<DB: Driver>(inner: &Inner<DB>) {
+    inner.counters.pool(inner.pool.size(), inner.pool.num_idle(), inner.pool.options().get_max_connections());
     let is_watched = inner.known().is_some_and(|known| known.gate.is_watched());
     let watch = is_watched.then(|| (inner.watch.age(), inner.watch.is_current()));
     inner.counters.heard(Feed::Triggers, watch);

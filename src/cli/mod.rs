@@ -7,6 +7,7 @@ mod database;
 mod demo;
 mod doctor;
 mod explain;
+mod report;
 mod soak;
 mod watch;
 
@@ -44,6 +45,7 @@ enum Command {
     Demo(demo::Args),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
+    Report(report::Report),
     Watch(watch::Watch),
     Soak(soak::Soak),
     #[command(hide = true)]
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
                     Command::Demo(args) => demo::run(args).await,
                     Command::Explain(explain) => explain.run().await,
                     Command::Doctor(doctor) => doctor.run().await,
+                    Command::Report(report) => report.run().await,
                     Command::Watch(watch) => watch.run().await,
                     Command::Soak(soak) => soak.run().await,
                     Command::SoakNode(node) => node.run().await,

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -198,8 +198,9 @@ pub(crate) struct Breaker {
     pause: Arc<AtomicU64>,
     gate: Mutex<Gate>,
     told: Told,
-    /// Told when it is closed no more.
-    opened: Notify,
+    /// Told when it turns, or nobody needs it any more.
+    turned: Notify,
+    retired: AtomicBool,
 }
 
 impl Breaker {
@@ -240,7 +241,8 @@ impl Breaker {
             pause,
             gate: Mutex::new(gate),
             told: Box::new(told),
-            opened: Notify::new(),
+            turned: Notify::new(),
+            retired: AtomicBool::new(false),
         })
     }
 
@@ -360,7 +362,7 @@ impl Breaker {
         while gate.history.len() > REMEMBERED {
             gate.history.pop_front();
         }
-        self.opened.notify_one();
+        self.turned.notify_one();
     }
 
     /// Takes an order by hand: to reject all calls, to let all through, or to look at none. It ends by itself after `time`.
@@ -396,10 +398,16 @@ impl Breaker {
         self.turned(gate, from, cause.into());
     }
 
+    /// Nobody needs it any more.
+    pub fn retire(&self) {
+        self.retired.store(true, SeqCst);
+        self.turned.notify_one();
+    }
+
     /// Returns when it is worth a probe though nobody calls: until it turns if it is closed or under an order, else until the pause is
-    /// over.
-    pub async fn probe_is_due(&self) {
-        loop {
+    /// over. False: nobody needs it any more.
+    pub async fn probe_is_due(&self) -> bool {
+        while !self.retired.load(SeqCst) {
             let pause = {
                 let mut gate = self.gate();
                 let now = Instant::now();
@@ -411,18 +419,19 @@ impl Breaker {
                     (Some(order), _) => order.until.map(|until| until.saturating_duration_since(now)),
                 }
             };
-            let turned = self.opened.notified();
+            let turned = self.turned.notified();
             match pause {
                 None => turned.await,
                 Some(pause) => {
                     // A moment more than the machine waits.
                     let pause = pause + Duration::from_millis(1);
                     if tokio::time::timeout(pause, turned).await.is_err() && self.is_in_doubt() {
-                        return;
+                        return true;
                     }
                 }
             }
         }
+        false
     }
 
     fn is_in_doubt(&self) -> bool {

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use sqlx::Connection;
@@ -32,8 +32,14 @@ pub(crate) struct Gatehouse {
     loads: OnceLock<(Arc<Semaphore>, Duration)>,
     /// Calls that the database is at.
     asking: AtomicUsize,
-    /// Whether a new connection can be made: when that was tried, and why not.
-    reach: Mutex<Option<(tokio::time::Instant, Option<(io::ErrorKind, String)>)>>,
+    reach: Mutex<Option<Reach>>,
+}
+
+/// Whether a new connection could be made.
+#[derive(Debug)]
+struct Reach {
+    at: Instant,
+    why_not: Option<(io::ErrorKind, String)>,
 }
 
 impl Gatehouse {
@@ -140,6 +146,7 @@ impl<DB: Driver> Inner<DB> {
     }
 
     async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
+        let _waiting = self.counters.waits_for_connection();
         let mut acquiring = std::pin::pin!(self.pool.acquire());
         let acquired = match tokio::time::timeout(LOOKED_INTO, &mut acquiring).await {
             Ok(acquired) => acquired,
@@ -162,31 +169,30 @@ impl<DB: Driver> Inner<DB> {
     async fn is_out_of_reach(&self) -> sqlx::Error {
         loop {
             let mut reach = self.gatehouse.reach.lock().await;
-            let known = reach.take().filter(|(at, _)| at.elapsed() < ANSWER_HOLDS);
-            let (at, why) = match known {
-                Some(known) => known,
-                None => {
-                    let options = self.pool.connect_options();
-                    let made = DB::Connection::connect_with(&options).await;
-                    let why = match made {
-                        Ok(connection) => {
-                            drop(connection.close().await);
-                            None
-                        }
-                        Err(sqlx::Error::Io(error)) => Some((error.kind(), error.to_string())),
-                        Err(error) if DB::is_outage(&error) => Some((io::ErrorKind::Other, error.to_string())),
-                        // What is wrong with this one is for the pool to tell.
-                        Err(_) => None,
-                    };
-                    (tokio::time::Instant::now(), why)
-                }
-            };
-            *reach = Some((at, why.clone()));
+            if reach.as_ref().is_none_or(|reach| reach.at.elapsed() >= ANSWER_HOLDS) {
+                let why_not = self.try_to_connect().await;
+                *reach = Some(Reach { at: Instant::now(), why_not });
+            }
+            let why_not = reach.as_ref().and_then(|reach| reach.why_not.clone());
             drop(reach);
-            match why {
+            match why_not {
                 Some((kind, why)) => return sqlx::Error::Io(io::Error::new(kind, why)),
                 None => tokio::time::sleep(ANSWER_HOLDS).await,
             }
+        }
+    }
+
+    async fn try_to_connect(&self) -> Option<(io::ErrorKind, String)> {
+        let options = self.pool.connect_options();
+        match DB::Connection::connect_with(&options).await {
+            Ok(connection) => {
+                drop(connection.close().await);
+                None
+            }
+            Err(sqlx::Error::Io(error)) => Some((error.kind(), error.to_string())),
+            Err(error) if DB::is_outage(&error) => Some((io::ErrorKind::Other, error.to_string())),
+            // What is wrong with this one is for the pool to tell.
+            Err(_) => None,
         }
     }
 
@@ -208,9 +214,7 @@ impl<DB: Driver> Inner<DB> {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (watched, breaker) = (Arc::downgrade(self), self.gatehouse.breaker.clone());
         runtime.spawn(async move {
-            loop {
-                // Whoever holds the pool wakes this when it goes.
-                breaker.probe_is_due().await;
+            while breaker.probe_is_due().await {
                 let Some(inner) = watched.upgrade().filter(|inner| !inner.pool.is_closed()) else { return };
                 let Ok(call) = inner.gatehouse.breaker.admit() else { continue };
                 if let Ok((mut connection, asking)) = inner.connect_for(call).await {

@@ -297,7 +297,47 @@ pub(super) static POOL_TIMEOUTS: Metric = Metric {
            statements, or most are held by callers that ask nothing.",
 };
 
-static ALL: [&Metric; 22] = [
+pub(super) static POOL_CONNECTIONS: Metric = Metric {
+    name: "db.client.connection.count",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &["db.client.connection.state"],
+    series: &[&[Are(&["idle", "used"])]],
+    always: true,
+    what: "Connections of the pools, told once a second. This name and the next three are OpenTelemetry's.",
+};
+
+pub(super) static POOL_MOST: Metric = Metric {
+    name: "db.client.connection.max",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &[],
+    series: &[&[]],
+    always: true,
+    what: "Connections that the pools may have.",
+};
+
+pub(super) static POOL_PENDING: Metric = Metric {
+    name: "db.client.connection.pending_requests",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &[],
+    series: &[&[]],
+    always: true,
+    what: "Who waits for a connection of a pool.",
+};
+
+pub(super) static POOL_WAIT: Metric = Metric {
+    name: "db.client.connection.wait_time",
+    kind: Kind::Histogram,
+    unit: Unit::Seconds,
+    labels: &[],
+    series: &[&[]],
+    always: true,
+    what: "How long callers waited for a connection, whether they got one or not; `larder_request_seconds` is what came after.",
+};
+
+static ALL: [&Metric; 26] = [
     &REQUESTS,
     &REQUEST_SECONDS,
     &DATABASE_TIME,
@@ -320,6 +360,10 @@ static ALL: [&Metric; 22] = [
     &TRANSITIONS,
     &REJECTIONS,
     &POOL_TIMEOUTS,
+    &POOL_CONNECTIONS,
+    &POOL_MOST,
+    &POOL_PENDING,
+    &POOL_WAIT,
 ];
 
 /// Tells the recorder what each metric means, and publishes all at zero.

@@ -12,6 +12,7 @@ use moka::notification::RemovalCause;
 
 use super::by_table::ByTable;
 use super::feed::{Feed, Hearing};
+use super::pool_gauges::{PoolGauges, Waiting};
 use super::record::{Given, Spared};
 use super::{
     Metered, PoolTimeout, Queries, QueryStats, Sent, Stats, Subject, Tier, catalogue, metered, nanos, removal,
@@ -109,7 +110,7 @@ impl Level {
         self.add(value - self.value.load(Relaxed));
     }
 
-    fn add(&self, more: i64) {
+    pub fn add(&self, more: i64) {
         self.value.fetch_add(more, Relaxed);
         self.gauge.increment(more as f64);
     }
@@ -181,6 +182,7 @@ pub(crate) struct Counters {
     breakers: [Level; BreakerState::ALL.len()],
     rejections: [Count; Guard::ALL.len()],
     pool_timeouts: [Count; PoolTimeout::ALL.len()],
+    pool: PoolGauges,
     hearing: [Hearing; Feed::ALL.len()],
     unpublished: Level,
     connections: Level,
@@ -217,6 +219,7 @@ impl Counters {
                 .map(|state| Level::new(catalogue::BREAKERS.gauge(&["database", state.label()]))),
             rejections: Guard::ALL.map(|guard| Count::new(catalogue::REJECTIONS.counter(&[guard.label()]))),
             pool_timeouts: PoolTimeout::LABELS.map(|cause| Count::new(catalogue::POOL_TIMEOUTS.counter(&[cause]))),
+            pool: PoolGauges::new(),
             hearing: Feed::ALL.map(Hearing::new),
             unpublished: Level::new(catalogue::UNPUBLISHED.gauge(&[])),
             connections: Level::new(catalogue::CONNECTIONS.gauge(&[])),
@@ -368,6 +371,16 @@ impl Counters {
     pub fn pool_timeout(&self, cause: PoolTimeout) {
         let _ = self.pool_timeouts[cause as usize].one();
         tracing::debug!(target: "larder::guard", outcome = "no connection", cause = PoolTimeout::LABELS[cause as usize]);
+    }
+
+    /// Somebody waits for a connection of the pool, until what is returned is dropped.
+    pub fn waits_for_connection(&self) -> Waiting<'_> {
+        self.pool.wait()
+    }
+
+    /// The pool has so many connections, of which so many are idle, and may have so many.
+    pub fn pool(&self, connections: u32, idle: usize, most: u32) {
+        self.pool.tell(connections, idle, most);
     }
 
     /// How long ago something was heard of what others write, and whether that is soon enough. `None`: nothing is to be heard.

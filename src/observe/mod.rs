@@ -9,6 +9,7 @@
 //! | `counters`, `by_table` | what did the pool do? |
 //! | `queries`, `record` | what did it do for each statement? |
 //! | `feed` | how far has it heard of what others write? |
+//! | `pool_gauges` | who waits for connections? |
 //! | `pool_timeout` | why did it wait for a connection in vain? |
 //! | `metered` | how long did it wait for the database? |
 //! | `stats`, `query_stats` | how is that told? |
@@ -18,6 +19,7 @@ mod catalogue;
 mod counters;
 mod feed;
 mod metered;
+mod pool_gauges;
 mod pool_timeout;
 mod queries;
 mod query_stats;

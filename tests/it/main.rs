@@ -6,6 +6,8 @@ mod servers;
 #[macro_use]
 mod support;
 
+#[cfg(feature = "cli")]
+mod adoption;
 mod analysis;
 mod analysis_properties;
 #[cfg(feature = "mysql")]

@@ -148,8 +148,10 @@ macro_rules! the_three_agree {
         let snapshotter = recorder.snapshotter();
         let _set = metrics::set_default_local_recorder(&recorder);
         let pool = CachedPool::builder($pool, Sessions::Uniform).sole_writer().build().await.unwrap();
-        let zero = heard(&snapshotter);
+        let mut zero = heard(&snapshotter);
         assert_eq!(zero.keys().cloned().collect::<BTreeSet<_>>(), documented(true));
+        let closed = zero.remove("larder_breakers{backend=database,state=closed}");
+        assert!(matches!(closed, Some(DebugValue::Gauge(n)) if n.into_inner() == 1.0), "{closed:?}");
         assert!(zero.values().all(is_zero), "{zero:#?}");
 
         some_of_everything!(pool);
@@ -191,6 +193,12 @@ macro_rules! the_three_agree {
             panic!("request times are a histogram");
         };
         assert_eq!(seconds.len() as u64, stats.misses + stats.bypasses, "every read of the database is timed");
+        let Some(DebugValue::Histogram(waits)) = heard.remove("db.client.connection.wait_time{}") else {
+            panic!("waits for connections are a histogram");
+        };
+        assert!(waits.len() as u64 >= stats.misses, "{} waits for a connection", waits.len());
+        // Told once a second, if the test takes that long.
+        heard.retain(|series, _| !series.starts_with("db.client.connection.count") && !series.starts_with("db.client.connection.max"));
         let removed: u64 = ["expired", "explicit", "replaced", "size"]
             .iter()
             .map(|cause| match heard.remove(&format!("larder_removals_total{{cause={cause}}}")) {
