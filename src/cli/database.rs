@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, MySqlConnection, PgConnection};
 
+use crate::analysis::Dialect;
 use crate::cli::Failure;
 use crate::{Explanation, Limit, MySqlPool, PgPool, SqlitePool};
 
@@ -33,6 +34,14 @@ impl Database {
             _ => Err(Failure::Usage(
                 "--database-url must begin with postgres://, mysql://, mariadb:// or sqlite:".into(),
             )),
+        }
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Postgres(_) => Dialect::Postgres,
+            Self::MySql(_) => Dialect::MySql,
+            Self::Sqlite(_) => Dialect::Sqlite,
         }
     }
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets};
 use serde_json::json;
 use sqlx::{Connection, MySqlConnection, PgConnection, Row};
 
 use super::Failure;
 use super::database::{Database, answer};
-use crate::analysis::Kind;
-use crate::{Changes, Explanation};
+use crate::analysis::{Dialect, Kind, without_literals};
+use crate::{Changes, Explanation, Reason};
 
 /// Tells which of a database's heaviest statements Larder would keep, which not and why, and how much database time that could save.
 ///
@@ -55,6 +55,8 @@ Examples:
 
 /// More than these are not looked at: what is behind them takes next to no time.
 const MOST: usize = 5_000;
+/// Columns where there is no terminal.
+const PAPER: u16 = 140;
 
 /// What the server knows of one statement.
 #[derive(Debug)]
@@ -78,8 +80,14 @@ impl Report {
         let statistics = statistics(&self.database_url).await?;
         let database = Database::open(&self.database_url).await?;
         let mut statements = Vec::new();
-        for counted in statistics.statements {
+        for mut counted in statistics.statements {
             let explanation = database.explain(&counted.sql).await?;
+            // What asks the server about itself is not the application's, and some of it is Larder's.
+            if explanation.facts.refusals.iter().any(|refusal| refusal.reason == Reason::System) {
+                continue;
+            }
+            // Not all that a server has as text is without values.
+            counted.sql = without_literals(&counted.sql, database.dialect());
             statements.push((counted, explanation));
         }
         let profile = Profile::of(&statements, statistics.over, self.ttl);
@@ -156,18 +164,31 @@ async fn of_mysql(url: &str) -> Result<Statistics, Failure> {
              of work",
         ));
     }
-    let sql = "SELECT DIGEST_TEXT, CAST(COUNT_STAR AS DOUBLE), CAST(SUM_TIMER_WAIT AS DOUBLE), CAST(SUM_ROWS_SENT AS DOUBLE), \
+    let digests = "SELECT DIGEST_TEXT, CAST(COUNT_STAR AS DOUBLE), CAST(SUM_TIMER_WAIT AS DOUBLE), CAST(SUM_ROWS_SENT AS DOUBLE), \
         CAST(TIMESTAMPDIFF(SECOND, FIRST_SEEN, NOW()) AS DOUBLE) FROM performance_schema.events_statements_summary_by_digest \
         WHERE SCHEMA_NAME = DATABASE() AND DIGEST_TEXT IS NOT NULL ORDER BY 3 DESC LIMIT 5000";
-    let rows = answer(sqlx::query(sql).fetch_all(&mut connection)).await?;
+    let rows = answer(sqlx::query(digests).fetch_all(&mut connection)).await?;
+    let version: String = answer(sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut connection)).await?;
+    if version.contains("MariaDB") {
+        anstream::eprintln!(
+            "MariaDB counts statements that are sent as text. Prepared ones, as sqlx sends them unless they go through raw_sql, it does not \
+             tell apart, and they are missing here."
+        );
+    }
     let mut over = 0.0_f64;
-    let statements = rows.iter().map(|row| {
+    let mut statements: HashMap<String, Counted> = HashMap::new();
+    for row in &rows {
         over = over.max(row.get::<Option<f64>, _>(4).unwrap_or_default());
+        let sql: String = row.get(0);
+        let known = statements.entry(without_literals(&sql, Dialect::MySql));
+        let counted = known.or_insert_with(|| Counted { sql, calls: 0.0, time: Duration::ZERO, rows: 0.0 });
+        counted.calls += row.get::<f64, _>(1);
         // In picoseconds.
-        let time = Duration::from_secs_f64(row.get::<f64, _>(2).max(0.0) / 1e12);
-        Counted { sql: row.get(0), calls: row.get(1), time, rows: row.get(3) }
-    });
-    let statements = statements.collect();
+        counted.time += Duration::from_secs_f64(row.get::<f64, _>(2).max(0.0) / 1e12);
+        counted.rows += row.get::<f64, _>(3);
+    }
+    let mut statements: Vec<Counted> = statements.into_values().collect();
+    statements.sort_by_key(|counted| std::cmp::Reverse(counted.time));
     Ok(Statistics { statements, over: Duration::try_from_secs_f64(over).ok().filter(|over| !over.is_zero()) })
 }
 
@@ -288,20 +309,15 @@ impl<'s> Profile<'s> {
             format!("{:.3} ms", mean.as_secs_f64() * 1e3),
             writes,
             verdict,
-            super::shown(&counted.sql.split_whitespace().collect::<Vec<_>>().join(" ")),
+            shortened(&super::shown(&counted.sql.split_whitespace().collect::<Vec<_>>().join(" "))),
         ]
     }
 
     fn table(&self, top: usize) -> Table {
-        const CUT: usize = 200;
         let mut table = Table::new();
         table.set_header(HEADINGS);
         for (counted, verdict) in self.statements.iter().take(top) {
-            let mut row = self.row(counted, verdict);
-            if row[5].chars().count() > CUT {
-                row[5] = row[5].chars().take(CUT - 1).chain(['…']).collect();
-            }
-            table.add_row(row);
+            table.add_row(self.row(counted, verdict));
         }
         for column in table.column_iter_mut().take(4) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -316,7 +332,11 @@ impl<'s> Profile<'s> {
         }
         writeln!(out, "{good}{}{good:#}\n", self.summary())?;
         let mut table = self.table(top);
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        let line = LineStyle::none().fill('─').junction('─');
+        table.load_style(presets::NOTHING.header_separator(line)).set_content_arrangement(ContentArrangement::Dynamic);
+        if !table.is_tty() {
+            table.set_width(PAPER);
+        }
         writeln!(out, "{table}")?;
         let reasons = self.reasons();
         if !reasons.is_empty() {
@@ -397,6 +417,15 @@ impl<'s> Profile<'s> {
 }
 
 const HEADINGS: [&str; 6] = ["time", "calls", "mean", "writes/s", "with Larder", "statement"];
+
+/// As much of a text as a line has room for.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
 
 /// To the millisecond below a second, to the second above.
 fn rough(time: Duration) -> String {

@@ -28,10 +28,15 @@ const WORK: [(&str, usize); 4] = [
     ("SELECT n, pg_backend_pid() FROM items WHERE id = 1", 50),
 ];
 
+/// However a server spells it.
+fn spelled(sql: &str) -> String {
+    sql.replace('`', "").to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ").replace(" (", "(")
+}
+
 /// What is said of the statement that holds this.
 fn statement<'v>(report: &'v Value, part: &str) -> &'v Value {
     let mut statements = report["statements"].as_array().expect("statements").iter();
-    let found = statements.find(|one| one["statement"].as_str().is_some_and(|sql| sql.replace('`', "").contains(part)));
+    let found = statements.find(|one| one["statement"].as_str().is_some_and(|sql| spelled(sql).contains(part)));
     found.unwrap_or_else(|| panic!("no {part} in {report:#}"))
 }
 
@@ -40,7 +45,7 @@ fn check(url: &str, unkept: &str) {
     assert!(succeeded, "{errors}");
     let told: Value = serde_json::from_str(&text).unwrap();
     let [items, busy, update, other] =
-        ["FROM items WHERE id", "FROM busy", "UPDATE busy", unkept].map(|part| statement(&told, part));
+        ["select n from items where id", "from busy", "update busy", unkept].map(|part| statement(&told, part));
     assert!(items["calls"] == 400.0 && busy["calls"] == 100.0, "{told:#}");
     assert_eq!(
         (&items["kept"], &busy["kept"], &update["kept"], &other["kept"]),
@@ -64,8 +69,7 @@ fn check(url: &str, unkept: &str) {
     let (text, _, _) = report(&["--database-url", url, "--format", "markdown", "--top", "3"]);
     assert_eq!(text.lines().filter(|line| line.starts_with("| ")).count(), 4, "{text}");
     let (text, _, _) = report(&["--database-url", url, "--format", "csv"]);
-    let line =
-        text.lines().find(|line| line.replace('`', "").contains("FROM busy")).unwrap_or_else(|| panic!("{text}"));
+    let line = text.lines().find(|line| spelled(line).contains("from busy")).unwrap_or_else(|| panic!("{text}"));
     assert_eq!(line.split(',').nth(3), Some("true"), "{line}");
 }
 
@@ -100,12 +104,13 @@ fn mariadb() {
         for (sql, times) in WORK {
             let sql = sql.replace("pg_backend_pid", "connection_id");
             for _ in 0..times {
-                sqlx::query(AssertSqlSafe(&*sql)).execute(&pool).await.unwrap();
+                // Prepared, MariaDB would not count it by its text.
+                sqlx::raw_sql(AssertSqlSafe(&*sql)).execute(&pool).await.unwrap();
             }
         }
         // Counted for a second at least.
         tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
-        check(&url, "CONNECTION_ID");
+        check(&url, "connection_id");
     });
     let (_, errors, succeeded) = report(&["--database-url", &MariaDb::shared().fresh()]);
     assert!(!succeeded && errors.contains("performance_schema=ON"), "{errors}");
