@@ -71,11 +71,31 @@ fn percentile(times: &[Duration], share: f64) -> f64 {
     times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3
 }
 
-/// Reads that many rows from the first on.
-async fn read(pool: &PgPool, rows: i32) {
-    let sql = "SELECT id, name, price, made FROM items WHERE id BETWEEN 1 AND $1";
-    let read = sqlx::query(sql).bind(rows).fetch_all(pool).await.unwrap();
+/// Results of one size. Without room in memory one leaves it again, but only after some others came.
+const RESULTS: i32 = 300;
+
+/// Reads that many rows, one result after the other by `turn`.
+async fn read(pool: &PgPool, rows: i32, turn: i32) {
+    let first = 1 + turn % RESULTS;
+    let sql = "SELECT id, name, price, made FROM items WHERE id BETWEEN $1 AND $2";
+    let read = sqlx::query(sql).bind(first).bind(first + rows - 1).fetch_all(pool).await.unwrap();
     assert_eq!(read.len(), rows as usize);
+}
+
+/// Has all of them in Redis, and nothing else.
+async fn fill(pool: &PgPool, bare: &MultiplexedConnection, rows: i32) {
+    let _: () = cmd("FLUSHALL").query_async(&mut bare.clone()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    for turn in 0..RESULTS {
+        read(pool, rows, turn).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    in_redis(pool);
+}
+
+/// Hits there so far. What has no room in memory leaves it with this look.
+fn in_redis(pool: &PgPool) -> u64 {
+    pool.stats().hits_by_tier.get(&larder::Tier::Redis).copied().unwrap_or(0)
 }
 
 /// The entry that was written last, as bytes.
@@ -88,28 +108,21 @@ async fn an_entry(bare: &MultiplexedConnection) -> Vec<u8> {
 async fn hits(pool: &PgPool, bare: &MultiplexedConnection) {
     println!("\nhit in Redis against a bare GET of the same bytes; µs, medians of 2000 by turns");
     for rows in [1, 10, 100, 1000] {
-        let _: () = cmd("FLUSHALL").query_async(&mut bare.clone()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        for _ in 0..20 {
-            read(pool, rows).await;
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        fill(pool, bare, rows).await;
         let key = an_entry(bare).await;
-        let before = pool.stats();
+        let before = in_redis(pool);
         let (mut hits, mut gets) = (Vec::new(), Vec::new());
         let mut bytes = 0;
-        for _ in 0..2_000 {
+        for turn in 0..2_000 {
             let begun = Instant::now();
-            read(pool, rows).await;
+            read(pool, rows, turn).await;
             hits.push(begun.elapsed());
             let begun = Instant::now();
             let got: Vec<u8> = cmd("GET").arg(&key).query_async(&mut bare.clone()).await.unwrap();
             gets.push(begun.elapsed());
             bytes = got.len();
         }
-        let after = pool.stats();
-        let in_redis = |stats: &larder::Stats| stats.hits_by_tier.get(&larder::Tier::Redis).copied().unwrap_or(0);
-        assert!(in_redis(&after) - in_redis(&before) > 1_900, "{after}");
+        assert!(in_redis(pool) - before > 1_900, "{}", pool.stats());
         let (hit, get) = (median(hits), median(gets));
         println!("{rows:>5} rows, {bytes:>6} bytes: {hit:.1} against {get:.1}, ratio {:.2}", hit / get);
     }
@@ -117,21 +130,18 @@ async fn hits(pool: &PgPool, bare: &MultiplexedConnection) {
 
 async fn tasks(pool: &PgPool, bare: &MultiplexedConnection) {
     println!("\nmany tasks at once, 10 rows: per second");
-    read(pool, 10).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    for _ in 0..10 {
-        read(pool, 10).await;
-    }
+    fill(pool, bare, 10).await;
     let key = an_entry(bare).await;
     for tasks in [64, 256] {
         let each = 20_000 / tasks;
+        let before = in_redis(pool);
         let begun = Instant::now();
         let running: Vec<_> = (0..tasks)
-            .map(|_| {
+            .map(|task| {
                 let pool = pool.clone();
                 tokio::spawn(async move {
-                    for _ in 0..each {
-                        read(&pool, 10).await;
+                    for turn in 0..each {
+                        read(&pool, 10, task * 7 + turn).await;
                     }
                 })
             })
@@ -139,7 +149,8 @@ async fn tasks(pool: &PgPool, bare: &MultiplexedConnection) {
         for task in running {
             task.await.unwrap();
         }
-        let hits = (tasks * each) as f64 / begun.elapsed().as_secs_f64();
+        let hits = f64::from(tasks * each) / begun.elapsed().as_secs_f64();
+        let share = (in_redis(pool) - before) as f64 / f64::from(tasks * each);
         let begun = Instant::now();
         let running: Vec<_> = (0..tasks)
             .map(|_| {
@@ -154,8 +165,12 @@ async fn tasks(pool: &PgPool, bare: &MultiplexedConnection) {
         for task in running {
             task.await.unwrap();
         }
-        let gets = (tasks * each) as f64 / begun.elapsed().as_secs_f64();
-        println!("{tasks:>5} tasks: {hits:.0} hits against {gets:.0} GETs, ratio {:.2}", gets / hits);
+        let gets = f64::from(tasks * each) / begun.elapsed().as_secs_f64();
+        println!(
+            "{tasks:>5} tasks: {hits:.0} hits ({:.0} % in Redis) against {gets:.0} GETs, ratio {:.2}",
+            share * 100.0,
+            gets / hits
+        );
     }
 }
 

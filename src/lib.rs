@@ -120,7 +120,7 @@ pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
 pub use explanation::{Changes, Dependency, Explanation};
 pub use guard::{BreakerOptions, BreakerState, BreakerStatus, Transition, Window};
-pub use observe::{QueryStats, Stats, Tier};
+pub use observe::{Latency, QueryStats, Stats, Tier};
 pub use policy::Policy;
 pub use pool::{CachedPool, CachedPool as Pool};
 #[cfg(feature = "redis")]

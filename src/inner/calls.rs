@@ -13,6 +13,7 @@ use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
+use crate::analysis::Dialect;
 use crate::backend::{Driver, InStep};
 use crate::guard::{Breaker, Call, Fate};
 use crate::inner::Inner;
@@ -150,6 +151,8 @@ impl<DB: Driver> Inner<DB> {
         let mut acquiring = std::pin::pin!(self.pool.acquire());
         let acquired = match tokio::time::timeout(LOOKED_INTO, &mut acquiring).await {
             Ok(acquired) => acquired,
+            // A file is always within reach.
+            Err(_) if DB::DIALECT == Dialect::Sqlite => acquiring.await,
             Err(_) => match select(acquiring, std::pin::pin!(self.is_out_of_reach())).await {
                 Either::Left((acquired, _)) => acquired,
                 Either::Right((error, _)) => Err(error),
@@ -190,8 +193,7 @@ impl<DB: Driver> Inner<DB> {
                 None
             }
             Err(sqlx::Error::Io(error)) => Some((error.kind(), error.to_string())),
-            Err(error) if DB::is_outage(&error) => Some((io::ErrorKind::Other, error.to_string())),
-            // What is wrong with this one is for the pool to tell.
+            // A server that objects is there: it may have no room for one more, and what it has the pool may get.
             Err(_) => None,
         }
     }

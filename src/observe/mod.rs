@@ -33,7 +33,7 @@ pub(crate) use feed::Feed;
 pub(crate) use metered::{Metered, Sent};
 pub(crate) use pool_timeout::PoolTimeout;
 pub(crate) use queries::{Queries, Subject};
-pub use query_stats::QueryStats;
+pub use query_stats::{Latency, QueryStats};
 pub use stats::Stats;
 pub use tier::Tier;
 

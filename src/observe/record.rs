@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::query_stats::QueryStats;
+use super::query_stats::{Latency, QueryStats};
 use super::{Tier, nanos};
+use hdrhistogram::Histogram;
+
 use crate::analysis::Fingerprint;
 use crate::reason::{Place, Reason};
 
@@ -32,13 +34,55 @@ pub(super) enum Spared {
 pub(crate) struct Record {
     cached: Cached,
     database: Database,
-    /// Misses, bypasses and results not stored, by reason. Each of them goes to the database, so that a lock costs nothing.
-    reasons: Mutex<Vec<(Place, Reason, u64)>>,
+    asked: Mutex<Asked>,
     /// When it was first seen, in milliseconds since the pool was built.
     first: u64,
     /// `None`: stands for all those that have no record of their own.
     fingerprint: Option<Fingerprint>,
     text: Box<str>,
+}
+
+/// What is counted of calls that go to the database, so that a lock costs nothing.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Misses, bypasses and results not stored, by reason.
+    reasons: Vec<(Place, Reason, u64)>,
+    times: Times,
+}
+
+/// How long the database took each time, to a tenth: some hundred bytes for a statement that it was asked.
+#[derive(Debug, Default)]
+struct Times(Option<Box<Histogram<u32>>>);
+
+impl Times {
+    fn mut_or_new(&mut self) -> Option<&mut Histogram<u32>> {
+        if self.0.is_none() {
+            let mut new = Histogram::new(1).ok()?;
+            new.auto(true);
+            self.0 = Some(Box::new(new));
+        }
+        self.0.as_deref_mut()
+    }
+
+    fn record(&mut self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        if let Some(times) = self.mut_or_new() {
+            // Longer than can be counted, it is the longest that can.
+            let _ = times.record(micros.min(u64::from(u32::MAX)));
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        if let (Some(theirs), Some(mine)) = (other.0, self.mut_or_new()) {
+            let _ = mine.add(*theirs);
+        }
+    }
+
+    fn latency(&self) -> Latency {
+        let Some(times) = &self.0 else { return Latency::default() };
+        let at = |share: f64| Duration::from_micros(times.value_at_quantile(share));
+        Latency { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: Duration::from_micros(times.max()) }
+    }
 }
 
 /// What a hit touches.
@@ -75,8 +119,8 @@ impl Record {
             text.push('…');
         }
         let cached = Cached { last: now.into(), ..Cached::default() };
-        let (database, reasons) = Default::default();
-        Self { cached, database, reasons, first: now, fingerprint, text: text.into_boxed_str() }
+        let (database, asked) = Default::default();
+        Self { cached, database, asked, first: now, fingerprint, text: text.into_boxed_str() }
     }
 
     pub fn spared(&self, how: Spared, given: Given, now: u64) {
@@ -95,7 +139,7 @@ impl Record {
 
     /// Counts a miss, a bypass or a result that was not stored.
     pub fn gave(&self, place: Place, reason: Reason, now: u64) {
-        add(&mut self.reasons(), place, reason, 1);
+        add(&mut self.asking().reasons, place, reason, 1);
         self.seen(now);
     }
 
@@ -116,6 +160,7 @@ impl Record {
     pub fn asked(&self, time: Duration, rows: u64) {
         self.database.time.fetch_add(nanos(time), Relaxed);
         self.database.rows.fetch_add(rows, Relaxed);
+        self.asking().times.record(time);
     }
 
     /// When it was last seen.
@@ -128,8 +173,8 @@ impl Record {
         self.cached.last.store(now, Relaxed);
     }
 
-    fn reasons(&self) -> std::sync::MutexGuard<'_, Vec<(Place, Reason, u64)>> {
-        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+    fn asking(&self) -> std::sync::MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn numbers(&self) -> [&AtomicU64; 14] {
@@ -159,9 +204,10 @@ impl Record {
             mine.fetch_add(theirs.load(Relaxed), Relaxed);
         }
         self.cached.last.fetch_max(other.last(), Relaxed);
-        let theirs = other.reasons.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut mine = self.reasons();
-        theirs.into_iter().for_each(|(place, reason, count)| add(&mut mine, place, reason, count));
+        let theirs = other.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut mine = self.asking();
+        mine.times.absorb(theirs.times);
+        theirs.reasons.into_iter().for_each(|(place, reason, count)| add(&mut mine.reasons, place, reason, count));
     }
 
     /// What was counted so far. `built` is when the pool was built, by two clocks.
@@ -183,9 +229,9 @@ impl Record {
             stored,
             stored_bytes,
         ] = self.numbers().map(|number| number.load(Relaxed));
-        let reasons = self.reasons();
+        let asked = self.asking();
         let of = |place: Place| -> BTreeMap<Reason, u64> {
-            reasons.iter().filter(|(at, ..)| *at == place).map(|(_, reason, count)| (*reason, *count)).collect()
+            asked.reasons.iter().filter(|(at, ..)| *at == place).map(|(_, reason, count)| (*reason, *count)).collect()
         };
         let tiers = [(Tier::Memory, memory), (Tier::Typed, typed), (Tier::Redis, redis)];
         let (misses_by_reason, bypasses_by_reason) = (of(Place::Miss), of(Place::Bypass));
@@ -208,6 +254,7 @@ impl Record {
             not_stored_by_reason: of(Place::NotStored),
             refreshes,
             database_time: Duration::from_nanos(time),
+            latency: asked.times.latency(),
             saved_time: Duration::from_nanos(saved),
             rows_from_cache: rows,
             bytes_from_cache: bytes,
@@ -226,5 +273,31 @@ fn add(counts: &mut Vec<(Place, Reason, u64)>, place: Place, reason: Reason, cou
             counts.reserve_exact(1);
             counts.push((place, reason, count));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_to_a_tenth() {
+        let (one, other) = (Record::new(None, "a".into(), 0), Record::new(None, "b".into(), 0));
+        for ms in 1..=100 {
+            // Half of them here, half there.
+            if ms % 2 == 0 { &one } else { &other }.asked(Duration::from_millis(ms), 1);
+        }
+        one.absorb(other);
+        let latency = one.snapshot((Instant::now(), SystemTime::now())).latency;
+        for (told, ms) in [(latency.p50, 50.0), (latency.p95, 95.0), (latency.p99, 99.0), (latency.max, 100.0)] {
+            let told = told.as_secs_f64() * 1e3;
+            assert!((told / ms - 1.0).abs() <= 0.1, "{told} for {ms}: {latency:?}");
+        }
+        one.asked(Duration::from_secs(1 << 40), 1);
+        assert!(one.snapshot((Instant::now(), SystemTime::now())).latency.max >= Duration::from_secs(3600));
+        assert_eq!(
+            Record::new(None, "c".into(), 0).snapshot((Instant::now(), SystemTime::now())).latency,
+            Latency::default()
+        );
     }
 }

@@ -23,6 +23,28 @@ if not server then
   return redis.error_reply('LARDER this server does not say which one it is')
 end
 
+-- The usual read, of tables that nobody writes just now: it finds nothing to mend, and takes less than half as long.
+if OP == 'read' and #ARGV < CHUNK then
+  local fields = { 'epoch', 'server', 'incarnation', 'quarantine', 'seq', 't:!' }
+  for at = 6, #ARGV do
+    fields[at + 1] = 't:' .. ARGV[at]
+  end
+  local found = redis.call('HMGET', KEY, unpack(fields))
+  if found[1] and found[2] == server and found[3] == INCARNATION and found[4] == '0' then
+    local catalog, reply = not found[6] and 0 or tonumber(found[6]), {}
+    local is_calm = catalog
+    for at = 7, #fields do
+      -- With a mark it is no number.
+      local number = not found[at] and 0 or tonumber(found[at])
+      is_calm = is_calm and number
+      reply[#reply + 1], reply[#reply + 2] = number or 0, 0
+    end
+    if is_calm then
+      return { found[1], tonumber(found[5]), now, replicas, 0, 0, catalog, 0, reply }
+    end
+  end
+end
+
 local head = redis.call('HMGET', KEY, 'epoch', 'server', 'incarnation', 'quarantine', 'seq')
 local epoch, quarantine, seq = head[1], tonumber(head[4] or '0'), tonumber(head[5] or '0')
 local begun_at, pushed, foreign = seq, {}, head[3] and head[3] ~= INCARNATION
