@@ -11,7 +11,7 @@ use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::analysis::{self, Facts, Kind, SqlMode};
-use crate::backend::{Driver, InStep};
+use crate::backend::Driver;
 use crate::entry::Entry;
 use crate::feed::Watch;
 use crate::flight::Flights;
@@ -226,7 +226,7 @@ impl<DB: Driver> Inner<DB> {
         // Should it fail, the statement runs all the same. Boxed, so that a future that hardly ever does this is not as large
         // as all that.
         Box::pin(async {
-            let mut connection = InStep::acquire(&self.pool).await?;
+            let mut connection = self.connect_to_look().await?;
             let _ = connection.answer(|connection| self.learn_on(connection).boxed()).await;
             Ok::<_, sqlx::Error>(())
         })
@@ -280,7 +280,7 @@ impl<DB: Driver> Inner<DB> {
             // The schema is being changed: there is nothing to learn yet.
             return Ok(None);
         }
-        let mut connection = InStep::acquire(&self.pool).await?;
+        let mut connection = self.connect_to_look().await?;
         connection.answer(|connection| self.learn_on(connection).boxed()).await
     }
 
@@ -380,7 +380,7 @@ impl<DB: Driver> Inner<DB> {
     /// Whether the database is another than it was, or was started again.
     #[cfg(feature = "redis")]
     async fn is_elsewhere(&self, node: &Node) -> bool {
-        let Ok(mut connection) = InStep::acquire(&self.pool).await else { return true };
+        let Ok(mut connection) = self.connect_to_look().await else { return true };
         let options = self.pool.connect_options();
         match connection.answer(|connection| DB::survey(connection, &options)).await {
             Ok(survey) => survey.within_transaction || node.set_incarnation(&survey.incarnation),
@@ -418,7 +418,7 @@ impl<DB: Driver> Inner<DB> {
     /// Those of [`sqlx::Pool::acquire`], and of the look itself.
     pub async fn look_again(&self) -> Result<(), sqlx::Error> {
         let Some(known) = self.known() else { return self.learn().await.map(drop) };
-        let mut connection = InStep::acquire(&self.pool).await?;
+        let mut connection = self.connect_to_look().await?;
         let options = self.pool.connect_options();
         let survey = connection.answer(|connection| DB::survey(connection, &options)).await?;
         // What another session sees is compared by those who keep it; what a transaction sees is old.

@@ -379,7 +379,10 @@ impl<DB: Driver> Load<DB> {
         let begun = Instant::now();
         let _begins = match self.inner.load_begins().await {
             Ok(begins) => begins,
-            Err(error) => return drop(deliver.send(Err(error))),
+            Err(error) => {
+                call.is_not_made();
+                return drop(deliver.send(Err(error)));
+            }
         };
         let (mut connection, asking) = match self.inner.connect_for(call).await {
             Ok(connected) => connected,

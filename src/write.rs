@@ -133,6 +133,7 @@ async fn run<DB: Driver>(
         && let Err(error) = armed_now.sent().await
     {
         inner.counters.rejected(Guard::Consistency);
+        asking.ends(Some(&error));
         armed.into_iter().for_each(|armed| drop(armed.finish()));
         let _ = send.send(Err(error)).await;
         return release::<DB>(connection).await;

@@ -231,10 +231,6 @@ pub(crate) struct InStep<DB: Driver> {
 }
 
 impl<DB: Driver> InStep<DB> {
-    pub async fn acquire(pool: &sqlx::Pool<DB>) -> Result<Self, sqlx::Error> {
-        Ok(Self::of(pool.acquire().await?))
-    }
-
     pub fn of(connection: PoolConnection<DB>) -> Self {
         Self { connection, asking: false }
     }

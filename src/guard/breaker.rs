@@ -287,6 +287,7 @@ impl Breaker {
             return;
         }
         match (gate.phase, end) {
+            (Phase::Closed, End::NeverMade) => {}
             (Phase::Closed, End::GivenUp) if !slow => {}
             (Phase::Closed, end) => {
                 let at = self.started.elapsed();
@@ -300,6 +301,9 @@ impl Breaker {
                 }
             }
             (Phase::HalfOpen { .. }, End::Failed(why)) => self.open(&mut gate, format!("a probe failed: {why}")),
+            (Phase::HalfOpen { running, answered }, End::NeverMade) => {
+                gate.phase = Phase::HalfOpen { running: running - 1, answered };
+            }
             (Phase::HalfOpen { .. }, _) if slow => self.open(&mut gate, "a probe took too long".into()),
             (Phase::HalfOpen { running, answered }, End::GivenUp) => {
                 gate.phase = Phase::HalfOpen { running: running - 1, answered };
@@ -488,6 +492,8 @@ enum End<'w> {
     Failed(&'w str),
     /// Its caller went away.
     GivenUp,
+    /// It was not made after all.
+    NeverMade,
 }
 
 /// A call that was let through. Dropped, it was given up by its caller.
@@ -505,6 +511,12 @@ impl Call {
     /// From now on it waits for the backend alone.
     pub fn begins(&mut self) {
         self.begun = Instant::now();
+    }
+
+    /// It is not made after all, and says nothing.
+    pub fn is_not_made(mut self) {
+        self.is_over = true;
+        self.breaker.end(&self, End::NeverMade);
     }
 
     /// What became of it, and why if it failed.
@@ -559,7 +571,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Admit,
-        /// How the call ends that was admitted so many calls ago; `None`: given up.
+        /// How the call ends that was admitted so many calls ago; `None`: given up, or not made at all.
         End(usize, Option<bool>),
     }
 
@@ -612,7 +624,8 @@ mod tests {
                         match how {
                             Some(true) => answer(call),
                             Some(false) => fail(call),
-                            None => drop(call),
+                            None if which % 2 == 0 => drop(call),
+                            None => call.is_not_made(),
                         }
                         if admitted_in != state {
                             continue;

@@ -22,6 +22,8 @@ use crate::rejected::{Guard, Rejected};
 
 /// A wait for a connection that takes this long is looked into: a pool goes on trying when nobody answers.
 const LOOKED_INTO: Duration = Duration::from_millis(500);
+/// A connection that takes longer to be made is not made.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// For how long the answer to that holds.
 const ANSWER_HOLDS: Duration = Duration::from_millis(500);
 
@@ -79,7 +81,7 @@ fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     match failure {
         // It never reached the database.
         Some(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => drop(call),
-        Some(error) if Rejected::of(error).is_some() => drop(call),
+        Some(error) if Rejected::of(error).is_some() => call.is_not_made(),
         Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || error.to_string()),
         _ => call.ends(Fate::Answered, String::new),
     }
@@ -146,6 +148,17 @@ impl<DB: Driver> Inner<DB> {
         Ok((InStep::of(connection), asking))
     }
 
+    /// Takes a connection to look at the database.
+    ///
+    /// # Errors
+    /// Those of [`Inner::connect`].
+    pub async fn connect_to_look(&self) -> Result<InStep<DB>, sqlx::Error> {
+        let call = self.admit()?;
+        let acquired = self.acquire().await;
+        judge::<DB>(call, acquired.as_ref().err());
+        Ok(InStep::of(acquired?))
+    }
+
     async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
         let _waiting = self.counters.waits_for_connection();
         let mut acquiring = std::pin::pin!(self.pool.acquire());
@@ -187,14 +200,15 @@ impl<DB: Driver> Inner<DB> {
 
     async fn try_to_connect(&self) -> Option<(io::ErrorKind, String)> {
         let options = self.pool.connect_options();
-        match DB::Connection::connect_with(&options).await {
-            Ok(connection) => {
+        match tokio::time::timeout(CONNECT_WITHIN, DB::Connection::connect_with(&options)).await {
+            Ok(Ok(connection)) => {
                 drop(connection.close().await);
                 None
             }
-            Err(sqlx::Error::Io(error)) => Some((error.kind(), error.to_string())),
+            Ok(Err(sqlx::Error::Io(error))) => Some((error.kind(), error.to_string())),
             // A server that objects is there: it may have no room for one more, and what it has the pool may get.
-            Err(_) => None,
+            Ok(Err(_)) => None,
+            Err(_) => Some((io::ErrorKind::TimedOut, format!("no connection could be made within {CONNECT_WITHIN:?}"))),
         }
     }
 

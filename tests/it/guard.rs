@@ -256,3 +256,27 @@ async fn timeouts_have_a_cause() {
     assert!(error.to_string().contains("refused"), "{error}");
     assert!(counted("cannot_connect") >= 1);
 }
+
+/// One that was never there: whoever asks first hears of it soon, and the next ones at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lazy_pool_on_a_dead_server_fails_fast() {
+    let pool = sqlx::PgPool::connect_lazy("postgres://nobody@127.0.0.1:1/nowhere").unwrap();
+    let pool = CachedPool::builder(pool, Sessions::Uniform).breaker(quick()).build_lazy();
+    let begun = Instant::now();
+    let error = read(&pool, 1).await.unwrap_err();
+    assert!(
+        matches!(&error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused),
+        "{error}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let asked: Vec<_> = (0..20)
+        .map(|id| {
+            let pool = pool.clone();
+            tokio::spawn(async move { read(&pool, id).await })
+        })
+        .collect();
+    for read in asked {
+        read.await.unwrap().unwrap_err();
+    }
+    assert_eq!(pool.breaker().state, BreakerState::Open, "{:?}", pool.breaker());
+}

@@ -379,3 +379,53 @@ async fn results_in_redis_are_dropped_too() {
         }
     }
 }
+
+/// What a statement tells of itself is as without the triggers.
+#[test]
+fn triggers_leave_no_trace_in_mysql() {
+    crate::support::alone(async {
+        let url = MariaDb::shared().fresh();
+        let other = sqlx::MySqlPool::connect(&url).await.unwrap();
+        sqlx::raw_sql(
+            "CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, n BIGINT); INSERT INTO t (n) VALUES (0), (0)",
+        )
+        .execute(&other)
+        .await
+        .unwrap();
+        assert!(watch(&["install", "--yes", "--database-url", &url]).2);
+        let mut connection = other.acquire().await.unwrap();
+        let inserted = sqlx::query("INSERT INTO t (n) VALUES (1), (2)").execute(&mut *connection).await.unwrap();
+        assert_eq!((inserted.last_insert_id(), inserted.rows_affected()), (3, 2));
+        let last: u64 = sqlx::query_scalar("SELECT LAST_INSERT_ID()").fetch_one(&mut *connection).await.unwrap();
+        assert_eq!(last, 3);
+        let updated = sqlx::query("UPDATE t SET n = n + 1").execute(&mut *connection).await.unwrap();
+        assert_eq!(updated.rows_affected(), 4);
+        let warnings = sqlx::query("SHOW WARNINGS").fetch_all(&mut *connection).await.unwrap();
+        assert!(warnings.is_empty(), "{}", warnings.len());
+        let deleted = sqlx::query("DELETE FROM t").execute(&mut *connection).await.unwrap();
+        assert_eq!(deleted.rows_affected(), 4);
+    });
+}
+
+/// The same, where a conflict is to be settled by the statement and not by what it sets off.
+#[tokio::test]
+async fn triggers_leave_no_trace_in_sqlite() {
+    let url = format!("sqlite:{}", crate::support::file().display());
+    let other = sqlx::SqlitePool::connect(&format!("{url}?mode=rwc")).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE t (id INTEGER PRIMARY KEY, n BIGINT UNIQUE); INSERT INTO t (n) VALUES (1), (2)")
+        .execute(&other)
+        .await
+        .unwrap();
+    assert!(watch(&["install", "--yes", "--database-url", &url]).2);
+    let mut connection = other.acquire().await.unwrap();
+    let inserted = sqlx::query("INSERT INTO t (n) VALUES (3), (4)").execute(&mut *connection).await.unwrap();
+    assert_eq!((inserted.last_insert_rowid(), inserted.rows_affected()), (4, 2));
+    let version = "SELECT version FROM larder_versions WHERE table_name = 't'";
+    let before: i64 = sqlx::query_scalar(version).fetch_one(&mut *connection).await.unwrap();
+    for sql in ["INSERT OR REPLACE INTO t (n) VALUES (4)", "INSERT OR IGNORE INTO t (n) VALUES (9)"] {
+        let written = sqlx::query(sql).execute(&mut *connection).await.unwrap();
+        assert_eq!(written.rows_affected(), 1, "{sql}");
+    }
+    let after: i64 = sqlx::query_scalar(version).fetch_one(&mut *connection).await.unwrap();
+    assert!(after >= before + 2, "{before} {after}");
+}

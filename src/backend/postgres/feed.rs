@@ -16,10 +16,6 @@ pub(super) async fn open(options: &PgConnectOptions) -> Result<Box<dyn Feed>, sq
     let options = options.clone().disable_statement_logging();
     let alone = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
     let mut listener = PgListener::connect_with(&alone).await?;
-    // Whatever the settings of the role: each look sees what was committed before it.
-    sqlx::raw_sql("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        .execute(&mut listener)
-        .await?;
     listener.listen("larder").await?;
     Ok(Box::new(Listening(listener)))
 }
