@@ -52,5 +52,7 @@ async fn main() -> Result<(), sqlx::Error> {
     println!("And for one statement, as `pool.queries()` tells it:\n{pages}\n");
     assert_eq!((pages.calls, pages.hits, pages.misses), (3, 1, 2));
     println!("Why one statement is not kept: cargo run --features cli -- explain --dialect sqlite \"SELECT ..\"");
+    // All of it for people, with what could be done.
+    println!("\n{}", pool.report());
     Ok(())
 }

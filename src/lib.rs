@@ -104,6 +104,7 @@ mod pool_options;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod query_ext;
+mod report;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod transaction;
@@ -129,6 +130,7 @@ pub use pool_options::PoolOptions;
 pub use query_ext::{Cached, QueryExt, Typed};
 pub use reason::{Reason, Refusal};
 pub use rejected::{Guard, Rejected};
+pub use report::{Advice, Report};
 #[cfg(feature = "redis")]
 pub use tier::{Consistency, RedisOptions};
 pub use transaction::Transaction;

@@ -380,7 +380,7 @@ impl<DB: Driver> Load<DB> {
         let _begins = match self.inner.load_begins().await {
             Ok(begins) => begins,
             Err(error) => {
-                call.is_not_made();
+                call.never_made();
                 return drop(deliver.send(Err(error)));
             }
         };

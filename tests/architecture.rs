@@ -22,6 +22,7 @@ const FACE: &[&str] = &[
     "postgres",
     "sqlite",
     "query_ext",
+    "report",
     "config",
 ];
 /// The rooms between, and which of each other they may use besides the words.

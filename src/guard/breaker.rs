@@ -514,7 +514,7 @@ impl Call {
     }
 
     /// It is not made after all, and says nothing.
-    pub fn is_not_made(mut self) {
+    pub fn never_made(mut self) {
         self.is_over = true;
         self.breaker.end(&self, End::NeverMade);
     }
@@ -625,7 +625,7 @@ mod tests {
                             Some(true) => answer(call),
                             Some(false) => fail(call),
                             None if which % 2 == 0 => drop(call),
-                            None => call.is_not_made(),
+                            None => call.never_made(),
                         }
                         if admitted_in != state {
                             continue;

@@ -81,7 +81,7 @@ fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     match failure {
         // It never reached the database.
         Some(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => drop(call),
-        Some(error) if Rejected::of(error).is_some() => call.is_not_made(),
+        Some(error) if Rejected::of(error).is_some() => call.never_made(),
         Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || error.to_string()),
         _ => call.ends(Fate::Answered, String::new),
     }

@@ -39,6 +39,7 @@ mod policies;
 mod reads_are_kept;
 mod reads_never_go_back;
 mod reasons;
+mod reporting;
 #[cfg(feature = "postgres")]
 mod schema_changes_elsewhere;
 mod servers_come_and_go;
