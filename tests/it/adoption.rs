@@ -1,21 +1,14 @@
 //! `larder report` on a database that is used without Larder.
 
-use std::process::{Command, Stdio};
-
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
 use crate::servers::{MariaDb, Postgres};
+use crate::support::larder;
 
 fn report(arguments: &[&str]) -> (String, String, bool) {
-    let output = Command::new(env!("CARGO_BIN_EXE_larder"))
-        .arg("report")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program runs");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
-    (text(output.stdout), text(output.stderr), output.status.success())
+    let (text, errors, code) = larder(&[&["report"], arguments].concat());
+    (text, errors, code == 0)
 }
 
 const SETUP: &str =

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::support::larder;
+
 /// What it prints for these arguments, with that on its standard input.
 fn explain(arguments: &[&str], input: &str) -> (String, i32) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
@@ -54,12 +56,6 @@ fn a_text_of_mysql_is_read_as_the_session_reads_it() {
 
 const SHOP: &str = "CREATE TABLE orders (id INT PRIMARY KEY, total INT); CREATE TABLE audit_log (id INT);
     CREATE VIEW order_totals AS SELECT sum(total) AS total FROM orders;";
-
-fn larder(arguments: &[&str]) -> (String, String, i32) {
-    let output = Command::new(env!("CARGO_BIN_EXE_larder")).args(arguments).stdin(Stdio::null()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
-}
 
 /// What a view hides and a trigger does, on each database; nothing is run.
 fn what_the_database_adds(url: &str, schema: &str) {

@@ -1,21 +1,16 @@
 //! `larder soak`, for a short while: it finds nothing wrong, and it finds what is wrong.
 
-use std::process::Command;
-
 use serde_json::Value;
 
 use crate::servers::Postgres;
+use crate::support::larder;
 
 /// Runs it, and returns what it printed and whether it succeeded.
 fn soak(arguments: &[&str]) -> (Value, bool) {
-    let output = Command::new(env!("CARGO_BIN_EXE_larder"))
-        .args(["soak", "--json", "--database-url", &Postgres::shared().fresh()])
-        .args(arguments)
-        .output()
-        .expect("the program runs");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
-    (report, output.status.success())
+    let url = Postgres::shared().fresh();
+    let (text, errors, code) = larder(&[&["soak", "--json", "--database-url", &url], arguments].concat());
+    let report = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    (report, code == 0)
 }
 
 #[test]

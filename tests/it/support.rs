@@ -153,3 +153,12 @@ where
     let after = pool.stats();
     (answer, after.hits > before.hits)
 }
+
+/// Runs the program without anything to read; what it printed, its errors, and its exit code.
+#[cfg(feature = "cli")]
+pub fn larder(arguments: &[&str]) -> (String, String, i32) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_larder"));
+    let output = command.args(arguments).stdin(std::process::Stdio::null()).output().expect("the program runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
+    (text(output.stdout), text(output.stderr), output.status.code().expect("it ends by itself"))
+}

@@ -1,24 +1,17 @@
 //! What psql, a cron job or another service writes is heard of within the bound, where `larder watch` was installed.
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use larder::{CachedPool, Reason, Sessions};
 use sqlx::AssertSqlSafe;
 
 use crate::servers::{MariaDb, Postgres};
-use crate::support::{as_it_is, as_mysql, was_hit};
+use crate::support::{as_it_is, as_mysql, larder, was_hit};
 
 /// Runs `larder watch`, and returns what it printed, and whether it succeeded.
 fn watch(arguments: &[&str]) -> (String, String, bool) {
-    let output = Command::new(env!("CARGO_BIN_EXE_larder"))
-        .arg("watch")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program runs");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
-    (text(output.stdout), text(output.stderr), output.status.success())
+    let (text, errors, code) = larder(&[&["watch"], arguments].concat());
+    (text, errors, code == 0)
 }
 
 fn database(url: &str) -> &str {
