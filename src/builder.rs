@@ -43,6 +43,7 @@ pub struct Builder<DB: Backend> {
     watch_bound: Duration,
     breaker: BreakerOptions,
     limit_loads: Option<(usize, Duration)>,
+    audits: f64,
     /// Where connections are compared with each other when they are made.
     sessions: Option<Arc<SessionWatch<DB>>>,
     #[cfg(feature = "redis")]
@@ -65,6 +66,7 @@ impl<DB: Backend> Builder<DB> {
             watch_bound: Duration::from_secs(1),
             breaker: BreakerOptions::new(),
             limit_loads: None,
+            audits: 0.0,
             sessions,
             #[cfg(feature = "redis")]
             redis: None,
@@ -164,6 +166,16 @@ impl<DB: Backend> Builder<DB> {
         self
     }
 
+    /// Asks the database again for this share of the answers from the cache, from 0 to 1, and compares: a measure of how often they are
+    /// wrong, as where somebody writes who is not seen. None by default.
+    ///
+    /// It counts in [`Stats::audited`](crate::Stats::audited) and in metrics, and tells of each that was stale as an event of `tracing`. What is
+    /// written just then is not held against it. Values of [`QueryExt::cached`](crate::QueryExt::cached) are not looked into.
+    pub fn audit(mut self, share: f64) -> Self {
+        self.audits = share.clamp(0.0, 1.0);
+        self
+    }
+
     /// Loads at most so many results at a time; one more waits for that long and fails then with [`Rejected`](crate::Rejected). As many
     /// as there are connections, by default.
     pub fn limit_loads(mut self, most: usize, wait: Duration) -> Self {
@@ -224,6 +236,9 @@ impl<DB: Backend> Builder<DB> {
         let session = self.sessions.as_ref().map(|sessions| sessions.session.clone()).unwrap_or_default();
         let inner =
             Inner::new(self.pool, self.rules, self.max_bytes, self.statistics, session, self.watch_bound, self.breaker);
+        if self.audits > 0.0 {
+            let _ = inner.audits.set(self.audits);
+        }
         if let Some((most, wait)) = self.limit_loads {
             inner.gatehouse.limit_loads(most, wait);
         }

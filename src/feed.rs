@@ -66,6 +66,11 @@ impl Watch {
         self.changed.notified().await;
     }
 
+    /// Within what time it is heard.
+    pub fn bound(&self) -> Duration {
+        self.bound
+    }
+
     /// How long to wait from one look to the next.
     pub fn pause(&self) -> Duration {
         self.bound / LOOKS_PER_BOUND

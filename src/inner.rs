@@ -77,6 +77,8 @@ pub(crate) struct Inner<DB: Driver> {
     pub redis: OnceLock<RedisOptions>,
     /// What stands before the database.
     pub gatehouse: Gatehouse,
+    /// The share of answers from the cache that are looked into, if any are.
+    pub audits: OnceLock<f64>,
     /// How far it was heard what other programs write.
     pub watch: Arc<Watch>,
     /// All tables, where what a statement writes may be committed at any time.
@@ -125,6 +127,7 @@ impl<DB: Driver> Inner<DB> {
             #[cfg(feature = "redis")]
             redis: OnceLock::new(),
             gatehouse: Gatehouse::new(breaker),
+            audits: OnceLock::new(),
             watch: Arc::new(Watch::new(bound)),
             late: OnceLock::new(),
         };
@@ -386,6 +389,15 @@ impl<DB: Driver> Inner<DB> {
             Ok(survey) => survey.within_transaction || node.set_incarnation(&survey.incarnation),
             Err(_) => true,
         }
+    }
+
+    /// The longest time after which it is heard what others wrote.
+    pub fn hears_within(&self) -> Duration {
+        #[cfg(feature = "redis")]
+        if let Some(node) = self.node() {
+            return node.hears_within().max(self.watch.bound());
+        }
+        self.watch.bound()
     }
 
     /// Nothing that rests on a table of the database is kept any more, by whomever, while this pool lives.

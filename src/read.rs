@@ -24,6 +24,7 @@ use crate::replay::spares::Spares;
 use crate::stamp::Stamp;
 use crate::tier::Found;
 
+mod audit;
 #[cfg_attr(not(feature = "redis"), path = "read/no_others.rs")]
 mod others;
 
@@ -129,10 +130,12 @@ pub(crate) async fn read<DB: Driver>(
         match give_back(inner, asked.replay, entry).await {
             Some(rows) => {
                 inner.counters.hit(&plan.statement, tier, &**entry);
-                if let Found::Due(entry) = found
-                    && entry.may_be_replaced()
-                {
-                    refresh(asked.load(inner), &entry, request);
+                match found {
+                    Found::Due(entry) if entry.may_be_replaced() => refresh(asked.load(inner), &entry, request),
+                    Found::Good(entry) if inner.audits.get().is_some_and(|share| dice() < *share) => {
+                        tokio::spawn(asked.load(inner).audit(entry, request));
+                    }
+                    _ => {}
                 }
                 return Ok(Answer::Rows(rows));
             }

@@ -1,9 +1,9 @@
-//! Invalidations by table. Names of tables are few, but nothing keeps an application from making one for each customer.
+//! Counts by table. Names of tables are few, but nothing keeps an application from making one for each customer.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
 
-use super::catalogue::{self, ALL_TABLES, OTHER_TABLES};
+use super::catalogue::{ALL_TABLES, Metric, OTHER_TABLES};
 use super::counters::Count;
 
 /// Most tables with a series of their own; those written first.
@@ -14,12 +14,15 @@ pub(super) struct ByTable {
     named: RwLock<HashMap<String, Count>>,
     all: Count,
     other: Count,
+    metric: &'static Metric,
+    labels: &'static [&'static str],
 }
 
 impl ByTable {
-    pub fn new() -> Self {
-        let count = |table| Count::new(catalogue::TABLE_INVALIDATIONS.counter(&["local", table]));
-        Self { named: RwLock::default(), all: count(ALL_TABLES), other: count(OTHER_TABLES) }
+    /// Of a metric whose last label is the table, after these.
+    pub fn new(metric: &'static Metric, labels: &'static [&'static str]) -> Self {
+        let count = |table| Count::new(metric.counter(&[labels, &[table]].concat()));
+        Self { named: RwLock::default(), all: count(ALL_TABLES), other: count(OTHER_TABLES), metric, labels }
     }
 
     /// All tables at once.
@@ -37,7 +40,7 @@ impl ByTable {
             self.other.one();
             return;
         }
-        let count = || Count::new(catalogue::TABLE_INVALIDATIONS.grown(&["local"], table.to_owned()));
+        let count = || Count::new(self.metric.grown(self.labels, table.to_owned()));
         named.entry(table.to_owned()).or_insert_with(count).one();
     }
 
@@ -57,7 +60,7 @@ mod tests {
 
     #[test]
     fn tables_beyond_the_limit_count_together() {
-        let tables = ByTable::new();
+        let tables = ByTable::new(&super::super::catalogue::TABLE_INVALIDATIONS, &["local"]);
         for round in 0..3 {
             for n in 0..MAX_TABLES + 50 {
                 tables.one(&format!("shop.t{n}"));

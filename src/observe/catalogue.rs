@@ -5,7 +5,7 @@
 
 use metrics::{Counter, Gauge, Histogram, Label, Unit};
 
-use super::{Feed, PoolTimeout, Tier, removal};
+use super::{Audit, Feed, PoolTimeout, Tier, removal};
 use crate::guard::BreakerState;
 use crate::reason::{Place, Reason};
 use crate::rejected::Guard;
@@ -337,7 +337,28 @@ pub(super) static POOL_WAIT: Metric = Metric {
     what: "How long callers waited for a connection, whether they got one or not; `larder_request_seconds` is what came after.",
 };
 
-static ALL: [&Metric; 26] = [
+pub(super) static AUDITS: Metric = Metric {
+    name: "larder_audits_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["outcome"],
+    series: &[&[Are(&[Audit::Good.label(), Audit::Stale.label(), Audit::Undecided.label()])]],
+    always: true,
+    what: "Answers from the cache that the database was asked for again. Undecided are those whose tables were written meanwhile, or whose \
+           rows came in another order.",
+};
+
+pub(super) static STALE_TABLES: Metric = Metric {
+    name: "larder_audit_stale_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["table"],
+    series: &[&[Are(&[ALL_TABLES, OTHER_TABLES])]],
+    always: true,
+    what: "Those that were stale, by the tables that they rest on: somebody writes to one of them who is not seen.",
+};
+
+static ALL: [&Metric; 28] = [
     &REQUESTS,
     &REQUEST_SECONDS,
     &DATABASE_TIME,
@@ -364,6 +385,8 @@ static ALL: [&Metric; 26] = [
     &POOL_MOST,
     &POOL_PENDING,
     &POOL_WAIT,
+    &AUDITS,
+    &STALE_TABLES,
 ];
 
 /// Tells the recorder what each metric means, and publishes all at zero.

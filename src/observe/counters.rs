@@ -10,6 +10,7 @@ use futures_util::stream::Stream;
 use metrics::{Counter, Gauge, Histogram};
 use moka::notification::RemovalCause;
 
+use super::audit::Audit;
 use super::by_table::ByTable;
 use super::feed::{Feed, Hearing};
 use super::pool_gauges::{PoolGauges, Waiting};
@@ -176,6 +177,8 @@ pub(crate) struct Counters {
     not_stored: ByReason,
     invalidations: ByReason,
     by_table: ByTable,
+    audits: [Count; Audit::ALL.len()],
+    stale_by_table: ByTable,
     removals: [Count; removal::LABELS.len()],
     entries: Level,
     bytes: Level,
@@ -211,7 +214,9 @@ impl Counters {
             invalidations: ByReason::new(Place::Invalidation, |reason| {
                 catalogue::INVALIDATIONS.counter(&["local", reason.label()])
             }),
-            by_table: ByTable::new(),
+            by_table: ByTable::new(&catalogue::TABLE_INVALIDATIONS, &["local"]),
+            audits: Audit::ALL.map(|audit| Count::new(catalogue::AUDITS.counter(&[audit.label()]))),
+            stale_by_table: ByTable::new(&catalogue::STALE_TABLES, &[]),
             removals: removal::LABELS.map(|cause| Count::new(catalogue::REMOVALS.counter(&[cause]))),
             entries: Level::new(catalogue::ENTRIES.gauge(&[memory])),
             bytes: Level::new(catalogue::BYTES.gauge(&[memory])),
@@ -397,6 +402,15 @@ impl Counters {
         self.unpublished.set(i64::try_from(unpublished).unwrap_or(i64::MAX));
     }
 
+    /// An answer from the cache was looked into, which rests on these tables.
+    pub fn audited<'t>(&self, outcome: Audit, subject: &Subject, tables: impl Iterator<Item = &'t str>) {
+        let _ = self.audits[outcome as usize].one();
+        if outcome == Audit::Stale {
+            let tables: Vec<&str> = tables.inspect(|table| self.stale_by_table.one(table)).collect();
+            tracing::error!(target: "larder::audit", ?tables, statement = &*subject.text, "an answer from the cache was stale: somebody writes who is not seen");
+        }
+    }
+
     /// `items`, with the time counted that they are waited for.
     pub fn metered<S>(self: &Arc<Self>, subject: &Subject, sent: Sent, items: S) -> Metered<S>
     where
@@ -456,6 +470,9 @@ impl Counters {
             not_stored_by_reason: self.not_stored.snapshot(),
             invalidations_by_reason,
             invalidations_by_table: self.by_table.snapshot(),
+            audited: self.audits[Audit::Good as usize].get() + self.audits[Audit::Stale as usize].get(),
+            audited_stale: self.audits[Audit::Stale as usize].get(),
+            audited_stale_by_table: self.stale_by_table.snapshot(),
             database_time: time(|detail| &detail.database_time).unwrap_or_default(),
             saved_time: time(|detail| &detail.saved_time).unwrap_or_default(),
             entries,

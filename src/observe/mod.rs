@@ -6,6 +6,7 @@
 //! | file | question |
 //! |---|---|
 //! | `catalogue` | which metrics are there? |
+//! | `audit` | was an answer right? |
 //! | `counters`, `by_table` | what did the pool do? |
 //! | `queries`, `record` | what did it do for each statement? |
 //! | `feed` | how far has it heard of what others write? |
@@ -14,6 +15,7 @@
 //! | `metered` | how long did it wait for the database? |
 //! | `stats`, `query_stats` | how is that told? |
 
+mod audit;
 mod by_table;
 mod catalogue;
 mod counters;
@@ -28,6 +30,7 @@ mod removal;
 mod stats;
 mod tier;
 
+pub(crate) use audit::Audit;
 pub(crate) use counters::Counters;
 pub(crate) use feed::Feed;
 pub(crate) use metered::{Metered, Sent};

@@ -49,6 +49,13 @@ pub struct Stats {
     /// Invalidations by the full name of the table: a write to two tables counts for both. `*` stands for all tables at
     /// once, `other` for those beyond the first 200.
     pub invalidations_by_table: BTreeMap<String, u64>,
+    /// Answers from the cache that were compared with the database's, where that could be decided: see
+    /// [`Builder::audit`](crate::Builder::audit).
+    pub audited: u64,
+    /// Those of them that were stale.
+    pub audited_stale: u64,
+    /// The same by table: one that rests on two tables counts for both.
+    pub audited_stale_by_table: BTreeMap<String, u64>,
     /// Time that reads and writes waited for the database, without the wait for a connection. Zero without
     /// [statistics](crate::Builder::statistics).
     #[serde(rename = "database_seconds", serialize_with = "seconds")]
@@ -82,6 +89,9 @@ impl fmt::Display for Stats {
         )?;
         if !self.database_time.is_zero() {
             writeln!(f, "  database {:.1?}, saved {:.1?}", self.database_time, self.saved_time)?;
+        }
+        if self.audited > 0 {
+            writeln!(f, "  audited {}, of which {} were stale", self.audited, self.audited_stale)?;
         }
         let lists = [
             ("miss", &self.misses_by_reason),

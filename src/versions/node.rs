@@ -162,11 +162,15 @@ impl Node {
 
     /// Whether Redis answered lately: within the bound, or where there is none, within some polls.
     pub fn is_current(&self) -> bool {
-        let soon = match self.consistency {
+        self.age().is_some_and(|age| age < self.hears_within())
+    }
+
+    /// Within what time it is heard what others wrote, while Redis answers.
+    pub fn hears_within(&self) -> Duration {
+        match self.consistency {
             Consistency::Bounded(bound) => bound,
             _ => USUAL_POLL * POLLS_PER_BOUND,
-        };
-        self.age().is_some_and(|age| age < soon)
+        }
     }
 
     /// How many connections lead to Redis.

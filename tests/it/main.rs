@@ -12,6 +12,7 @@ mod analysis;
 mod analysis_properties;
 #[cfg(feature = "mysql")]
 mod as_mysql_runs_it;
+mod auditing;
 mod bad_input;
 mod catalog_mysql_sqlite;
 mod catalog_postgres;

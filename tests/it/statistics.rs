@@ -152,6 +152,8 @@ macro_rules! the_three_agree {
         assert_eq!(zero.keys().cloned().collect::<BTreeSet<_>>(), documented(true));
         let closed = zero.remove("larder_breakers{backend=database,state=closed}");
         assert!(matches!(closed, Some(DebugValue::Gauge(n)) if n.into_inner() == 1.0), "{closed:?}");
+        // The database was looked at, on a connection that had to be had.
+        assert!(matches!(zero.remove("db.client.connection.wait_time{}"), Some(DebugValue::Histogram(waits)) if waits.len() == 1));
         assert!(zero.values().all(is_zero), "{zero:#?}");
 
         some_of_everything!(pool);
