@@ -129,12 +129,18 @@ async fn few_of_many_probe() {
         let _ = read(&pool, 1).await;
     }
     server.restart();
-    until(&pool, BreakerState::HalfOpen).await;
+    // All of them ready, so that on a busy machine, too, they come before the pool has probed by itself.
+    let (go, gone) = tokio::sync::watch::channel(false);
     let ask = || {
-        let pool = pool.clone();
-        async move { sqlx::query("SELECT nextval('reached'), pg_sleep(1)").execute(&pool).await }
+        let (pool, mut gone) = (pool.clone(), gone.clone());
+        async move {
+            gone.wait_for(|gone| *gone).await.unwrap();
+            sqlx::query("SELECT nextval('reached'), pg_sleep(2)").execute(&pool).await
+        }
     };
     let asked: Vec<_> = (0..1000).map(|_| tokio::spawn(ask())).collect();
+    until(&pool, BreakerState::HalfOpen).await;
+    go.send(true).unwrap();
     let (mut answered, mut rejected) = (0, 0);
     for ask in asked {
         match ask.await.unwrap() {
