@@ -189,6 +189,8 @@ impl Soak {
         tokio::time::sleep(LEASE * 2 + bound + Duration::from_secs(1)).await;
         let truth = ground.truth().await?;
         lock(&checker).expect(truth);
+        // One that died with its last write has nothing left to be asked.
+        nodes.retain_mut(Running::is_alive);
         for node in &mut nodes {
             node.tell("check").await;
         }
@@ -197,7 +199,7 @@ impl Soak {
             node.end().await;
         }
         let faults = nemesis.faults();
-        let report = lock(&checker).report(faults, self.nodes as u64);
+        let report = lock(&checker).report(faults, nodes.len().max(1) as u64);
         Ok(report)
     }
 
