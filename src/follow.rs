@@ -103,5 +103,10 @@ async fn drop_what_changed<DB: Driver>(inner: &Inner<DB>, known: &Known, news: N
     };
     let names = tables.as_ref().map(|tables| tables.iter().map(|table| &*table.0));
     inner.counters.invalidation(Reason::ExternalWrite, "another program wrote", names);
-    Mark::arm(cells).finish().await;
+    let mut mark = Mark::arm(cells);
+    if !known.holds() {
+        // The schema was changed meanwhile: the write may have reached further than was known.
+        mark.extend(known.versions.all_tables());
+    }
+    mark.finish().await;
 }
