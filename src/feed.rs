@@ -8,11 +8,12 @@
 //! What the database pushes only has the next look taken sooner. See docs/watch.md.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
+
+use crate::recency::Recency;
 
 /// Looks within the bound, so that one may be late.
 const LOOKS_PER_BOUND: u32 = 4;
@@ -23,9 +24,7 @@ const READY_WITHIN: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Watch {
     bound: Duration,
-    started: Instant,
-    /// When the last look began that was answered, in nanoseconds from the start, and one more; 0: never.
-    looked: AtomicU64,
+    looked: Recency,
     /// Told when there may be something to watch.
     changed: Notify,
     /// Told when the first look was answered.
@@ -34,13 +33,12 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub fn new(bound: Duration) -> Self {
-        Self { bound, started: Instant::now(), looked: AtomicU64::new(0), changed: Notify::new(), first: Notify::new() }
+        Self { bound, looked: Recency::new(), changed: Notify::new(), first: Notify::new() }
     }
 
     /// How long ago the last look began that was answered.
     pub fn age(&self) -> Option<Duration> {
-        let looked = self.looked.load(SeqCst).checked_sub(1)?;
-        Some(self.started.elapsed().saturating_sub(Duration::from_nanos(looked)))
+        self.looked.age()
     }
 
     /// Whether everything was heard of that was written longer ago than the bound.
@@ -78,8 +76,7 @@ impl Watch {
 
     /// Takes note of a look that was answered, and of which all that changed was dropped.
     pub fn looked(&self, begun: Instant) {
-        let since = begun.saturating_duration_since(self.started).as_nanos();
-        self.looked.fetch_max(u64::try_from(since).unwrap_or(u64::MAX - 1) + 1, SeqCst);
+        self.looked.answered(begun);
         self.first.notify_waiters();
     }
 }

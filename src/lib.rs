@@ -52,6 +52,7 @@
 #![warn(missing_docs)]
 
 // The words.
+mod chance;
 mod entry;
 #[cfg(feature = "redis")]
 #[doc(hidden)]
@@ -59,6 +60,7 @@ pub mod faults;
 mod key;
 mod policy;
 mod reason;
+mod recency;
 mod rejected;
 mod stamp;
 

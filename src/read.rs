@@ -10,6 +10,7 @@ use sqlx::Either;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::{Driver, Item, Request, release};
+use crate::chance::dice;
 use crate::entry::{Entry, Life, Value};
 use crate::flight::{Pilot, Seat};
 use crate::guard::Call;
@@ -509,10 +510,4 @@ impl<DB: Driver> Load<DB> {
     fn not_stored(&self, reason: Reason, sentence: &str) {
         self.inner.counters.not_stored(reason, sentence, &self.plan.statement);
     }
-}
-
-/// A number between 0 and 1.
-fn dice() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }

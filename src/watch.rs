@@ -97,7 +97,10 @@ fn filled(text: &str, dialect: Dialect, schema: &str, name: &str) -> String {
     let (table, literal) = match dialect {
         Dialect::Postgres => (format!("{}.{}", quoted('"', schema), quoted('"', name)), String::new()),
         // As bytes, whatever the character set and the mode of the session.
-        Dialect::MySql => (quoted('`', name), format!("X'{}'", hex(name.as_bytes()))),
+        Dialect::MySql => {
+            let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+            (quoted('`', name), format!("X'{hex}'"))
+        }
         Dialect::Sqlite => (quoted('"', name), quoted('\'', name)),
     };
     // One pass, so that what a name contains is never taken for a place.
@@ -121,11 +124,7 @@ fn filled(text: &str, dialect: Dialect, schema: &str, name: &str) -> String {
 
 /// A name of a trigger has no more room than the one of a table.
 fn id(name: &str) -> String {
-    hex(&blake3::hash(name.as_bytes()).as_bytes()[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    blake3::hash(name.as_bytes()).to_hex()[..16].to_owned()
 }
 
 #[cfg(test)]

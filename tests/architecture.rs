@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// The words: every room may use them.
-const WORDS: &[&str] = &["entry", "faults", "key", "policy", "reason", "rejected", "stamp"];
+const WORDS: &[&str] = &["chance", "entry", "faults", "key", "policy", "reason", "recency", "rejected", "stamp"];
 /// The public face. Rooms below it must not know it.
 const FACE: &[&str] = &[
     "pool",

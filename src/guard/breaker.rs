@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::window::{Calls, Tally};
 use super::{BreakerOptions, Fate};
+use crate::chance::jittered;
 
 /// What a breaker does with calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -141,12 +142,7 @@ impl FailurePolicy for Pauses {
 
 /// Twice as long each time, and up to half of it by chance.
 fn doubling(first: Duration, most: Duration) -> impl FnMut(u32) -> Duration + Send {
-    use std::hash::{BuildHasher, RandomState};
-    move |times| {
-        let pause = first.saturating_mul(2_u32.saturating_pow(times.min(20))).min(most);
-        let dice = RandomState::new().hash_one(times) as f64 / u64::MAX as f64;
-        pause.mul_f64(0.5 + dice / 2.0)
-    }
+    move |times| jittered(first.saturating_mul(2_u32.saturating_pow(times.min(20))).min(most))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Load, dice};
+use super::Load;
 use crate::backend::Driver;
+use crate::chance::dice;
 use crate::entry::{Entry, Life, Stored};
 use crate::inner::Kept;
 use crate::policy::Age;

@@ -222,7 +222,8 @@ fn open(body: &[u8], most: usize) -> Result<Parcel, Unreadable> {
     })
 }
 
-fn random<const N: usize>() -> [u8; N] {
+/// Bytes that nobody can guess.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system has random numbers");
     bytes

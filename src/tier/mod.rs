@@ -16,7 +16,7 @@ mod redis;
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::{Down, Redis};
 #[cfg(feature = "redis")]
-pub(crate) use codec::Parcel;
+pub(crate) use codec::{Parcel, random};
 #[cfg(feature = "redis")]
 pub(crate) use entries::Entries;
 pub(crate) use memory::{Found, Memory};

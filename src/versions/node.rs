@@ -20,9 +20,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::mirror::{Heard, Mirror, Ticket, Value};
+use crate::chance::jittered;
 use crate::faults::{self, Rule};
+use crate::recency::Recency;
 use crate::stamp::{Cell, Stamp};
-use crate::tier::{Consistency, Down, Entries, Redis, RedisOptions};
+use crate::tier::{Consistency, Down, Entries, Redis, RedisOptions, random};
 
 const PROTOCOL: &str = include_str!("protocol.lua");
 static DIGEST: LazyLock<String> = LazyLock::new(|| Script::new(PROTOCOL).get_hash().to_owned());
@@ -52,9 +54,8 @@ pub(crate) struct Node {
     consistency: Consistency,
     lease: Duration,
     mirror: Mutex<Mirror>,
-    started: Instant,
-    /// When the last poll was sent that was answered, in nanoseconds from the start, and one more; 0: never.
-    polled: AtomicU64,
+    /// When the last poll was sent that was answered.
+    polled: Recency,
     replicas: AtomicU64,
     next_writer: AtomicU64,
     /// Writes that are announced, or may be.
@@ -120,21 +121,20 @@ impl Node {
             "larder 2026 namespace of a database",
             format!("{}\n{}", options.namespace, place.database).as_bytes(),
         );
-        let namespace_text = hex(&namespace[..16]);
+        let namespace_text = blake3::Hash::from(namespace).to_hex()[..32].to_owned();
         let node = Arc::new(Self {
             entries: Entries::new(redis.clone(), namespace, options, &runtime),
             redis,
             // In a cluster, what is in braces says where the key is.
             key: format!("larder:{{{namespace_text}}}:v"),
             channel: format!("larder:{{{namespace_text}}}:feed"),
-            name: hex(&random()),
+            name: random_text(),
             incarnation: Mutex::new(place.incarnation.clone()),
             consistency: options.consistency,
             lease: options.lease,
             mirror: Mutex::new(Mirror::new(options.consistency != Consistency::Ttl, catalog)),
             everything: [everything.clone()],
-            started: Instant::now(),
-            polled: AtomicU64::new(0),
+            polled: Recency::new(),
             replicas: AtomicU64::new(0),
             next_writer: AtomicU64::new(0),
             writers: Mutex::default(),
@@ -190,8 +190,7 @@ impl Node {
 
     /// How long ago the last poll was sent that was answered.
     pub fn age(&self) -> Option<Duration> {
-        let polled = self.polled.load(SeqCst).checked_sub(1)?;
-        Some(self.started.elapsed().saturating_sub(Duration::from_nanos(polled)))
+        self.polled.age()
     }
 
     /// What is kept of results in Redis.
@@ -375,13 +374,13 @@ impl Node {
         }
     }
 
-    /// Hears of everything that changed since the last poll.
-    async fn poll(&self) -> Result<(), Down> {
+    /// Hears of everything that changed since the last poll. False if it heard too little to rely on.
+    async fn poll(&self) -> Result<bool, Down> {
         let (sent, (epoch, seq)) = {
             let mirror = self.mirror();
             (mirror.generation(), mirror.heard())
         };
-        let begun = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
+        let begun = Instant::now();
         let mut call = self.call("poll");
         call.arg(format!("{epoch:032x}")).arg(seq);
         let heard = self.ask_named(&call).await?;
@@ -389,16 +388,16 @@ impl Node {
         if heard.0.foreign {
             self.foreign.store(true, SeqCst);
         }
-        if self.mirror().polled(sent, &heard.0, &heard.1) {
-            self.polled.fetch_max(begun + 1, SeqCst);
+        let is_complete = self.mirror().polled(sent, &heard.0, &heard.1);
+        if is_complete {
+            self.polled.answered(begun);
         }
-        Ok(())
+        Ok(is_complete)
     }
 
     async fn catch_up(&self) {
-        let before = self.polled.load(SeqCst);
-        if !self.redis.is_up() || self.poll().await.is_err() || self.polled.load(SeqCst) == before {
-            self.polled.store(0, SeqCst);
+        if !self.redis.is_up() || !self.poll().await.unwrap_or(false) {
+            self.polled.forget();
             self.nudge.notify_one();
         }
     }
@@ -449,7 +448,7 @@ impl Node {
             .arg(&self.key)
             .arg(&self.channel)
             .arg(operation);
-        call.arg(hex(&random())).arg(&*lock(&self.incarnation)).arg(self.lease.as_millis().max(1) as u64);
+        call.arg(random_text()).arg(&*lock(&self.incarnation)).arg(self.lease.as_millis().max(1) as u64);
         call
     }
 
@@ -559,7 +558,7 @@ async fn keep(node: Weak<Node>, nudge: Arc<Notify>) {
             node.poll().await
         };
         let pause = match kept.await {
-            Ok(()) => {
+            Ok(_) => {
                 let now = node.mirror().heard().0;
                 if now != epoch && epoch != 0 && connected {
                     // What was made before may lead to a server that is primary no more.
@@ -585,7 +584,7 @@ async fn keep(node: Weak<Node>, nudge: Arc<Notify>) {
                 }
                 node.redis.give_up();
                 connected = false;
-                let pause = retry.mul_f64(0.5 + f64::from(random()[0]) / 512.0);
+                let pause = jittered(retry);
                 retry = (retry * 2).min(LAST_RETRY);
                 pause
             }
@@ -615,7 +614,7 @@ async fn listen(node: Weak<Node>) {
                 }
             }
         }
-        tokio::time::sleep(retry.mul_f64(0.5 + f64::from(random()[0]) / 512.0)).await;
+        tokio::time::sleep(jittered(retry)).await;
         retry = (retry * 2).min(LAST_RETRY);
     }
 }
@@ -698,14 +697,9 @@ fn bytes(answer: Answer) -> Option<Vec<u8>> {
     }
 }
 
-fn random() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the system has random numbers");
-    bytes
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Of 128 bits.
+fn random_text() -> String {
+    format!("{:032x}", u128::from_ne_bytes(random()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

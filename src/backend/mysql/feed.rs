@@ -1,7 +1,5 @@
 //! What triggers announce in MySQL and MariaDB, looked for in a table.
 
-use std::collections::HashMap;
-
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
@@ -28,7 +26,7 @@ impl Feed for Looking {
                 WHERE (SELECT {total} FROM larder_versions) <> '{}' GROUP BY table_name",
                 sum.replace(['\'', '\\'], "")
             );
-            let mut look = Look { sum: String::new(), tables: HashMap::new() };
+            let mut look = Look::default();
             for row in sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut self.0).await? {
                 match row.try_get(0)? {
                     // In the current database, or none: the one that tells the installation.

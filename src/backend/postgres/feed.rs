@@ -1,6 +1,5 @@
 //! What triggers announce in PostgreSQL: looked for in a table, and pushed to whoever listens.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -31,7 +30,7 @@ impl Feed for Listening {
                 WHERE (SELECT sum FROM total) <> '{}' GROUP BY schema_name, table_name",
                 sum.replace('\'', "")
             );
-            let mut look = Look { sum: String::new(), tables: HashMap::new() };
+            let mut look = Look::default();
             for row in sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut self.0).await? {
                 match (row.try_get(0)?, row.try_get(1)?) {
                     (Some(schema), Some(name)) => drop(look.tables.insert((schema, name), row.try_get(2)?)),

@@ -1,7 +1,5 @@
 //! What triggers announce in SQLite, looked for in a table.
 
-use std::collections::HashMap;
-
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -25,7 +23,7 @@ impl Feed for Looking {
                 WHERE (SELECT CAST(coalesce(sum(version), 0) AS TEXT) FROM main.larder_versions) <> '{}'",
                 sum.replace('\'', "")
             );
-            let mut look = Look { sum: String::new(), tables: HashMap::new() };
+            let mut look = Look::default();
             for row in sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut self.0).await? {
                 match row.try_get::<Option<String>, _>(0)? {
                     Some(name) if name.is_empty() => {
