@@ -4,18 +4,18 @@
 //! It never makes connections differ from each other, nor takes it for granted that they do not: the user says it, or they
 //! are compared.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::Backend;
 use crate::config::{Config, InForce};
 use crate::follow;
-use crate::guard::BreakerOptions;
-use crate::inner::Inner;
+use crate::guard::{BreakerOptions, EmergencyOptions};
+use crate::inner::{Inner, Settings};
 use crate::policy::Policy;
 use crate::pool::CachedPool;
 use crate::pool_options::SessionWatch;
-use crate::rules::Rules;
 use crate::sampling;
 #[cfg(feature = "redis")]
 use crate::tier::RedisOptions;
@@ -34,48 +34,31 @@ pub enum Sessions {
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder<DB: Backend> {
     pool: sqlx::Pool<DB>,
-    rules: Rules,
-    max_bytes: u64,
+    settings: Settings,
     sole_writer: bool,
-    statistics: bool,
     schema_interval: Duration,
     measures_all: bool,
-    watch_bound: Duration,
-    breaker: BreakerOptions,
-    limit_loads: Option<(usize, Duration)>,
-    audits: f64,
     /// Where connections are compared with each other when they are made.
     sessions: Option<Arc<SessionWatch<DB>>>,
-    #[cfg(feature = "redis")]
-    redis: Option<RedisOptions>,
 }
 
-pub(crate) const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 pub(crate) const DEFAULT_SCHEMA_INTERVAL: Duration = Duration::from_secs(60);
 
 impl<DB: Backend> Builder<DB> {
     pub(crate) fn over(pool: sqlx::Pool<DB>, sessions: Option<Arc<SessionWatch<DB>>>) -> Self {
         Self {
             pool,
-            rules: Rules::default(),
-            max_bytes: DEFAULT_MAX_BYTES,
+            settings: Settings::default(),
             sole_writer: false,
-            statistics: true,
             schema_interval: DEFAULT_SCHEMA_INTERVAL,
             measures_all: false,
-            watch_bound: Duration::from_secs(1),
-            breaker: BreakerOptions::new(),
-            limit_loads: None,
-            audits: 0.0,
             sessions,
-            #[cfg(feature = "redis")]
-            redis: None,
         }
     }
 
     /// How results are kept where nothing narrower is said. Laid over what was said before.
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.rules.pool = policy.over(&self.rules.pool);
+        self.settings.rules.pool = policy.over(&self.settings.rules.pool);
         self
     }
 
@@ -92,10 +75,10 @@ impl<DB: Backend> Builder<DB> {
     /// ```
     pub fn config(mut self, config: Config) -> Self {
         let InForce { rules, max_bytes, sole_writer, statistics } = config.in_force();
-        self.rules.lay(rules);
-        self.max_bytes = max_bytes.unwrap_or(self.max_bytes);
+        self.settings.rules.lay(rules);
+        self.settings.max_bytes = max_bytes.unwrap_or(self.settings.max_bytes);
         self.sole_writer = sole_writer.unwrap_or(self.sole_writer);
-        self.statistics = statistics.unwrap_or(self.statistics);
+        self.settings.statistics = statistics.unwrap_or(self.settings.statistics);
         self
     }
 
@@ -117,7 +100,7 @@ impl<DB: Backend> Builder<DB> {
     /// Rows of small results that are asked for all the time are made ahead, and take an eighth of that besides, but never
     /// more than 16 MiB.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.max_bytes = bytes;
+        self.settings.max_bytes = bytes;
         self
     }
 
@@ -129,7 +112,7 @@ impl<DB: Backend> Builder<DB> {
     /// Whether to count by statement, for [`CachedPool::queries`], and to measure the time that the database takes and
     /// that hits save; yes by default. Without, [`CachedPool::stats`] and the metrics still count events.
     pub fn statistics(mut self, on: bool) -> Self {
-        self.statistics = on;
+        self.settings.statistics = on;
         self
     }
 
@@ -155,14 +138,14 @@ impl<DB: Backend> Builder<DB> {
     ///
     /// Of no effect where no table is watched.
     pub fn watch_bound(mut self, bound: Duration) -> Self {
-        self.watch_bound = bound;
+        self.settings.watch_bound = bound;
         self
     }
 
     /// When the breaker before the database opens; [`BreakerOptions::new`] by default. While it is open, reads are answered from what
     /// is kept, also beyond its time where [`Policy::stale_if_error`] allows it; all else fails at once with [`Rejected`](crate::Rejected).
     pub fn breaker(mut self, options: BreakerOptions) -> Self {
-        self.breaker = options;
+        self.settings.breaker = options;
         self
     }
 
@@ -172,14 +155,51 @@ impl<DB: Backend> Builder<DB> {
     /// It counts in [`Stats::audited`](crate::Stats::audited) and in metrics, and tells of each that was stale as an event of `tracing`. What is
     /// written just then is not held against it. Values of [`QueryExt::cached`](crate::QueryExt::cached) are not looked into.
     pub fn audit(mut self, share: f64) -> Self {
-        self.audits = share.clamp(0.0, 1.0);
+        self.settings.audit = share.clamp(0.0, 1.0);
         self
     }
 
     /// Loads at most so many results at a time; one more waits for that long and fails then with [`Rejected`](crate::Rejected). As many
     /// as there are connections, by default.
     pub fn limit_loads(mut self, most: usize, wait: Duration) -> Self {
-        self.limit_loads = Some((most, wait));
+        self.settings.limit_loads = Some((most, wait));
+        self
+    }
+
+    /// Lets reads of one scope (see [`CachedPool::scoped`]; those without one are one as well) go to the database `per_second`
+    /// times, and `burst` of them at once; one more fails with [`Rejected`](crate::Rejected), which says when to come again, or is answered by
+    /// [`Policy::stale_if_error`]. So that one tenant cannot take the database from all others. What is answered from the cache does not
+    /// count. No limit by default.
+    pub fn limit_rate(mut self, per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        self.settings.limit_rate = Some((per_second, burst));
+        self
+    }
+
+    /// How long the database may take for a read through the pool, from the statement to the last row that is awaited. One that takes
+    /// longer fails with an [`sqlx::Error::Io`] of the kind [`TimedOut`](std::io::ErrorKind::TimedOut), counts as a failure for the breaker, and its
+    /// connection is closed. Without end by default.
+    ///
+    /// What the server goes on with after that, its own `statement_timeout` ends. Writes are left to that alone: one that is given up may
+    /// still be done.
+    pub fn read_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.read_timeout = Some(timeout);
+        self
+    }
+
+    /// When to shed work rather than fall over. It begins and ends by itself. Never, by default.
+    ///
+    /// In any emergency, nothing is replaced in the background before its time is over, and no answer is looked into by
+    /// [`Builder::audit`]. With too many waiting for connections, reads that would go to the database are answered by a result that
+    /// [`Policy::stale_if_error`] allows, or fail with [`Rejected`](crate::Rejected) while the queue is full. With too little memory, what is kept is dropped at the
+    /// beginning and nothing is kept until the end. Writes are never shed.
+    ///
+    /// ```
+    /// use larder::EmergencyOptions;
+    ///
+    /// let options = EmergencyOptions::new().waiting(200).memory(0.9);
+    /// ```
+    pub fn emergency(mut self, options: EmergencyOptions) -> Self {
+        self.settings.emergency = options;
         self
     }
 
@@ -197,7 +217,7 @@ impl<DB: Backend> Builder<DB> {
     /// ```
     #[cfg(feature = "redis")]
     pub fn redis(mut self, options: impl Into<RedisOptions>) -> Self {
-        self.redis = Some(options.into());
+        self.settings.redis = Some(options.into());
         self
     }
 
@@ -210,12 +230,12 @@ impl<DB: Backend> Builder<DB> {
     /// Those of [`sqlx::Pool::acquire`], and [`sqlx::Error::Configuration`] for options that make no sense.
     pub async fn build(self) -> Result<CachedPool<DB>, sqlx::Error> {
         #[cfg(feature = "redis")]
-        if let Some(options) = &self.redis {
+        if let Some(options) = &self.settings.redis {
             if DB::DIALECT == crate::analysis::Dialect::Sqlite {
                 let sentence = "a file of SQLite is on one machine: nothing of it can be shared through Redis";
                 return Err(sqlx::Error::Configuration(sentence.into()));
             }
-            crate::tier::Redis::new(options).map_err(|why| sqlx::Error::Configuration(why.into()))?;
+            crate::tier::Redis::check(options).map_err(|why| sqlx::Error::Configuration(why.into()))?;
         }
         let pool = self.build_lazy();
         let rooms = pool.rooms();
@@ -232,16 +252,9 @@ impl<DB: Backend> Builder<DB> {
             true => Policy::usual().with_ttl(Duration::MAX),
             false => Policy::usual(),
         };
-        self.rules.pool = self.rules.pool.over(&usual);
+        self.settings.rules.pool = self.settings.rules.pool.over(&usual);
         let session = self.sessions.as_ref().map(|sessions| sessions.session.clone()).unwrap_or_default();
-        let inner =
-            Inner::new(self.pool, self.rules, self.max_bytes, self.statistics, session, self.watch_bound, self.breaker);
-        if self.audits > 0.0 {
-            let _ = inner.audits.set(self.audits);
-        }
-        if let Some((most, wait)) = self.limit_loads {
-            inner.gatehouse.limit_loads(most, wait);
-        }
+        let inner = Inner::new(self.pool, self.settings, session);
         if let Some(sessions) = self.sessions {
             sessions.tell(&inner);
         }
@@ -249,14 +262,11 @@ impl<DB: Backend> Builder<DB> {
             inner.measure_all();
         }
         #[cfg(feature = "redis")]
-        if let Some(options) = self.redis {
-            let _ = inner.redis.set(options);
-            inner.watch_place();
-        }
+        inner.watch_place();
         inner.watch_schema(self.schema_interval);
         inner.watch_recovery();
         sampling::start(&inner);
-        if !self.watch_bound.is_zero() {
+        if !inner.watch.bound().is_zero() {
             follow::start(&inner);
         }
         CachedPool::new(inner)

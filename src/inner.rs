@@ -15,25 +15,28 @@ use crate::backend::Driver;
 use crate::entry::Entry;
 use crate::feed::Watch;
 use crate::flight::Flights;
-use crate::guard::{Breaker, BreakerOptions, BreakerState};
-use crate::observe::Counters;
+use crate::guard::{Breaker, BreakerOptions};
+use crate::observe::{BreakerGauges, Counters};
 use crate::plan::{Known, Plan, Plans, Site};
 use crate::reason::{Reason, Refusal};
 use crate::replay::Replay;
 use crate::replay::spares::{Room, Spares};
-use crate::rules::Rules;
 use crate::stamp::Cell;
 use crate::tier::Memory;
 use crate::versions::{Mark, Versions};
 #[cfg(feature = "redis")]
 use crate::versions::{Node, Place};
 #[cfg(feature = "redis")]
-use crate::{analysis::Dialect, catalog::Survey, tier::RedisOptions};
+use crate::{analysis::Dialect, catalog::Survey};
 
 mod calls;
+mod in_time;
+mod settings;
 
 pub(crate) use calls::Asking;
 use calls::Gatehouse;
+pub(crate) use in_time::{InTime, in_time, is_late};
+pub(crate) use settings::{DEFAULT_MAX_BYTES, Settings};
 
 /// The columns of a result.
 pub(crate) type Shape<DB> = <<DB as Driver>::Replay as Replay<DB>>::Shape;
@@ -44,7 +47,7 @@ pub(crate) type Kept<DB> = Entry<Shape<DB>, Spares<DB>>;
 /// What one pool and all its clones share.
 pub(crate) struct Inner<DB: Driver> {
     pub pool: sqlx::Pool<DB>,
-    pub rules: Rules,
+    pub settings: Settings,
     pub counters: Arc<Counters>,
     pub memory: Memory<Shape<DB>, Spares<DB>>,
     pub flights: Flights<Kept<DB>>,
@@ -72,13 +75,8 @@ pub(crate) struct Inner<DB: Driver> {
     learning: Mutex<Option<Instant>>,
     /// Held by the one task that looks in the background.
     looking: Arc<Mutex<()>>,
-    /// Where results and versions are shared with other nodes.
-    #[cfg(feature = "redis")]
-    pub redis: OnceLock<RedisOptions>,
     /// What stands before the database.
     pub gatehouse: Gatehouse,
-    /// The share of answers from the cache that are looked into, if any are.
-    pub audits: OnceLock<f64>,
     /// How far it was heard what other programs write.
     pub watch: Arc<Watch>,
     /// All tables, where what a statement writes may be committed at any time.
@@ -90,25 +88,14 @@ const LEARN_AGAIN: Duration = Duration::from_secs(1);
 
 impl<DB: Driver> Inner<DB> {
     /// Puts the rooms together around a pool. `session` may hold the settings of its first connection.
-    pub fn new(
-        pool: sqlx::Pool<DB>,
-        rules: Rules,
-        max_bytes: u64,
-        statistics: bool,
-        session: Arc<OnceLock<Box<str>>>,
-        bound: Duration,
-        breaker: BreakerOptions,
-    ) -> Arc<Self> {
-        let counters = Counters::new(statistics);
-        let turning = counters.clone();
-        turning.turned(None, if breaker.disabled { BreakerState::Disabled } else { BreakerState::Closed });
-        let breaker = Breaker::new("database", breaker, move |turn| turning.turned(Some(turn.from), turn.to));
+    pub fn new(pool: sqlx::Pool<DB>, settings: Settings, session: Arc<OnceLock<Box<str>>>) -> Arc<Self> {
+        let counters = Counters::new(settings.statistics);
+        let breaker = breaker_before("database", settings.breaker.clone());
         let moving = counters.clone();
         let inner = Self {
             pool,
-            memory: Memory::new(max_bytes, Arc::new(move |cause, bytes| moving.moved(cause, bytes))),
-            room: Room::beside(max_bytes),
-            rules,
+            memory: Memory::new(settings.max_bytes, Arc::new(move |cause, bytes| moving.moved(cause, bytes))),
+            room: Room::beside(settings.max_bytes),
             flights: Flights::new(),
             hasher: Default::default(),
             plans: Plans::new(counters.clone()),
@@ -124,12 +111,10 @@ impl<DB: Driver> Inner<DB> {
             off: OnceLock::new(),
             learning: Mutex::new(None),
             looking: Arc::default(),
-            #[cfg(feature = "redis")]
-            redis: OnceLock::new(),
-            gatehouse: Gatehouse::new(breaker),
-            audits: OnceLock::new(),
-            watch: Arc::new(Watch::new(bound)),
+            gatehouse: Gatehouse::new(breaker, &settings),
+            watch: Arc::new(Watch::new(settings.watch_bound)),
             late: OnceLock::new(),
+            settings,
         };
         if !DB::arguments_are_readable() {
             inner
@@ -200,7 +185,7 @@ impl<DB: Driver> Inner<DB> {
     pub fn plan(&self, sql: &str) -> Arc<Plan<Shape<DB>>> {
         match &*self.known.load() {
             Some(known) if known.holds() && !self.sessions_differ() => {
-                let site = Site { dialect: DB::DIALECT, rules: &self.rules, hasher: &self.hasher };
+                let site = Site { dialect: DB::DIALECT, rules: &self.settings.rules, hasher: &self.hasher };
                 self.plans.get(sql, known, site)
             }
             known => {
@@ -332,7 +317,7 @@ impl<DB: Driver> Inner<DB> {
         *failed = None;
         let known = Arc::new(Known::new(survey, versions, stamp));
         if self.known.load().is_none() {
-            self.rules.warn_of_absent(&known.gate);
+            self.settings.rules.warn_of_absent(&known.gate);
         }
         self.known.store(Some(known.clone()));
         self.plans.forget();
@@ -343,13 +328,15 @@ impl<DB: Driver> Inner<DB> {
     /// Shares the versions with other nodes from now on.
     #[cfg(feature = "redis")]
     async fn share(&self, survey: &Survey) {
-        let (Some(options), Some(versions)) = (self.redis.get(), self.versions.get()) else { return };
+        let (Some(options), Some(versions)) = (&self.settings.redis, self.versions.get()) else { return };
         if DB::DIALECT == Dialect::Sqlite {
             tracing::warn!(target: "larder::tier", "a file of SQLite is on one machine, and nothing of it is shared through Redis");
             return;
         }
         let place = Place { database: survey.database.clone(), incarnation: survey.incarnation.clone() };
-        match versions.share(|cells| Node::join(options, &place, cells, tokio::runtime::Handle::current())) {
+        let breaker = || breaker_before("redis", options.breaker.clone());
+        let runtime = tokio::runtime::Handle::current;
+        match versions.share(|cells| Node::join(options, &place, cells, breaker(), runtime())) {
             // With the first word from Redis, all that was known before is void.
             Ok(node) => node.ready().await,
             Err(why) => self.turn_off(Reason::TierDown, &why.to_string()),
@@ -366,7 +353,7 @@ impl<DB: Driver> Inner<DB> {
     /// started again.
     #[cfg(feature = "redis")]
     pub fn watch_place(self: &Arc<Self>) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (Ok(runtime), Some(_)) = (tokio::runtime::Handle::try_current(), &self.settings.redis) else { return };
         let watched = Arc::downgrade(self);
         runtime.spawn(async move {
             loop {
@@ -547,6 +534,12 @@ impl<DB: Driver> Inner<DB> {
     }
 }
 
+/// A breaker whose state is told in metrics.
+fn breaker_before(backend: &'static str, options: BreakerOptions) -> Arc<Breaker> {
+    let gauges = BreakerGauges::new(backend, options.begins_as());
+    Breaker::new(backend, options, move |turn| gauges.turned(turn.from, turn.to))
+}
+
 /// Whether a session has the settings of the first that was seen, which it is if there was none.
 pub(crate) fn is_first_or_like_it(first: &OnceLock<Box<str>>, session: &str) -> bool {
     **first.get_or_init(|| session.into()) == *session
@@ -564,7 +557,7 @@ impl<DB: Driver> Drop for Inner<DB> {
 
 impl<DB: Driver> std::fmt::Debug for Inner<DB> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("pool", &self.pool).field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("Inner").field("pool", &self.pool).field("rules", &self.settings.rules).finish_non_exhaustive()
     }
 }
 
@@ -578,15 +571,7 @@ mod tests {
     async fn what_was_known_is_forgotten_with_its_plans() {
         let pool = sqlx::SqlitePool::connect("sqlite::memory:").await.unwrap();
         sqlx::query("CREATE TABLE t (id INTEGER)").execute(&pool).await.unwrap();
-        let inner = Inner::new(
-            pool,
-            Rules::default(),
-            1 << 20,
-            true,
-            Default::default(),
-            Duration::ZERO,
-            BreakerOptions::new(),
-        );
+        let inner = Inner::new(pool, Settings::default(), Default::default());
         let before = Arc::downgrade(&inner.learn().await.unwrap().unwrap());
         for n in 0..50 {
             assert!(inner.plan(&format!("SELECT id FROM t WHERE id = {n}")).known.is_some());

@@ -352,6 +352,7 @@ impl<DB: Driver> Ledger<DB> {
 
     /// The statement or commit under way is over.
     pub fn conclude(&mut self, failure: Option<&sqlx::Error>) {
+        self.inner.witness(failure);
         if failure.is_none() {
             self.doubt = Doubt::No;
         }

@@ -122,7 +122,7 @@ pub use catalog::{Limit, LimitKind};
 pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
 pub use explanation::{Changes, Dependency, Explanation};
-pub use guard::{BreakerOptions, BreakerState, BreakerStatus, Transition, Window};
+pub use guard::{Breaker, BreakerOptions, BreakerState, BreakerStatus, EmergencyOptions, Pressure, Transition, Window};
 pub use observe::{Latency, QueryStats, Stats, Tier};
 pub use policy::Policy;
 pub use pool::{CachedPool, CachedPool as Pool};

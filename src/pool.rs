@@ -4,7 +4,6 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -13,11 +12,11 @@ use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
 use tokio::sync::mpsc;
 
 use crate::analysis::Kind;
-use crate::backend::{Backend, Driver, Item, Options, Request};
+use crate::backend::{Backend, Item, Options, Request};
 use crate::builder::{Builder, Sessions};
 use crate::connection::{CachedConnection, PoolConnection};
-use crate::guard::{BreakerState, BreakerStatus};
-use crate::inner::{Inner, Kept};
+use crate::guard::{Breaker, BreakerStatus, Pressure};
+use crate::inner::{InTime, Inner, Kept, in_time, is_late};
 use crate::key::Key;
 use crate::ledger::Asking;
 use crate::observe::{QueryStats, Sent, Stats, Subject};
@@ -121,8 +120,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
     /// # let pool = larder::SqlitePool::connect("sqlite::memory:").await?;
     /// # sqlx::query("CREATE TABLE news (title TEXT)").execute(&pool).await?;
-    /// use std::time::Duration;
-    /// use larder::Policy;
+    ///     /// use larder::Policy;
     ///
     /// let home = pool.with(Policy::ttl(Duration::from_secs(30)).tag("home"));
     /// let news = sqlx::query("SELECT title FROM news").fetch_all(&home).await?;
@@ -223,30 +221,42 @@ impl<DB: Backend> CachedPool<DB> {
         self.inner.look_again().await
     }
 
-    /// What the breaker before the database sees and does.
-    pub fn breaker(&self) -> BreakerStatus {
-        self.inner.gatehouse.breaker.status()
+    /// The breaker before the database: what it sees and does, and orders by hand.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    ///     /// use larder::{BreakerState, SqlitePool};
+    ///
+    /// let pool = SqlitePool::connect("sqlite::memory:").await?;
+    /// pool.breaker().force_open("the disk is being changed", Some(Duration::from_secs(600)));
+    /// assert_eq!(pool.breaker().status().state, BreakerState::ForcedOpen);
+    /// pool.breaker().release();
+    /// # Ok::<_, sqlx::Error>(()) }).unwrap(); }
+    /// ```
+    pub fn breaker(&self) -> &Breaker {
+        &self.inner.gatehouse.breaker
     }
 
-    /// Has the breaker reject all calls, for `time` or until [`CachedPool::release_breaker`]: for maintenance, or to take load off the
-    /// database. What is kept is given out as ever.
-    pub fn force_breaker_open(&self, reason: impl Into<String>, time: Option<Duration>) {
-        self.inner.gatehouse.breaker.force(BreakerState::ForcedOpen, reason.into(), time);
+    /// The breaker before the Redis that this pool shares results through, once it is known which database they are of. It is the same
+    /// for all pools of this process on that database.
+    #[cfg(feature = "redis")]
+    pub fn redis_breaker(&self) -> Option<&Breaker> {
+        self.inner.node().map(|node| &**node.breaker())
     }
 
-    /// Has the breaker let all calls through however they end, for `time` or until [`CachedPool::release_breaker`].
-    pub fn force_breaker_closed(&self, reason: impl Into<String>, time: Option<Duration>) {
-        self.inner.gatehouse.breaker.force(BreakerState::ForcedClosed, reason.into(), time);
+    /// What all breakers of this pool see and do.
+    pub fn breakers(&self) -> Vec<BreakerStatus> {
+        #[cfg(feature = "redis")]
+        let of_redis = self.redis_breaker().map(Breaker::status);
+        #[cfg(not(feature = "redis"))]
+        let of_redis = None;
+        [self.breaker().status()].into_iter().chain(of_redis).collect()
     }
 
-    /// Has the breaker let all calls through and count none, for `time` or until [`CachedPool::release_breaker`].
-    pub fn disable_breaker(&self, reason: impl Into<String>, time: Option<Duration>) {
-        self.inner.gatehouse.breaker.force(BreakerState::Disabled, reason.into(), time);
-    }
-
-    /// Ends what was ordered by hand. The breaker is closed then.
-    pub fn release_breaker(&self) {
-        self.inner.gatehouse.breaker.release();
+    /// What there is too little of, so that work is shed: see [`Builder::emergency`](crate::Builder::emergency).
+    pub fn emergencies(&self) -> Vec<Pressure> {
+        Pressure::ALL.into_iter().filter(|pressure| self.inner.is_short_of(*pressure)).collect()
     }
 
     /// What this pool did so far.
@@ -420,7 +430,7 @@ impl<DB: Backend> CachedPool<DB> {
                     rows.into_stream()
                 }
                 Answer::Stream(items) | Answer::Written(items) => items,
-                Answer::Direct(request, statement) => through_pool(pool.inner, request, statement),
+                Answer::Direct(request, statement) => through_pool(pool, request, statement),
             })
         })
         .try_flatten()
@@ -447,11 +457,14 @@ impl<DB: Backend> CachedPool<DB> {
                 Answer::Stream(items) => first_row::<DB>(items, DB::OPTIONAL_READS_ALL).await,
                 Answer::Written(items) => first_row::<DB>(items, true).await,
                 Answer::Direct(request, statement) => {
-                    let (mut connection, call) = pool.inner.connect_in_step().await?;
+                    let (mut connection, call) = pool.inner.connect_to_read(pool.view.scope.as_ref()).await?;
                     let (asked, asking) = connection.ask();
-                    let answer = DB::fetch_optional(asked, request);
+                    let answer = in_time(DB::fetch_optional(asked, request), pool.inner.settings.read_timeout);
                     let answer = pool.inner.counters.metered_one(&statement, Sent::Read, answer).await;
                     *asking = false;
+                    if answer.as_ref().is_err_and(is_late) {
+                        connection.leave();
+                    }
                     call.ends(answer.as_ref().err());
                     answer
                 }
@@ -486,23 +499,26 @@ impl<DB: Backend> CachedPool<DB> {
 }
 
 /// Runs a request on a connection of the pool, as sqlx's own pool does, and times it.
-fn through_pool<DB: Driver>(
-    inner: Arc<Inner<DB>>,
+fn through_pool<DB: Backend>(
+    pool: CachedPool<DB>,
     request: Request<DB>,
     statement: Subject,
 ) -> BoxStream<'static, Result<Item<DB>, sqlx::Error>> {
     // sqlx's stream would not tell the wait for a connection from the wait for the answer.
     let (send, mut receive) = mpsc::channel(16);
     let mut run = Box::pin(async move {
-        let (mut connection, call) = inner.connect_in_step().await?;
+        let inner = &pool.inner;
+        let (mut connection, call) = inner.connect_to_read(pool.view.scope.as_ref()).await?;
         let (asked, asking) = connection.ask();
-        let mut items = inner.counters.metered(&statement, Sent::Read, DB::fetch_many(asked, request));
-        let mut call = Some(call);
+        let items = InTime::new(DB::fetch_many(asked, request), inner.settings.read_timeout);
+        let mut items = inner.counters.metered(&statement, Sent::Read, items);
+        let (mut call, mut late) = (Some(call), false);
         while let Some(item) = items.next().await {
             *asking = false;
             if let Err(error) = &item
                 && let Some(call) = call.take()
             {
+                late = is_late(error);
                 call.ends(Some(error));
             }
             // Who receives goes when this goes.
@@ -510,6 +526,10 @@ fn through_pool<DB: Driver>(
             *asking = true;
         }
         *asking = false;
+        drop(items);
+        if late {
+            connection.leave();
+        }
         if let Some(call) = call {
             call.ends(None);
         }
@@ -562,7 +582,7 @@ impl<'p, DB: Backend> Executor<'p> for &'_ CachedPool<DB> {
             let items = match pool.answer(request?).await? {
                 Answer::Rows(rows) => return rows.end.map(|_| rows.rows),
                 Answer::Stream(items) | Answer::Written(items) => items,
-                Answer::Direct(request, statement) => through_pool(pool.inner, request, statement),
+                Answer::Direct(request, statement) => through_pool(pool, request, statement),
             };
             items.try_filter_map(async |item| Ok(item.right())).try_collect().await
         })

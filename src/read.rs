@@ -9,12 +9,12 @@ use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::Either;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backend::{Driver, Item, Request, release};
+use crate::backend::{Driver, Item, Request, leave, release};
 use crate::chance::dice;
 use crate::entry::{Entry, Life, Value};
 use crate::flight::{Pilot, Seat};
-use crate::guard::Call;
-use crate::inner::{Asking, Inner, Kept, Shape};
+use crate::guard::{Call, Pressure};
+use crate::inner::{Asking, InTime, Inner, Kept, Shape, is_late};
 use crate::key::{Bound, Key, Lookup, TooLong};
 use crate::observe::{Metered, Subject, Tier};
 use crate::plan::{Known, Plan, Reads};
@@ -119,7 +119,9 @@ pub(crate) async fn read<DB: Driver>(
         if let (Found::Nothing(reason, stale), false) = (&mut found, view.fresh) {
             *reason = said.missed.unwrap_or(*reason);
             if let Some(entry) = said.entry {
-                inner.memory.insert(asking.key.clone(), entry.clone());
+                if !inner.is_short_of(Pressure::Memory) {
+                    inner.memory.insert(asking.key.clone(), entry.clone());
+                }
                 (found, tier) = (Found::Good(entry), Tier::Redis);
             } else if stale.is_none() && said.missed == Some(Reason::TierDown) {
                 *stale = inner.memory.any(&asked.lookup());
@@ -132,8 +134,10 @@ pub(crate) async fn read<DB: Driver>(
             Some(rows) => {
                 inner.counters.hit(&plan.statement, tier, &**entry);
                 match found {
-                    Found::Due(entry) if entry.may_be_replaced() => refresh(asked.load(inner), &entry, request),
-                    Found::Good(entry) if inner.audits.get().is_some_and(|share| dice() < *share) => {
+                    Found::Due(entry) if !inner.is_emergency() && entry.may_be_replaced() => {
+                        refresh(asked.load(inner), &entry, request);
+                    }
+                    Found::Good(entry) if inner.audits_this() => {
                         tokio::spawn(asked.load(inner).audit(entry, request));
                     }
                     _ => {}
@@ -179,7 +183,7 @@ pub(crate) async fn read<DB: Driver>(
     }
     // Without anything else to give out, a miss it is.
     let missed = stale.is_some().then_some(missed);
-    let answer = match inner.admit() {
+    let answer = match inner.admit_read(view.scope.as_ref(), stale.is_some()) {
         Ok(call) => {
             let (deliver, delivered) = oneshot::channel();
             tokio::spawn(load.run(request, call, deliver));
@@ -396,6 +400,7 @@ impl<DB: Driver> Load<DB> {
         let types = request.arguments.as_ref().map(DB::argument_types).unwrap_or_default();
         let (mut rows, mut bytes, mut result, mut results) = (Vec::new(), 0, None, 0);
         let answer = DB::fetch_many(&mut connection, request);
+        let answer = InTime::new(answer, self.inner.settings.read_timeout).boxed();
         let mut stream = self.inner.counters.metered(&self.plan.statement, self.plan.sent(), answer);
         let end = loop {
             match stream.next().await {
@@ -417,6 +422,9 @@ impl<DB: Driver> Load<DB> {
         let cost = stream.waited();
         drop(stream);
         asking.ends(end.as_ref().err());
+        if end.as_ref().is_err_and(is_late) {
+            leave::<DB>(&mut connection);
+        }
         let kept = if end.is_err() {
             self.give_up(Reason::Failed, "the query failed")
         } else if results != 1 {
@@ -457,7 +465,9 @@ impl<DB: Driver> Load<DB> {
         self.plan.set_shape(&stored.shape);
         let of_use = self.terms.of_use(&life);
         let entry = Arc::new(Entry::new(stored, Spares::none(), life, of_use));
-        if entry.life.stamp.holds() {
+        if self.inner.is_short_of(Pressure::Memory) {
+            self.not_stored(Reason::Emergency, "too little memory is left");
+        } else if entry.life.stamp.holds() {
             self.inner.counters.stored(&self.plan.statement, entry.weight());
             self.inner.memory.insert(self.key.clone(), entry.clone());
             self.share(&entry);

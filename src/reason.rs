@@ -148,6 +148,8 @@ reasons! {
     Unfaithful = "unfaithful",
     /// The query failed.
     Failed = "failed",
+    /// Memory of the machine ran out: nothing is kept meanwhile.
+    Emergency = "emergency",
 
     Invalidation:
     // Why entries were dropped.

@@ -30,19 +30,25 @@ pub enum Guard {
     Breaker,
     /// As many results are being loaded as may be at a time.
     LoadLimit,
+    /// The rate of reads that its scope may send to the database.
+    RateLimit,
+    /// An emergency: too many wait for a connection.
+    Emergency,
     /// Strict consistency: other nodes cannot be told of a write, since Redis is out of reach.
     Consistency,
 }
 
 impl Guard {
     /// Every one of them.
-    pub const ALL: [Self; 3] = [Self::Breaker, Self::LoadLimit, Self::Consistency];
+    pub const ALL: [Self; 5] = [Self::Breaker, Self::LoadLimit, Self::RateLimit, Self::Emergency, Self::Consistency];
 
     /// As in metrics and JSON.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Breaker => "breaker",
             Self::LoadLimit => "load_limit",
+            Self::RateLimit => "rate_limit",
+            Self::Emergency => "emergency",
             Self::Consistency => "consistency",
         }
     }
@@ -77,6 +83,8 @@ impl fmt::Display for Rejected {
         match self.by {
             Guard::Breaker => f.write_str("not sent: the database is in trouble, and its breaker is open"),
             Guard::LoadLimit => f.write_str("not sent: as many results are being loaded as may be at a time"),
+            Guard::RateLimit => f.write_str("not sent: its scope has sent as many reads to the database as it may"),
+            Guard::Emergency => f.write_str("not sent: too many wait for a connection to the database already"),
             Guard::Consistency => f.write_str(
                 "not written: other nodes cannot be told of it while Redis is out of reach, and the consistency is strict",
             ),

@@ -222,6 +222,13 @@ pub(crate) async fn release<DB: Driver>(mut connection: PoolConnection<DB>) {
     connection.return_to_pool().await;
 }
 
+/// Has a connection closed whose server is still at a statement that nobody waits for. SQLite ends with its statement.
+pub(crate) fn leave<DB: Driver>(connection: &mut PoolConnection<DB>) {
+    if DB::DIALECT != Dialect::Sqlite {
+        connection.close_on_drop();
+    }
+}
+
 /// A connection of the pool that is closed instead of given back if its user goes away in the middle of an answer and it is out
 /// of step then: what it answers to the next one may be meant for the last.
 pub(crate) struct InStep<DB: Driver> {
@@ -239,6 +246,11 @@ impl<DB: Driver> InStep<DB> {
     pub fn ask(&mut self) -> (&mut PoolConnection<DB>, &mut bool) {
         self.asking = true;
         (&mut self.connection, &mut self.asking)
+    }
+
+    /// Nobody waits for its answer any more.
+    pub fn leave(&mut self) {
+        leave::<DB>(&mut self.connection);
     }
 
     /// The same for a question whose answer comes as a whole.

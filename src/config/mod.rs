@@ -192,7 +192,7 @@ impl Config {
     /// Two settings that do not go together: their section, their keys, the one to be changed first, and what is wrong.
     fn contradiction(&self) -> Option<(Section, &'static [&'static str], Problem)> {
         let in_force = self.in_force();
-        let most = in_force.max_bytes.unwrap_or(crate::builder::DEFAULT_MAX_BYTES);
+        let most = in_force.max_bytes.unwrap_or(crate::inner::DEFAULT_MAX_BYTES);
         let usual = if self.sole_writer == Some(true) { Duration::MAX } else { Terms::DEFAULT_TTL };
         let tables = self.rules.tables.iter().map(|(name, policy)| (Section::Table(name.clone()), policy));
         let queries = self.rules.queries.iter().map(|(name, policy)| (Section::Query(*name), policy));
@@ -265,7 +265,7 @@ impl fmt::Display for Config {
         }
         match max_bytes {
             Some(bytes) => writeln!(f, "max_bytes = {}", values::print_size(bytes))?,
-            None => writeln!(f, "# max_bytes = {}", values::print_size(crate::builder::DEFAULT_MAX_BYTES))?,
+            None => writeln!(f, "# max_bytes = {}", values::print_size(crate::inner::DEFAULT_MAX_BYTES))?,
         }
         if let Some(sole) = sole_writer {
             writeln!(f, "sole_writer = {sole}")?;

@@ -82,7 +82,7 @@ impl fmt::Display for Transition {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct BreakerStatus {
-    /// What it stands before: `database`.
+    /// What it stands before: `database` or `redis`.
     pub backend: &'static str,
     /// What it does with calls.
     pub state: BreakerState,
@@ -185,8 +185,10 @@ impl Gate {
 
 type Told = Box<dyn Fn(&Transition) + Send + Sync>;
 
-/// A circuit breaker before one backend.
-pub(crate) struct Breaker {
+/// A circuit breaker before the database, or before Redis: see [`CachedPool::breaker`](crate::CachedPool::breaker).
+///
+/// What is ordered by hand goes before what it sees, has a reason, and ends by itself if a time is given.
+pub struct Breaker {
     backend: &'static str,
     options: BreakerOptions,
     started: Instant,
@@ -201,7 +203,7 @@ pub(crate) struct Breaker {
 
 impl Breaker {
     /// A closed one. `told` hears of each transition.
-    pub fn new(
+    pub(crate) fn new(
         backend: &'static str,
         options: BreakerOptions,
         told: impl Fn(&Transition) + Send + Sync + 'static,
@@ -243,7 +245,7 @@ impl Breaker {
     }
 
     /// Lets a call through, or says after how long it may be worth another try.
-    pub fn admit(self: &Arc<Self>) -> Result<Call, Duration> {
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Call, Duration> {
         let mut gate = self.gate();
         let now = Instant::now();
         self.expire(&mut gate, now);
@@ -365,8 +367,35 @@ impl Breaker {
         self.turned.notify_one();
     }
 
-    /// Takes an order by hand: to reject all calls, to let all through, or to look at none. It ends by itself after `time`.
-    pub fn force(&self, state: BreakerState, reason: String, time: Option<Duration>) {
+    /// What became of a call that was not asked for here, as of a statement in a transaction. It counts while the breaker is closed.
+    pub(crate) fn witness(self: &Arc<Self>, fate: Fate, why: impl FnOnce() -> String) {
+        let call = {
+            let gate = self.gate();
+            if gate.order.is_some() || gate.phase != Phase::Closed {
+                return;
+            }
+            self.call(&gate, Instant::now())
+        };
+        call.ends(fate, why);
+    }
+
+    /// Rejects all calls, for `time` or until [`Breaker::release`]: for maintenance, or to take load off what it stands before. What is
+    /// kept is given out as ever.
+    pub fn force_open(&self, reason: impl Into<String>, time: Option<Duration>) {
+        self.force(BreakerState::ForcedOpen, reason.into(), time);
+    }
+
+    /// Lets all calls through however they end, for `time` or until [`Breaker::release`].
+    pub fn force_closed(&self, reason: impl Into<String>, time: Option<Duration>) {
+        self.force(BreakerState::ForcedClosed, reason.into(), time);
+    }
+
+    /// Lets all calls through and counts none, for `time` or until [`Breaker::release`].
+    pub fn disable(&self, reason: impl Into<String>, time: Option<Duration>) {
+        self.force(BreakerState::Disabled, reason.into(), time);
+    }
+
+    fn force(&self, state: BreakerState, reason: String, time: Option<Duration>) {
         let mut gate = self.gate();
         let from = gate.state();
         let until = time.and_then(|time| Instant::now().checked_add(time));
@@ -399,14 +428,14 @@ impl Breaker {
     }
 
     /// Nobody needs it any more.
-    pub fn retire(&self) {
+    pub(crate) fn retire(&self) {
         self.retired.store(true, SeqCst);
         self.turned.notify_one();
     }
 
     /// Returns when it is worth a probe though nobody calls: until it turns if it is closed or under an order, else until the pause is
     /// over. False: nobody needs it any more.
-    pub async fn probe_is_due(&self) -> bool {
+    pub(crate) async fn probe_is_due(&self) -> bool {
         while !self.retired.load(SeqCst) {
             let pause = {
                 let mut gate = self.gate();

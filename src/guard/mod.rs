@@ -5,14 +5,18 @@
 //!
 //! - `window` holds what became of the last calls;
 //! - `breaker` decides on them: its states are those of the failsafe crate, behind a gate for half-open and for orders by hand;
+//! - `emergency` tells whether something has to be shed;
 //! - `options` are what is asked of a breaker.
 
 mod breaker;
+mod emergency;
 mod options;
 mod window;
 
-pub(crate) use breaker::{Breaker, Call};
-pub use breaker::{BreakerState, BreakerStatus, Transition};
+pub(crate) use breaker::Call;
+pub use breaker::{Breaker, BreakerState, BreakerStatus, Transition};
+pub(crate) use emergency::Emergency;
+pub use emergency::{EmergencyOptions, Pressure};
 pub use options::{BreakerOptions, Window};
 
 /// What became of a call.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::BreakerState;
+
 /// Over what a breaker judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,8 +16,9 @@ pub enum Window {
 
 /// When a breaker opens, and how it closes again.
 ///
-/// Counted are calls that went to the database. A failure is one that tells of trouble there: no connection, a server that shuts
-/// down or has no room. What a caller did wrong (syntax, constraints, rows that are not there, serialization) is none.
+/// Counted are calls that went to the database, or to Redis. A failure is one that tells of trouble there: no connection, a server that
+/// shuts down or has no room, no answer in time. What a caller did wrong (syntax, constraints, rows that are not there, serialization)
+/// is none.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,6 +60,11 @@ impl BreakerOptions {
     /// Never opens.
     pub fn disabled() -> Self {
         Self { disabled: true, ..Self::new() }
+    }
+
+    /// The state that a breaker has at first.
+    pub(crate) fn begins_as(&self) -> BreakerState {
+        if self.disabled { BreakerState::Disabled } else { BreakerState::Closed }
     }
 
     /// Over what it judges.

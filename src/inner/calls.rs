@@ -4,19 +4,22 @@
 //! It never tries anything again.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
+use governor::clock::Clock;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::analysis::Dialect;
 use crate::backend::{Driver, InStep};
-use crate::guard::{Breaker, Call, Fate};
-use crate::inner::Inner;
+use crate::chance::dice;
+use crate::guard::{Breaker, Call, Emergency, Fate, Pressure};
+use crate::inner::{Inner, Settings};
 use crate::observe::PoolTimeout;
 use crate::rejected::{Guard, Rejected};
 
@@ -27,12 +30,18 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// For how long the answer to that holds.
 const ANSWER_HOLDS: Duration = Duration::from_millis(500);
 
+/// In an emergency, a read that is not made is worth another try after this.
+const SOON: Duration = Duration::from_secs(1);
+
 /// What stands before the database.
 #[derive(Debug)]
 pub(crate) struct Gatehouse {
     pub breaker: Arc<Breaker>,
     /// Loads at a time, and how long one may wait for others to end.
-    loads: OnceLock<(Arc<Semaphore>, Duration)>,
+    loads: Option<(Arc<Semaphore>, Duration)>,
+    /// What reads of each scope are left to send.
+    rates: Option<DefaultKeyedRateLimiter<Option<Arc<str>>>>,
+    emergency: Emergency,
     /// Calls that the database is at.
     asking: AtomicUsize,
     reach: Mutex<Option<Reach>>,
@@ -46,13 +55,12 @@ struct Reach {
 }
 
 impl Gatehouse {
-    pub fn new(breaker: Arc<Breaker>) -> Self {
-        Self { breaker, loads: OnceLock::new(), asking: AtomicUsize::new(0), reach: Mutex::new(None) }
-    }
-
-    /// At most so many loads at a time; one more waits for so long.
-    pub fn limit_loads(&self, most: usize, wait: Duration) {
-        let _ = self.loads.set((Arc::new(Semaphore::new(most.max(1))), wait));
+    pub fn new(breaker: Arc<Breaker>, settings: &Settings) -> Self {
+        let loads = settings.limit_loads.map(|(most, wait)| (Arc::new(Semaphore::new(most.max(1))), wait));
+        let quota = |(per_second, burst)| Quota::per_second(per_second).allow_burst(burst);
+        let rates = settings.limit_rate.map(quota).map(RateLimiter::keyed);
+        let (emergency, asking, reach) = Default::default();
+        Self { breaker, loads, rates, emergency, asking, reach }
     }
 }
 
@@ -96,6 +104,69 @@ impl<DB: Driver> Inner<DB> {
         self.gatehouse.breaker.admit().map_err(|retry_after| self.rejects(Guard::Breaker, Some(retry_after)))
     }
 
+    /// Lets a read through that would go to the database: of this scope, and with or without an older answer to give out instead.
+    ///
+    /// # Errors
+    /// The database is spared.
+    pub fn admit_read(&self, scope: Option<&Arc<str>>, has_stale: bool) -> Result<Call, sqlx::Error> {
+        let Gatehouse { rates, emergency, .. } = &self.gatehouse;
+        if emergency.is(Pressure::Database) && (has_stale || self.is_full()) {
+            return Err(self.rejects(Guard::Emergency, Some(SOON)));
+        }
+        if let Some(rates) = rates
+            && let Err(until) = rates.check_key(&scope.cloned())
+        {
+            return Err(self.rejects(Guard::RateLimit, Some(until.wait_time_from(rates.clock().now()))));
+        }
+        self.admit()
+    }
+
+    fn is_full(&self) -> bool {
+        self.settings.emergency.waiting.is_some_and(|most| self.counters.waiting() >= most)
+    }
+
+    /// Whether what nobody waits for is put off.
+    pub fn is_emergency(&self) -> bool {
+        self.gatehouse.emergency.is_any()
+    }
+
+    /// Whether an answer from the cache is one of those that are looked into.
+    pub fn audits_this(&self) -> bool {
+        self.settings.audit > 0.0 && dice() < self.settings.audit && !self.is_emergency()
+    }
+
+    /// Whether something has to be shed for want of this.
+    pub fn is_short_of(&self, pressure: Pressure) -> bool {
+        self.gatehouse.emergency.is(pressure)
+    }
+
+    /// Looks whether an emergency begins or ends. `memory` is the share of it that is in use, where that is known.
+    pub fn look_for_emergency(&self, memory: Option<f64>) {
+        let (Gatehouse { rates, emergency, .. }, options) = (&self.gatehouse, self.settings.emergency);
+        if let Some(rates) = rates {
+            // Those who have all of it left are as good as new.
+            rates.retain_recent();
+        }
+        let waiting = options.waiting.map(|most| (self.counters.waiting() as f64 / most as f64, 0.5));
+        let memory = options.memory.zip(memory).map(|(most, memory)| (memory / most, 0.95));
+        for (pressure, is) in [(Pressure::Database, waiting), (Pressure::Memory, memory)] {
+            let Some((share, well_below)) = is else { continue };
+            let Some(begins) = emergency.looked(pressure, share >= 1.0, share < well_below) else { continue };
+            self.counters.emergency(pressure, begins);
+            if begins && pressure == Pressure::Memory {
+                self.memory.clear();
+            }
+        }
+    }
+
+    /// A statement ended on a connection that somebody holds, who is not rejected.
+    pub fn witness(&self, failure: Option<&sqlx::Error>) {
+        match failure {
+            Some(error) if DB::is_outage(error) => self.gatehouse.breaker.witness(Fate::Failed, || error.to_string()),
+            _ => self.gatehouse.breaker.witness(Fate::Answered, String::new),
+        }
+    }
+
     fn rejects(&self, by: Guard, retry_after: Option<Duration>) -> sqlx::Error {
         self.counters.rejected(by);
         Rejected::new(by, retry_after).into()
@@ -106,7 +177,7 @@ impl<DB: Driver> Inner<DB> {
     /// # Errors
     /// There are as many as there may be, and none of them ended soon enough.
     pub async fn load_begins(&self) -> Result<Option<OwnedSemaphorePermit>, sqlx::Error> {
-        let Some((loads, wait)) = self.gatehouse.loads.get() else { return Ok(None) };
+        let Some((loads, wait)) = &self.gatehouse.loads else { return Ok(None) };
         match tokio::time::timeout(*wait, loads.clone().acquire_owned()).await {
             Ok(permit) => Ok(permit.ok()),
             Err(_) => Err(self.rejects(Guard::LoadLimit, Some(*wait))),
@@ -145,6 +216,18 @@ impl<DB: Driver> Inner<DB> {
     /// The same as a connection that is closed if it is left in the middle of an answer.
     pub async fn connect_in_step(self: &Arc<Self>) -> Result<(InStep<DB>, Asking<DB>), sqlx::Error> {
         let (connection, asking) = self.connect().await?;
+        Ok((InStep::of(connection), asking))
+    }
+
+    /// The same for a read that is not kept.
+    ///
+    /// # Errors
+    /// Those of [`Inner::admit_read`] and [`Inner::connect_for`].
+    pub async fn connect_to_read(
+        self: &Arc<Self>,
+        scope: Option<&Arc<str>>,
+    ) -> Result<(InStep<DB>, Asking<DB>), sqlx::Error> {
+        let (connection, asking) = self.connect_for(self.admit_read(scope, false)?).await?;
         Ok((InStep::of(connection), asking))
     }
 

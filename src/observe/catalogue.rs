@@ -6,7 +6,7 @@
 use metrics::{Counter, Gauge, Histogram, Label, Unit};
 
 use super::{Audit, Feed, PoolTimeout, Tier, removal};
-use crate::guard::BreakerState;
+use crate::guard::{BreakerState, Pressure};
 use crate::reason::{Place, Reason};
 use crate::rejected::Guard;
 
@@ -46,12 +46,21 @@ const NONE: Values = Are(&[""]);
 const HERE: Values = Are(&["local"]);
 const CACHED: Values = Are(&[Tier::Memory.label(), Tier::Typed.label(), Tier::Redis.label()]);
 const FEED: Values = Are(&[Feed::Redis.label(), Feed::Triggers.label()]);
-const BACKEND: Values = Are(&["database"]);
+const BACKEND: Values = Are(&["database", "redis"]);
 const STATES: [&str; BreakerState::ALL.len()] = {
     let mut labels = [""; BreakerState::ALL.len()];
     let mut at = 0;
     while at < labels.len() {
         labels[at] = BreakerState::ALL[at].label();
+        at += 1;
+    }
+    labels
+};
+const GUARDS: [&str; Guard::ALL.len()] = {
+    let mut labels = [""; Guard::ALL.len()];
+    let mut at = 0;
+    while at < labels.len() {
+        labels[at] = Guard::ALL[at].label();
         at += 1;
     }
     labels
@@ -281,9 +290,19 @@ pub(super) static REJECTIONS: Metric = Metric {
     kind: Kind::Counter,
     unit: Unit::Count,
     labels: &["guard"],
-    series: &[&[Are(&[Guard::ALL[0].label(), Guard::ALL[1].label(), Guard::ALL[2].label()])]],
+    series: &[&[Are(&GUARDS)]],
     always: true,
     what: "Calls that were not made, by what refused them.",
+};
+
+pub(super) static EMERGENCIES: Metric = Metric {
+    name: "larder_emergencies",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &["pressure"],
+    series: &[&[Are(&[Pressure::Database.label(), Pressure::Memory.label()])]],
+    always: true,
+    what: "Pools that shed work for want of connections or of memory.",
 };
 
 pub(super) static POOL_TIMEOUTS: Metric = Metric {
@@ -358,7 +377,7 @@ pub(super) static STALE_TABLES: Metric = Metric {
     what: "Those that were stale, by the tables that they rest on: somebody writes to one of them who is not seen.",
 };
 
-static ALL: [&Metric; 28] = [
+static ALL: [&Metric; 29] = [
     &REQUESTS,
     &REQUEST_SECONDS,
     &DATABASE_TIME,
@@ -380,6 +399,7 @@ static ALL: [&Metric; 28] = [
     &BREAKERS,
     &TRANSITIONS,
     &REJECTIONS,
+    &EMERGENCIES,
     &POOL_TIMEOUTS,
     &POOL_CONNECTIONS,
     &POOL_MOST,

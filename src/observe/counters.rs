@@ -19,7 +19,7 @@ use super::{
     Metered, PoolTimeout, Queries, QueryStats, Sent, Stats, Subject, Tier, catalogue, metered, nanos, removal,
 };
 use crate::entry::Entry;
-use crate::guard::BreakerState;
+use crate::guard::Pressure;
 use crate::reason::{Place, Reason};
 use crate::rejected::Guard;
 
@@ -111,6 +111,10 @@ impl Level {
         self.add(value - self.value.load(Relaxed));
     }
 
+    pub fn get(&self) -> i64 {
+        self.value.load(Relaxed)
+    }
+
     pub fn add(&self, more: i64) {
         self.value.fetch_add(more, Relaxed);
         self.gauge.increment(more as f64);
@@ -182,8 +186,8 @@ pub(crate) struct Counters {
     removals: [Count; removal::LABELS.len()],
     entries: Level,
     bytes: Level,
-    breakers: [Level; BreakerState::ALL.len()],
     rejections: [Count; Guard::ALL.len()],
+    emergencies: [Level; Pressure::ALL.len()],
     pool_timeouts: [Count; PoolTimeout::ALL.len()],
     pool: PoolGauges,
     hearing: [Hearing; Feed::ALL.len()],
@@ -220,9 +224,8 @@ impl Counters {
             removals: removal::LABELS.map(|cause| Count::new(catalogue::REMOVALS.counter(&[cause]))),
             entries: Level::new(catalogue::ENTRIES.gauge(&[memory])),
             bytes: Level::new(catalogue::BYTES.gauge(&[memory])),
-            breakers: BreakerState::ALL
-                .map(|state| Level::new(catalogue::BREAKERS.gauge(&["database", state.label()]))),
             rejections: Guard::ALL.map(|guard| Count::new(catalogue::REJECTIONS.counter(&[guard.label()]))),
+            emergencies: Pressure::ALL.map(|pressure| Level::new(catalogue::EMERGENCIES.gauge(&[pressure.label()]))),
             pool_timeouts: PoolTimeout::LABELS.map(|cause| Count::new(catalogue::POOL_TIMEOUTS.counter(&[cause]))),
             pool: PoolGauges::new(),
             hearing: Feed::ALL.map(Hearing::new),
@@ -357,19 +360,26 @@ impl Counters {
         tracing::debug!(target: "larder::write", outcome = "invalidation", reason = reason.label(), what);
     }
 
-    /// The breaker before the database is in another state, or was made in one.
-    pub fn turned(&self, from: Option<BreakerState>, to: BreakerState) {
-        if let Some(from) = from {
-            self.breakers[from as usize].set(0);
-            catalogue::TRANSITIONS.counter(&["database", from.label(), to.label()]).increment(1);
-        }
-        self.breakers[to as usize].set(1);
-    }
-
     /// A call was not made.
     pub fn rejected(&self, by: Guard) {
         let _ = self.rejections[by as usize].one();
         tracing::debug!(target: "larder::guard", outcome = "rejected", guard = by.label());
+    }
+
+    /// An emergency began or ended.
+    pub fn emergency(&self, pressure: Pressure, begins: bool) {
+        self.emergencies[pressure as usize].set(begins.into());
+        match begins {
+            true => {
+                tracing::warn!(target: "larder::guard", pressure = pressure.label(), "an emergency began: work is shed until it is over");
+            }
+            false => tracing::info!(target: "larder::guard", pressure = pressure.label(), "the emergency is over"),
+        }
+    }
+
+    /// How many wait for a connection.
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting()
     }
 
     /// A wait for a connection ended without one.

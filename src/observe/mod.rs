@@ -9,6 +9,7 @@
 //! | `audit` | was an answer right? |
 //! | `counters`, `by_table` | what did the pool do? |
 //! | `queries`, `record` | what did it do for each statement? |
+//! | `breaker_gauges` | what do breakers do? |
 //! | `feed` | how far has it heard of what others write? |
 //! | `pool_gauges` | who waits for connections? |
 //! | `pool_timeout` | why did it wait for a connection in vain? |
@@ -16,6 +17,7 @@
 //! | `stats`, `query_stats` | how is that told? |
 
 mod audit;
+mod breaker_gauges;
 mod by_table;
 mod catalogue;
 mod counters;
@@ -31,6 +33,7 @@ mod stats;
 mod tier;
 
 pub(crate) use audit::Audit;
+pub(crate) use breaker_gauges::BreakerGauges;
 pub(crate) use counters::Counters;
 pub(crate) use feed::Feed;
 pub(crate) use metered::{Metered, Sent};

@@ -34,6 +34,10 @@ impl PoolGauges {
         self.most.set(most.into());
     }
 
+    pub fn waiting(&self) -> usize {
+        usize::try_from(self.pending.get()).unwrap_or_default()
+    }
+
     pub fn wait(&self) -> Waiting<'_> {
         self.pending.add(1);
         Waiting { pool: self, since: Instant::now() }

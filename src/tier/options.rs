@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use deadpool_redis::redis::TlsCertificates;
 
+use crate::guard::{BreakerOptions, Window};
+
 /// What a result from memory or from Redis may miss of what other nodes wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -48,6 +50,7 @@ pub struct RedisOptions {
     pub(crate) secret: Option<Vec<u8>>,
     pub(crate) keys: Vec<[u8; 32]>,
     pub(crate) ca: Option<Vec<u8>>,
+    pub(crate) breaker: BreakerOptions,
 }
 
 #[derive(Clone)]
@@ -69,6 +72,12 @@ impl RedisOptions {
             secret: None,
             keys: Vec::new(),
             ca: None,
+            // To find out that a server hangs takes up to four seconds with each attempt: among the calls of a time when it did not, few
+            // such would be lost.
+            breaker: BreakerOptions::new()
+                .window(Window::Calls(10))
+                .minimum_calls(5)
+                .pause(Duration::from_millis(250), Duration::from_secs(5)),
         }
     }
 
@@ -114,6 +123,14 @@ impl RedisOptions {
     /// How long an answer of Redis is waited for; 50 milliseconds by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// When the breaker before Redis opens: by default when half of the last 10 calls failed, for a quarter of a second
+    /// at first and no more than 5. While it is open, reads go to the database, or are answered from memory where
+    /// [`Consistency`] allows it. An answer that was not there within [`RedisOptions::timeout`] is a failure.
+    pub fn breaker(mut self, options: BreakerOptions) -> Self {
+        self.breaker = options;
         self
     }
 

@@ -23,6 +23,7 @@ use deadpool_redis::{Manager, Pool, Runtime};
 use std::sync::Arc;
 
 use super::options::{RedisOptions, Topology};
+use crate::guard::{Breaker, Fate};
 
 /// A few connections to one Redis.
 pub(crate) struct Redis {
@@ -31,6 +32,7 @@ pub(crate) struct Redis {
     connections: Box<[ArcSwapOption<Connection>]>,
     next: AtomicUsize,
     is_up: AtomicBool,
+    breaker: Arc<Breaker>,
 }
 
 enum Servers {
@@ -53,6 +55,8 @@ enum Connection {
 pub(crate) enum Down {
     #[error("Redis is out of reach")]
     Away,
+    #[error("Redis is spared for {0:?}: its breaker is open")]
+    Spared(Duration),
     #[error("Redis did not answer within {0:?}")]
     Late(Duration),
     #[error("Redis: {0}")]
@@ -68,10 +72,8 @@ impl Down {
 /// To make a connection takes several round trips.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
-impl Redis {
-    /// # Errors
-    /// The options make no sense to the client.
-    pub fn new(options: &RedisOptions) -> Result<Self, Down> {
+impl Servers {
+    fn of(options: &RedisOptions) -> Result<Self, Down> {
         let because = |error: RedisError| Down::because(&error);
         // Where an application has features of rustls that leave the choice open, somebody has to make it; fails if somebody did.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -82,7 +84,7 @@ impl Redis {
                 None => Ok(info),
             }
         };
-        let topology = match &options.topology {
+        Ok(match &options.topology {
             Topology::One(url) => Servers::One(Box::new(secured(url).map_err(because)?)),
             Topology::Cluster(urls) => {
                 let nodes = urls.iter().map(|url| secured(url)).collect::<Result<Vec<_>, _>>().map_err(because)?;
@@ -121,14 +123,33 @@ impl Redis {
                 };
                 Servers::Sentinels { builder: Box::new(builder), certificates }
             }
-        };
+        })
+    }
+}
+
+impl Redis {
+    /// # Errors
+    /// The options make no sense to the client.
+    pub fn check(options: &RedisOptions) -> Result<(), Down> {
+        Servers::of(options).map(drop)
+    }
+
+    /// # Errors
+    /// The options make no sense to the client.
+    pub fn new(options: &RedisOptions, breaker: Arc<Breaker>) -> Result<Self, Down> {
         Ok(Self {
-            topology,
+            topology: Servers::of(options)?,
             timeout: options.timeout,
             connections: (0..options.connections.max(1)).map(|_| ArcSwapOption::empty()).collect(),
             next: AtomicUsize::new(0),
             is_up: AtomicBool::new(false),
+            breaker,
         })
+    }
+
+    /// What stands before it.
+    pub fn breaker(&self) -> &Arc<Breaker> {
+        &self.breaker
     }
 
     /// Whether it is known to answer.
@@ -173,10 +194,7 @@ impl Redis {
             }
             Ok::<_, RedisError>(())
         };
-        match tokio::time::timeout(CONNECT_WITHIN, connecting).await {
-            Ok(connected) => connected.map_err(|error| Down::because(&error)),
-            Err(_) => Err(Down::Late(CONNECT_WITHIN)),
-        }
+        self.within(CONNECT_WITHIN, connecting).await
     }
 
     fn pool(&self, primary: ConnectionInfo) -> Result<Pool, RedisError> {
@@ -286,11 +304,21 @@ impl Redis {
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, Down> {
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Down::because(&error)),
-            Err(_) => Err(Down::Late(self.timeout)),
+        self.within(self.timeout, answer).await
+    }
+
+    /// Makes a call that the breaker lets through and judges.
+    async fn within<T>(&self, time: Duration, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, Down> {
+        let call = self.breaker.admit().map_err(Down::Spared)?;
+        let answer = match tokio::time::timeout(time, answer).await {
+            Ok(answer) => answer.map_err(|error| Down::because(&error)),
+            Err(_) => Err(Down::Late(time)),
+        };
+        match &answer {
+            Ok(_) => call.ends(Fate::Answered, String::new),
+            Err(down) => call.ends(Fate::Failed, || down.to_string()),
         }
+        answer
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::mirror::{Heard, Mirror, Ticket, Value};
 use crate::chance::jittered;
 use crate::faults::{self, Rule};
+use crate::guard::Breaker;
 use crate::recency::Recency;
 use crate::stamp::{Cell, Stamp};
 use crate::tier::{Consistency, Down, Entries, Redis, RedisOptions, random};
@@ -114,9 +115,10 @@ impl Node {
         options: &RedisOptions,
         place: &Place,
         [catalog, everything]: [&Arc<Cell>; 2],
+        breaker: Arc<Breaker>,
         runtime: Handle,
     ) -> Result<Arc<Self>, Down> {
-        let redis = Arc::new(Redis::new(options)?);
+        let redis = Arc::new(Redis::new(options, breaker)?);
         let namespace = blake3::derive_key(
             "larder 2026 namespace of a database",
             format!("{}\n{}", options.namespace, place.database).as_bytes(),
@@ -171,6 +173,11 @@ impl Node {
             Consistency::Bounded(bound) => bound,
             _ => USUAL_POLL * POLLS_PER_BOUND,
         }
+    }
+
+    /// What stands before Redis.
+    pub fn breaker(&self) -> &Arc<Breaker> {
+        self.redis.breaker()
     }
 
     /// How many connections lead to Redis.
@@ -471,8 +478,10 @@ impl Node {
         answered
             .inspect_err(|why| {
                 tracing::debug!(target: "larder::tier", %why, "Redis did not answer");
-                self.redis.give_up();
-                self.nudge.notify_one();
+                if !matches!(why, Down::Spared(_)) {
+                    self.redis.give_up();
+                    self.nudge.notify_one();
+                }
             })
             .ok()
     }
@@ -577,6 +586,11 @@ async fn keep(node: Weak<Node>, nudge: Arc<Notify>) {
                     Consistency::Bounded(bound) => bound / POLLS_PER_BOUND,
                     _ => USUAL_POLL,
                 }
+            }
+            Err(Down::Spared(pause)) => {
+                node.redis.give_up();
+                // A moment more than the breaker waits.
+                pause + Duration::from_millis(1)
             }
             Err(why) => {
                 if node.redis.is_up() || retry == LAST_RETRY {

@@ -31,8 +31,8 @@ async fn read(pool: &PgPool, id: i32) -> Result<i64, sqlx::Error> {
 
 async fn until(pool: &PgPool, state: BreakerState) {
     let begun = Instant::now();
-    while pool.breaker().state != state {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{state}: {:?}", pool.breaker());
+    while pool.breaker().status().state != state {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{state}: {:?}", pool.breaker().status());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -47,16 +47,16 @@ async fn a_server_that_is_killed_is_spared_until_it_is_back() {
     // Fast, and with what is really the matter, though a connection may be waited for half a minute.
     let begun = Instant::now();
     let mut failed = 0;
-    while pool.breaker().state == BreakerState::Closed {
+    while pool.breaker().status().state == BreakerState::Closed {
         let id = 2 + failed;
         let error = read(&pool, id).await.unwrap_err();
         assert!(!matches!(error, sqlx::Error::PoolTimedOut), "{error}");
         failed += 1;
-        assert!(failed < 20 && begun.elapsed() < Duration::from_secs(15), "{error}: {:?}", pool.breaker());
+        assert!(failed < 20 && begun.elapsed() < Duration::from_secs(15), "{error}: {:?}", pool.breaker().status());
     }
-    let opened = pool.breaker().transitions[0].clone();
+    let opened = pool.breaker().status().transitions[0].clone();
     assert!(opened.cause.contains("calls failed; the last one: "), "{opened}");
-    pool.force_breaker_open("to look at it at leisure", None);
+    pool.breaker().force_open("to look at it at leisure", None);
     // Reads, writes, connections and transactions alike, in no time.
     let begun = Instant::now();
     for n in 0..100 {
@@ -76,8 +76,8 @@ async fn a_server_that_is_killed_is_spared_until_it_is_back() {
     // What is kept is given out, also what is no longer good where that is allowed, and counted so.
     assert_eq!(read(&outlives, 1).await.unwrap(), 0);
     assert!(pool.stats().stale >= 1, "{}", pool.stats());
-    pool.release_breaker();
-    while pool.breaker().state == BreakerState::Closed {
+    pool.breaker().release();
+    while pool.breaker().status().state == BreakerState::Closed {
         let _ = read(&pool, 4).await;
     }
     server.restart();
@@ -85,7 +85,7 @@ async fn a_server_that_is_killed_is_spared_until_it_is_back() {
     assert_eq!(read(&pool, 5).await.unwrap(), 0);
     sqlx::query("UPDATE t SET n = 7 WHERE id = 1").execute(&pool).await.unwrap();
     assert_eq!(read(&outlives, 1).await.unwrap(), 7);
-    let last = pool.breaker().transitions.pop().unwrap();
+    let last = pool.breaker().status().transitions.pop().unwrap();
     assert_eq!((last.from, last.to), (BreakerState::HalfOpen, BreakerState::Closed));
 }
 
@@ -100,19 +100,19 @@ async fn a_server_that_hangs_is_spared() {
     }
     server.pause();
     let mut given_up = 0;
-    while pool.breaker().state == BreakerState::Closed {
+    while pool.breaker().status().state == BreakerState::Closed {
         let write = sqlx::query("UPDATE t SET n = n WHERE id = 1").execute(&pool);
         let _ = tokio::time::timeout(Duration::from_millis(150), write).await;
         let direct = sqlx::query("SELECT n, random() AS r FROM t WHERE id = 1").execute(&pool);
         let _ = tokio::time::timeout(Duration::from_millis(150), direct).await;
         given_up += 2;
-        assert!(given_up < 40, "{:?}", pool.breaker());
+        assert!(given_up < 40, "{:?}", pool.breaker().status());
     }
-    let cause = pool.breaker().transitions[0].cause.clone();
+    let cause = pool.breaker().status().transitions[0].cause.clone();
     assert!(cause.contains("took longer than 100ms"), "{cause}");
-    assert!(pool.breaker().cancelled > 0, "{:?}", pool.breaker());
+    assert!(pool.breaker().status().cancelled > 0, "{:?}", pool.breaker().status());
     let rejected = read(&pool, 50).await.unwrap_err();
-    assert!(Rejected::of(&rejected).is_some() || pool.breaker().state != BreakerState::Open, "{rejected}");
+    assert!(Rejected::of(&rejected).is_some() || pool.breaker().status().state != BreakerState::Open, "{rejected}");
     server.resume();
     until(&pool, BreakerState::Closed).await;
     assert_eq!(read(&pool, 51).await.unwrap(), 0);
@@ -125,7 +125,7 @@ async fn few_of_many_probe() {
     let options = quick().pause(Duration::from_secs(3), Duration::from_secs(3)).probes(3);
     let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(options)).await;
     server.kill();
-    while pool.breaker().state == BreakerState::Closed {
+    while pool.breaker().status().state == BreakerState::Closed {
         let _ = read(&pool, 1).await;
     }
     server.restart();
@@ -154,7 +154,7 @@ async fn few_of_many_probe() {
     assert!(
         (1..=3).contains(&answered) && rejected >= 997,
         "{answered} answered, {rejected} rejected: {:?}",
-        pool.breaker()
+        pool.breaker().status()
     );
     until(&pool, BreakerState::Closed).await;
     let reached: i64 = sqlx::query_scalar("SELECT last_value FROM reached").fetch_one(pool.inner()).await.unwrap();
@@ -172,7 +172,7 @@ async fn mistakes_of_callers_do_not_count() {
         let none = sqlx::query_scalar::<_, i64>("SELECT n FROM t WHERE id = -1").fetch_one(&pool).await;
         assert!(matches!(none, Err(sqlx::Error::RowNotFound)));
     }
-    let breaker = pool.breaker();
+    let breaker = pool.breaker().status();
     assert_eq!((breaker.state, breaker.failure_rate), (BreakerState::Closed, Some(0.0)), "{breaker:?}");
     assert!(breaker.calls >= 80, "{breaker:?}");
 }
@@ -284,5 +284,88 @@ async fn a_lazy_pool_on_a_dead_server_fails_fast() {
     for read in asked {
         read.await.unwrap().unwrap_err();
     }
-    assert_eq!(pool.breaker().state, BreakerState::Open, "{:?}", pool.breaker());
+    assert_eq!(pool.breaker().status().state, BreakerState::Open, "{:?}", pool.breaker().status());
+}
+
+/// Nobody asks the pool for a connection here: what is seen is what becomes of statements in a transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_in_transactions_counts() {
+    let server = Postgres::start();
+    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(quick())).await;
+    for _ in 0..6 {
+        let mut tx = pool.begin().await.unwrap();
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *tx).await.unwrap();
+        server.psql("postgres", &format!("SELECT pg_terminate_backend({pid})"));
+        sqlx::query("UPDATE t SET n = 1").execute(&mut *tx).await.unwrap_err();
+    }
+    let breaker = pool.breaker().status();
+    assert!(
+        breaker.failure_rate > Some(0.2) || breaker.transitions.iter().any(|t| t.to == BreakerState::Open),
+        "{breaker:?}"
+    );
+}
+
+/// Redis is spared as the database is, both when it is gone and when it only hangs, and never is an answer wrong for it.
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_in_trouble_is_spared_and_taken_up_again() {
+    let mut redis = crate::servers::Redis::start();
+    let pool = pool_on(&Postgres::shared().fresh(), |builder| {
+        let options = larder::RedisOptions::new(redis.url()).lease(Duration::from_millis(500));
+        let breaker = quick().window(Window::Calls(10));
+        builder.redis(options.breaker(breaker.pause(Duration::from_millis(100), Duration::from_millis(800))))
+    })
+    .await;
+    let breaker = || pool.redis_breaker().expect("the database is known").status();
+    let until = async |is: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !is() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", breaker());
+            // Nothing is known of what others write: each read goes to the database.
+            assert_eq!(read(&pool, 1).await.unwrap(), 0);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let hits = || pool.stats().hits;
+    let goes_on = async || {
+        until(&|| breaker().state == BreakerState::Closed).await;
+        let before = hits();
+        until(&|| hits() > before + 10).await;
+    };
+    goes_on().await;
+    redis.pause();
+    until(&|| breaker().state == BreakerState::Open).await;
+    let opened = breaker().transitions.into_iter().rfind(|turn| turn.to == BreakerState::Open).unwrap();
+    assert!(["did not answer", "timed out"].iter().any(|why| opened.cause.contains(why)), "{opened}");
+    redis.resume();
+    goes_on().await;
+    redis.kill();
+    until(&|| breaker().state == BreakerState::Open).await;
+    redis.restart();
+    goes_on().await;
+    // By hand, Redis is asked nothing and the database everything; writes are told afterwards.
+    pool.redis_breaker().unwrap().force_open("to be replaced", None);
+    let asked = || redis.cli(&["INFO", "commandstats"]);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let before = (hits(), evals(&asked()));
+    sqlx::query("UPDATE t SET n = 7 WHERE id = 1").execute(&pool).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(read(&pool, 1).await.unwrap(), 7);
+    }
+    assert_eq!((hits(), evals(&asked())), before);
+    pool.redis_breaker().unwrap().release();
+    let begun = Instant::now();
+    while hits() < before.0 + 10 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", breaker());
+        assert_eq!(read(&pool, 1).await.unwrap(), 7);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(pool.breakers().iter().map(|status| status.backend).collect::<Vec<_>>(), ["database", "redis"]);
+}
+
+/// How often scripts were called, as Redis itself counts.
+#[cfg(feature = "redis")]
+fn evals(stats: &str) -> u64 {
+    let of = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
+    stats.lines().filter(|line| line.starts_with("cmdstat_eval")).filter_map(of).sum()
 }

@@ -29,6 +29,7 @@ mod gate;
 mod guard;
 mod known_mistakes;
 mod lessons;
+mod limits;
 mod lives;
 mod macros;
 mod mysql;

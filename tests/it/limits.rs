@@ -1,0 +1,160 @@
+//! What a pool does not let happen to its database: reads without end, one scope that takes it all, a queue without end.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use larder::{CachedPool, EmergencyOptions, Guard, PgPool, Policy, Pressure, Rejected, Sessions};
+
+use crate::servers::Postgres;
+
+async fn pool(
+    connections: u32,
+    with: impl FnOnce(larder::Builder<sqlx::Postgres>) -> larder::Builder<sqlx::Postgres>,
+) -> PgPool {
+    let options =
+        sqlx::postgres::PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(30));
+    let pool = options.connect(&Postgres::shared().fresh()).await.unwrap();
+    let setup =
+        "CREATE TABLE t (id INT PRIMARY KEY, n BIGINT); INSERT INTO t SELECT i, 0 FROM generate_series(1, 200) i";
+    sqlx::raw_sql(setup).execute(&pool).await.unwrap();
+    with(CachedPool::builder(pool, Sessions::Uniform).sole_writer()).build().await.unwrap()
+}
+
+async fn read(pool: &PgPool, id: i32) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT n FROM t WHERE id = $1").bind(id).fetch_one(pool).await
+}
+
+fn rejected_by(error: &sqlx::Error) -> Option<Guard> {
+    Rejected::of(error).map(Rejected::by)
+}
+
+/// A read that is given up leaves nothing behind that the next one would have to wait for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_takes_too_long_is_given_up() {
+    let pool = pool(2, |builder| builder.read_timeout(Duration::from_millis(300))).await;
+    read(&pool, 1).await.unwrap();
+    let is_late = |error: sqlx::Error| match error {
+        sqlx::Error::Io(io) => assert_eq!(io.kind(), std::io::ErrorKind::TimedOut, "{io}"),
+        error => panic!("{error}"),
+    };
+    // One that is not kept, by its first row and by all; and one that is, held up by a lock.
+    let sleep = || sqlx::query("SELECT pg_sleep(20)");
+    let begun = Instant::now();
+    is_late(sleep().fetch_all(&pool).await.unwrap_err());
+    is_late(sleep().fetch_optional(&pool).await.unwrap_err());
+    let other = sqlx::PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE t").execute(&mut *lock).await.unwrap();
+    is_late(read(&pool, 2).await.unwrap_err());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let failure = pool.breaker().status();
+    assert!(failure.calls >= 4 && failure.cancelled == 0, "{failure:?}");
+    lock.rollback().await.unwrap();
+    for id in 1..=20 {
+        assert_eq!(read(&pool, id).await.unwrap(), 0);
+    }
+    // What is waited for is the database alone, not the caller.
+    let mut rows = sqlx::query("SELECT id, pg_sleep(0) FROM t").fetch(&pool);
+    let mut seen = 0;
+    while let Some(row) = futures::TryStreamExt::try_next(&mut rows).await.unwrap() {
+        let _: i32 = sqlx::Row::get(&row, 0);
+        seen += 1;
+        if seen < 4 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    assert_eq!(seen, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_scope_cannot_take_the_database_from_others() {
+    let (slow, burst) = (NonZeroU32::MIN, NonZeroU32::new(5).unwrap());
+    let pool = pool(4, |builder| builder.limit_rate(slow, burst)).await;
+    let (greedy, modest) = (pool.scoped("greedy"), pool.scoped("modest"));
+    let (mut answered, mut refused) = (0, None);
+    for id in 1..=50 {
+        match read(&greedy, id).await {
+            Ok(_) => answered += 1,
+            Err(error) => refused = Some(error),
+        }
+    }
+    let refused = refused.expect("fifty reads at once are more than five and one a second");
+    assert_eq!(rejected_by(&refused), Some(Guard::RateLimit), "{refused}");
+    let again = Rejected::of(&refused).and_then(Rejected::retry_after).unwrap();
+    assert!(again > Duration::ZERO && again <= Duration::from_secs(1), "{again:?}");
+    assert!((5..=10).contains(&answered), "{answered}");
+    // What is kept costs nothing, reads that are not kept count as well, and others go on.
+    assert_eq!(read(&greedy, 1).await.unwrap(), 0);
+    let uncached = sqlx::query("SELECT n, random() FROM t").fetch_all(&greedy).await.unwrap_err();
+    assert_eq!(rejected_by(&uncached), Some(Guard::RateLimit), "{uncached}");
+    for id in 1..=4 {
+        assert_eq!(read(&modest, id).await.unwrap(), 0);
+    }
+    tokio::time::sleep(again + Duration::from_millis(50)).await;
+    assert_eq!(read(&greedy, 150).await.unwrap(), 0);
+    // An older answer where that is allowed.
+    let outlives = greedy.with(Policy::ttl(Duration::from_millis(1)).stale_if_error(Duration::from_secs(3600)));
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    for _ in 0..5 {
+        assert_eq!(read(&outlives, 1).await.unwrap(), 0);
+    }
+    assert!(pool.stats().stale >= 4, "{}", pool.stats());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_long_a_queue_is_cut_and_grows_again_by_itself() {
+    let pool = pool(1, |builder| builder.emergency(EmergencyOptions::new().waiting(10))).await;
+    let outlives = pool.with(Policy::ttl(Duration::from_millis(1)).stale_if_error(Duration::from_secs(3600)));
+    assert_eq!(read(&outlives, 1).await.unwrap(), 0);
+    let held = pool.acquire().await.unwrap();
+    let waiting: Vec<_> = (100..120)
+        .map(|id| {
+            let pool = pool.clone();
+            tokio::spawn(async move { read(&pool, id).await })
+        })
+        .collect();
+    let until = async |is: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !is() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", pool.emergencies());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    until(&|| pool.emergencies() == [Pressure::Database]).await;
+    // An older answer at once, or none at once.
+    assert_eq!(read(&outlives, 1).await.unwrap(), 0);
+    assert_eq!(pool.stats().stale, 1);
+    for sql in ["SELECT n FROM t WHERE id = 150", "SELECT n, random() FROM t"] {
+        let error = sqlx::query(sql).fetch_all(&pool).await.unwrap_err();
+        assert_eq!(rejected_by(&error), Some(Guard::Emergency), "{error}");
+    }
+    drop(held);
+    for read in waiting {
+        assert_eq!(read.await.unwrap().unwrap(), 0);
+    }
+    // Before it is over, what the queue has room for is let in.
+    assert_eq!(read(&pool, 160).await.unwrap(), 0);
+    until(&|| pool.emergencies().is_empty()).await;
+    assert_eq!(read(&outlives, 1).await.unwrap(), 0);
+    assert_eq!(pool.stats().stale, 1, "asked again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_memory_nothing_is_kept() {
+    // Any machine has as little as that in use.
+    let pool = pool(2, |builder| builder.emergency(EmergencyOptions::new().memory(0.000_001))).await;
+    read(&pool, 1).await.unwrap();
+    let begun = Instant::now();
+    while pool.emergencies() != [Pressure::Memory] {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", pool.emergencies());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let before = pool.stats();
+    assert_eq!(before.entries, 0, "{before}");
+    for _ in 0..3 {
+        assert_eq!(read(&pool, 1).await.unwrap(), 0);
+    }
+    let after = pool.stats();
+    assert_eq!((after.hits, after.entries), (before.hits, 0), "{after}");
+    assert_eq!(after.not_stored_by_reason.get(&larder::Reason::Emergency), Some(&3), "{after}");
+}
