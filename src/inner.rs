@@ -15,8 +15,8 @@ use crate::backend::Driver;
 use crate::entry::Entry;
 use crate::feed::Watch;
 use crate::flight::Flights;
-use crate::guard::{Breaker, BreakerOptions};
-use crate::observe::{BreakerGauges, Counters};
+use crate::guard::{Breaker, BreakerOptions, Transition};
+use crate::observe::{BreakerGauges, Counters, EventKind};
 use crate::plan::{Known, Plan, Plans, Site};
 use crate::reason::{Reason, Refusal};
 use crate::replay::Replay;
@@ -90,7 +90,12 @@ impl<DB: Driver> Inner<DB> {
     /// Puts the rooms together around a pool. `session` may hold the settings of its first connection.
     pub fn new(pool: sqlx::Pool<DB>, settings: Settings, session: Arc<OnceLock<Box<str>>>) -> Arc<Self> {
         let counters = Counters::new(settings.statistics);
-        let breaker = breaker_before("database", settings.breaker.clone());
+        let hearing = Arc::downgrade(&counters);
+        let breaker = breaker_before("database", settings.breaker.clone(), move |turn| {
+            if let Some(counters) = hearing.upgrade() {
+                counters.event(EventKind::Breaker, format!("database: {turn}"));
+            }
+        });
         let moving = counters.clone();
         let inner = Self {
             pool,
@@ -139,6 +144,7 @@ impl<DB: Driver> Inner<DB> {
         }
         if self.off.set(Refusal::new(reason, sentence)).is_ok() {
             tracing::warn!(target: "larder::pool", reason = reason.label(), sentence, "this pool caches nothing from now on");
+            self.counters.event(EventKind::Cache, format!("nothing is cached from now on: {sentence}"));
             self.memory.clear();
         }
     }
@@ -334,7 +340,7 @@ impl<DB: Driver> Inner<DB> {
             return;
         }
         let place = Place { database: survey.database.clone(), incarnation: survey.incarnation.clone() };
-        let breaker = || breaker_before("redis", options.breaker.clone());
+        let breaker = || breaker_before("redis", options.breaker.clone(), |_| {});
         let runtime = tokio::runtime::Handle::current;
         match versions.share(|cells| Node::join(options, &place, cells, breaker(), runtime())) {
             // With the first word from Redis, all that was known before is void.
@@ -535,9 +541,16 @@ impl<DB: Driver> Inner<DB> {
 }
 
 /// A breaker whose state is told in metrics.
-fn breaker_before(backend: &'static str, options: BreakerOptions) -> Arc<Breaker> {
+fn breaker_before(
+    backend: &'static str,
+    options: BreakerOptions,
+    told: impl Fn(&Transition) + Send + Sync + 'static,
+) -> Arc<Breaker> {
     let gauges = BreakerGauges::new(backend, options.begins_as());
-    Breaker::new(backend, options, move |turn| gauges.turned(turn.from, turn.to))
+    Breaker::new(backend, options, move |turn| {
+        gauges.turned(turn.from, turn.to);
+        told(turn);
+    })
 }
 
 /// Whether a session has the settings of the first that was seen, which it is if there was none.

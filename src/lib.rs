@@ -123,7 +123,7 @@ pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
 pub use explanation::{Changes, Dependency, Explanation};
 pub use guard::{Breaker, BreakerOptions, BreakerState, BreakerStatus, EmergencyOptions, Pressure, Transition, Window};
-pub use observe::{Latency, QueryStats, Stats, Tier};
+pub use observe::{Event, EventKind, History, Latency, QueryStats, Sample, Stats, Tier};
 pub use policy::Policy;
 pub use pool::{CachedPool, CachedPool as Pool};
 #[cfg(feature = "redis")]

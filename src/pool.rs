@@ -15,11 +15,15 @@ use crate::analysis::Kind;
 use crate::backend::{Backend, Item, Options, Request};
 use crate::builder::{Builder, Sessions};
 use crate::connection::{CachedConnection, PoolConnection};
+#[cfg(feature = "redis")]
+use crate::guard::Transition;
 use crate::guard::{Breaker, BreakerStatus, Pressure};
 use crate::inner::{InTime, Inner, Kept, in_time, is_late};
 use crate::key::Key;
 use crate::ledger::Asking;
-use crate::observe::{QueryStats, Sent, Stats, Subject};
+#[cfg(feature = "redis")]
+use crate::observe::EventKind;
+use crate::observe::{Event, History, QueryStats, Sent, Stats, Subject};
 use crate::policy::Policy;
 use crate::pool_options::PoolOptions;
 use crate::read::{self, Answer, View, first_row};
@@ -257,6 +261,34 @@ impl<DB: Backend> CachedPool<DB> {
     /// What there is too little of, so that work is shed: see [`Builder::emergency`](crate::Builder::emergency).
     pub fn emergencies(&self) -> Vec<Pressure> {
         Pressure::ALL.into_iter().filter(|pressure| self.inner.is_short_of(*pressure)).collect()
+    }
+
+    /// The last 500 or so things that happened that somebody on call would want to know of, the oldest first: breakers that turned,
+    /// emergencies, everything dropped, answers found stale.
+    pub fn events(&self) -> Vec<Event> {
+        let mut events = self.inner.counters.events();
+        #[cfg(feature = "redis")]
+        if let Some(breaker) = self.redis_breaker() {
+            let turns = breaker.status().transitions.into_iter();
+            let of_redis =
+                |turn: Transition| Event { at: turn.at, kind: EventKind::Breaker, text: format!("redis: {turn}") };
+            events.extend(turns.map(of_redis));
+            events.sort_by_key(|event| event.at);
+        }
+        events
+    }
+
+    /// What this pool did lately: by second for a quarter of an hour, by minute for a day.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let pool = larder::SqlitePool::connect("sqlite::memory:").await?;
+    /// std::fs::write(std::env::temp_dir().join("larder.csv"), pool.history().csv())?;
+    /// # Ok::<_, sqlx::Error>(()) }).unwrap(); }
+    /// ```
+    pub fn history(&self) -> History {
+        self.inner.counters.history()
     }
 
     /// What this pool did so far.

@@ -90,6 +90,7 @@ pub(crate) async fn read<DB: Driver>(
     plan: Arc<Plan<Shape<DB>>>,
     mut request: Request<DB>,
 ) -> Result<Answer<DB>, sqlx::Error> {
+    let begun = inner.counters.begins();
     if plan.known.is_none() {
         inner.learn_soon();
     }
@@ -133,6 +134,7 @@ pub(crate) async fn read<DB: Driver>(
         match give_back(inner, asked.replay, entry).await {
             Some(rows) => {
                 inner.counters.hit(&plan.statement, tier, &**entry);
+                inner.counters.hit_took(begun);
                 match found {
                     Found::Due(entry) if !inner.is_emergency() && entry.may_be_replaced() => {
                         refresh(asked.load(inner), &entry, request);
@@ -238,6 +240,7 @@ pub(crate) fn find_value<DB: Driver>(
     request: &mut Request<DB>,
     mapper: TypeId,
 ) -> Option<Result<Arc<dyn Any + Send + Sync>, Key>> {
+    let begun = inner.counters.begins();
     let asked = Asked::new(inner, view, plan, request).ok()?;
     let key = asked.lookup();
     let knows = asked.known.versions.node().is_none_or(|node| node.may_answer());
@@ -248,6 +251,7 @@ pub(crate) fn find_value<DB: Driver>(
         && let Some(value) = entry.value(mapper)
     {
         inner.counters.hit(&plan.statement, Tier::Typed, &*entry);
+        inner.counters.hit_took(begun);
         return Some(Ok(value.clone()));
     }
     Some(Err(key.to_key()))

@@ -26,6 +26,7 @@ pub(crate) fn start<DB: Driver>(inner: &Arc<Inner<DB>>) {
             tokio::time::sleep(EVERY).await;
             let Some(inner) = sampled.upgrade().filter(|inner| !inner.pool.is_closed()) else { return };
             sample(&inner);
+            inner.counters.tick(inner.memory.size());
             inner.look_for_emergency(if wants_memory { memory_in_use(&mut machine) } else { None });
         }
     });

@@ -28,6 +28,16 @@ impl Pressure {
     }
 }
 
+impl Pressure {
+    /// What there is too little of.
+    pub(crate) const fn lack(self) -> &'static str {
+        match self {
+            Self::Database => "connections",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 impl fmt::Display for Pressure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::Stream;
 use metrics::{Counter, Gauge, Histogram};
@@ -12,7 +12,9 @@ use moka::notification::RemovalCause;
 
 use super::audit::Audit;
 use super::by_table::ByTable;
+use super::events::{Event, EventKind, Events};
 use super::feed::{Feed, Hearing};
+use super::history::{History, Now, Recent, Totals};
 use super::pool_gauges::{PoolGauges, Waiting};
 use super::record::{Given, Spared};
 use super::{
@@ -87,6 +89,10 @@ impl ByReason {
 
     fn one(&self, reason: Reason) {
         self.counts[reason.index()].get_or_init(|| Count::new((self.metric)(reason))).one();
+    }
+
+    fn sum(&self) -> u64 {
+        self.counts.iter().filter_map(OnceLock::get).map(Count::get).sum()
     }
 
     fn snapshot(&self) -> BTreeMap<Reason, u64> {
@@ -194,6 +200,8 @@ pub(crate) struct Counters {
     unpublished: Level,
     connections: Level,
     replicas: Level,
+    events: Events,
+    recent: Recent,
     detail: Option<Detail>,
 }
 
@@ -232,6 +240,8 @@ impl Counters {
             unpublished: Level::new(catalogue::UNPUBLISHED.gauge(&[])),
             connections: Level::new(catalogue::CONNECTIONS.gauge(&[])),
             replicas: Level::new(catalogue::REPLICAS.gauge(&[])),
+            events: Events::default(),
+            recent: Recent::new(),
             detail: statistics.then(|| Detail {
                 queries: Queries::new(),
                 database_time: Time::new(catalogue::DATABASE_TIME.counter(&[])),
@@ -256,6 +266,53 @@ impl Counters {
         }
         self.spared(subject, Spared::Hit(tier), given.into());
         tracing::trace!(target: "larder::read", outcome = "hit", tier = tier.label(), statement = &*subject.text);
+    }
+
+    /// When a read begins that is to be timed should it be a hit, which one of many is.
+    pub fn begins(&self) -> Option<Instant> {
+        self.recent.begins()
+    }
+
+    /// It was a hit.
+    pub fn hit_took(&self, begun: Option<Instant>) {
+        if let Some(begun) = begun {
+            self.recent.hit(begun);
+        }
+    }
+
+    /// Something happened that somebody on call would want to know of.
+    pub fn event(&self, kind: EventKind, text: impl Into<String>) {
+        self.events.push(Event::now(kind, text));
+    }
+
+    /// The last events, the oldest first.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.snapshot()
+    }
+
+    /// What was done lately.
+    pub fn history(&self) -> History {
+        self.recent.snapshot()
+    }
+
+    /// A second is over, at the end of which so many entries of so many bytes are in memory.
+    pub fn tick(&self, (entries, bytes): (u64, u64)) {
+        let time = |time: fn(&Detail) -> &Time| self.detail.as_ref().map(|detail| time(detail).get());
+        let totals = Totals {
+            hits: self.hits.iter().map(Count::get).sum(),
+            coalesced: self.coalesced.get(),
+            stale: self.stale.get(),
+            misses: self.misses.sum(),
+            bypasses: self.bypasses.sum(),
+            writes: self.writes.get(),
+            invalidations: self.invalidations.sum(),
+            rejections: self.rejections.iter().map(Count::get).sum(),
+            database_time: time(|detail| &detail.database_time).unwrap_or_default(),
+            saved_time: time(|detail| &detail.saved_time).unwrap_or_default(),
+        };
+        let (used, idle) = self.pool.connections();
+        let waiting = u32::try_from(self.waiting()).unwrap_or(u32::MAX);
+        self.recent.tick(totals, Now { used, idle, waiting, entries, bytes });
     }
 
     /// A read that could have been answered from the cache goes to the database, unless something else comes of it.
@@ -353,6 +410,11 @@ impl Counters {
     /// Cached results are voided: those that rest on `tables`, by their full names, or all of them.
     pub fn invalidation<'t>(&self, reason: Reason, what: &str, tables: Option<impl IntoIterator<Item = &'t str>>) {
         self.invalidations.one(reason);
+        match reason {
+            Reason::SchemaChange => self.event(EventKind::Cache, "everything was dropped: the schema changed"),
+            Reason::Manual => self.event(EventKind::Cache, format!("by hand, what rests on {what} was dropped")),
+            _ => {}
+        }
         match tables {
             Some(tables) => tables.into_iter().for_each(|table| self.by_table.one(table)),
             None => self.by_table.all(),
@@ -369,6 +431,8 @@ impl Counters {
     /// An emergency began or ended.
     pub fn emergency(&self, pressure: Pressure, begins: bool) {
         self.emergencies[pressure as usize].set(begins.into());
+        let text = if begins { "began: work is shed until it is over" } else { "is over" };
+        self.event(EventKind::Emergency, format!("the emergency for want of {} {text}", pressure.lack()));
         match begins {
             true => {
                 tracing::warn!(target: "larder::guard", pressure = pressure.label(), "an emergency began: work is shed until it is over");
@@ -417,6 +481,13 @@ impl Counters {
         let _ = self.audits[outcome as usize].one();
         if outcome == Audit::Stale {
             let tables: Vec<&str> = tables.inspect(|table| self.stale_by_table.one(table)).collect();
+            self.event(
+                EventKind::Audit,
+                format!(
+                    "an answer from the cache was stale, which rests on {}: somebody writes who is not seen",
+                    tables.join(", ")
+                ),
+            );
             tracing::error!(target: "larder::audit", ?tables, statement = &*subject.text, "an answer from the cache was stale: somebody writes who is not seen");
         }
     }
@@ -449,6 +520,7 @@ impl Counters {
         record.asked(time, rows);
         if sent == Sent::Read {
             detail.request_seconds.record(time.as_secs_f64());
+            self.recent.asked(time);
         }
     }
 

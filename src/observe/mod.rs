@@ -10,6 +10,8 @@
 //! | `counters`, `by_table` | what did the pool do? |
 //! | `queries`, `record` | what did it do for each statement? |
 //! | `breaker_gauges` | what do breakers do? |
+//! | `events` | what should somebody on call know of? |
+//! | `history` | what did the pool do lately? |
 //! | `feed` | how far has it heard of what others write? |
 //! | `pool_gauges` | who waits for connections? |
 //! | `pool_timeout` | why did it wait for a connection in vain? |
@@ -21,7 +23,9 @@ mod breaker_gauges;
 mod by_table;
 mod catalogue;
 mod counters;
+mod events;
 mod feed;
+mod history;
 mod metered;
 mod pool_gauges;
 mod pool_timeout;
@@ -35,7 +39,9 @@ mod tier;
 pub(crate) use audit::Audit;
 pub(crate) use breaker_gauges::BreakerGauges;
 pub(crate) use counters::Counters;
+pub use events::{Event, EventKind};
 pub(crate) use feed::Feed;
+pub use history::{History, Sample};
 pub(crate) use metered::{Metered, Sent};
 pub(crate) use pool_timeout::PoolTimeout;
 pub(crate) use queries::{Queries, Subject};

@@ -34,6 +34,12 @@ impl PoolGauges {
         self.most.set(most.into());
     }
 
+    /// How many are in use, and how many are idle.
+    pub fn connections(&self) -> (u32, u32) {
+        let count = |level: &Level| u32::try_from(level.get()).unwrap_or_default();
+        (count(&self.used), count(&self.idle))
+    }
+
     pub fn waiting(&self) -> usize {
         usize::try_from(self.pending.get()).unwrap_or_default()
     }

@@ -1,0 +1,92 @@
+//! The last things that happened to a pool that somebody on call would want to know of.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+
+use super::query_stats::since_1970;
+
+/// Events that are remembered.
+const REMEMBERED: usize = 500;
+
+/// Something that happened to a pool: see [`CachedPool::events`](crate::CachedPool::events). It holds no SQL and no value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Event {
+    /// When. As JSON, in seconds since 1970.
+    #[serde(serialize_with = "since_1970")]
+    pub at: SystemTime,
+    /// To what.
+    pub kind: EventKind,
+    /// What, for people.
+    pub text: String,
+}
+
+/// What something happened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A breaker turned.
+    Breaker,
+    /// An emergency began or ended.
+    Emergency,
+    /// Everything was dropped, or nothing is cached any more.
+    Cache,
+    /// An answer from the cache was found to be wrong.
+    Audit,
+    /// Somebody gave an order through the admin router.
+    Operator,
+}
+
+impl EventKind {
+    /// As in JSON.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Breaker => "breaker",
+            Self::Emergency => "emergency",
+            Self::Cache => "cache",
+            Self::Audit => "audit",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl Serialize for EventKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.label())
+    }
+}
+
+impl Event {
+    /// One that happens now.
+    pub(crate) fn now(kind: EventKind, text: impl Into<String>) -> Self {
+        Self { at: SystemTime::now(), kind, text: text.into() }
+    }
+}
+
+/// The last events of one pool.
+#[derive(Debug, Default)]
+pub(super) struct Events(Mutex<VecDeque<Event>>);
+
+impl Events {
+    pub fn push(&self, event: Event) {
+        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.len() >= REMEMBERED {
+            events.pop_front();
+        }
+        events.push_back(event);
+    }
+
+    pub fn snapshot(&self) -> Vec<Event> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
