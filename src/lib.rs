@@ -92,6 +92,8 @@ mod interleavings;
 
 // The public face.
 mod builder;
+#[cfg(feature = "html")]
+mod chart;
 pub mod config;
 mod connection;
 #[cfg(feature = "postgres")]
