@@ -103,6 +103,7 @@ mod explanation;
 mod migrate;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+mod operations;
 mod pool;
 mod pool_options;
 #[cfg(feature = "postgres")]
@@ -114,6 +115,8 @@ pub mod sqlite;
 mod transaction;
 
 // The visitors.
+#[cfg(feature = "admin")]
+pub mod admin;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
@@ -126,6 +129,7 @@ pub use connection::{CachedConnection, PoolConnection};
 pub use explanation::{Changes, Dependency, Explanation};
 pub use guard::{Breaker, BreakerOptions, BreakerState, BreakerStatus, EmergencyOptions, Pressure, Transition, Window};
 pub use observe::{Event, EventKind, History, Latency, QueryStats, Sample, Stats, Tier};
+pub use operations::FeedStatus;
 pub use policy::Policy;
 pub use pool::{CachedPool, CachedPool as Pool};
 #[cfg(feature = "redis")]

@@ -15,15 +15,10 @@ use crate::analysis::Kind;
 use crate::backend::{Backend, Item, Options, Request};
 use crate::builder::{Builder, Sessions};
 use crate::connection::{CachedConnection, PoolConnection};
-#[cfg(feature = "redis")]
-use crate::guard::Transition;
-use crate::guard::{Breaker, BreakerStatus, Pressure};
 use crate::inner::{InTime, Inner, Kept, in_time, is_late};
 use crate::key::Key;
 use crate::ledger::Asking;
-#[cfg(feature = "redis")]
-use crate::observe::EventKind;
-use crate::observe::{Event, History, QueryStats, Sent, Stats, Subject};
+use crate::observe::{QueryStats, Sent, Stats, Subject};
 use crate::policy::Policy;
 use crate::pool_options::PoolOptions;
 use crate::read::{self, Answer, View, first_row};
@@ -223,72 +218,6 @@ impl<DB: Backend> CachedPool<DB> {
     /// Those of [`sqlx::Pool::acquire`], and of a query.
     pub async fn reload(&self) -> Result<(), sqlx::Error> {
         self.inner.look_again().await
-    }
-
-    /// The breaker before the database: what it sees and does, and orders by hand.
-    ///
-    /// ```
-    /// # #[cfg(feature = "sqlite")] {
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    ///     /// use larder::{BreakerState, SqlitePool};
-    ///
-    /// let pool = SqlitePool::connect("sqlite::memory:").await?;
-    /// pool.breaker().force_open("the disk is being changed", Some(Duration::from_secs(600)));
-    /// assert_eq!(pool.breaker().status().state, BreakerState::ForcedOpen);
-    /// pool.breaker().release();
-    /// # Ok::<_, sqlx::Error>(()) }).unwrap(); }
-    /// ```
-    pub fn breaker(&self) -> &Breaker {
-        &self.inner.gatehouse.breaker
-    }
-
-    /// The breaker before the Redis that this pool shares results through, once it is known which database they are of. It is the same
-    /// for all pools of this process on that database.
-    #[cfg(feature = "redis")]
-    pub fn redis_breaker(&self) -> Option<&Breaker> {
-        self.inner.node().map(|node| &**node.breaker())
-    }
-
-    /// What all breakers of this pool see and do.
-    pub fn breakers(&self) -> Vec<BreakerStatus> {
-        #[cfg(feature = "redis")]
-        let of_redis = self.redis_breaker().map(Breaker::status);
-        #[cfg(not(feature = "redis"))]
-        let of_redis = None;
-        [self.breaker().status()].into_iter().chain(of_redis).collect()
-    }
-
-    /// What there is too little of, so that work is shed: see [`Builder::emergency`](crate::Builder::emergency).
-    pub fn emergencies(&self) -> Vec<Pressure> {
-        Pressure::ALL.into_iter().filter(|pressure| self.inner.is_short_of(*pressure)).collect()
-    }
-
-    /// The last 500 or so things that happened that somebody on call would want to know of, the oldest first: breakers that turned,
-    /// emergencies, everything dropped, answers found stale.
-    pub fn events(&self) -> Vec<Event> {
-        let mut events = self.inner.counters.events();
-        #[cfg(feature = "redis")]
-        if let Some(breaker) = self.redis_breaker() {
-            let turns = breaker.status().transitions.into_iter();
-            let of_redis =
-                |turn: Transition| Event { at: turn.at, kind: EventKind::Breaker, text: format!("redis: {turn}") };
-            events.extend(turns.map(of_redis));
-            events.sort_by_key(|event| event.at);
-        }
-        events
-    }
-
-    /// What this pool did lately: by second for a quarter of an hour, by minute for a day.
-    ///
-    /// ```
-    /// # #[cfg(feature = "sqlite")] {
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// let pool = larder::SqlitePool::connect("sqlite::memory:").await?;
-    /// std::fs::write(std::env::temp_dir().join("larder.csv"), pool.history().csv())?;
-    /// # Ok::<_, sqlx::Error>(()) }).unwrap(); }
-    /// ```
-    pub fn history(&self) -> History {
-        self.inner.counters.history()
     }
 
     /// What this pool did so far.

@@ -259,6 +259,14 @@ impl Gate {
         self.reads_may_write || (self.defines && self.writers)
     }
 
+    /// The full names of all relations that are not the system's, in order.
+    pub fn names(&self) -> Vec<String> {
+        let own = self.relations.iter().filter(|relation| !relation.system);
+        let mut names: Vec<String> = own.map(|relation| relation.table.0.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Whether the database tells what other programs write.
     pub fn is_watched(&self) -> bool {
         let (schema, name) = watch::place(self.dialect);
