@@ -31,7 +31,7 @@ impl Hue {
 const GRID: RGBColor = RGBColor(0xe1, 0xe5, 0xec);
 const TEXT: RGBColor = RGBColor(0x5b, 0x65, 0x75);
 /// In units of the drawing, which is scaled.
-const SIZE: (u32, u32) = (640, 180);
+const SIZE: (u32, u32) = (480, 170);
 
 /// One line of a chart: its values by seconds before now. What was not measured is a gap.
 #[derive(Debug, Clone)]
@@ -66,6 +66,7 @@ fn draw(
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&area)
         .margin(6)
+        .margin_right(20)
         .x_label_area_size(22)
         .y_label_area_size(58)
         .build_cartesian_2d(oldest..0.0, 0.0..most)?;
@@ -142,7 +143,7 @@ fn finished(svg: &str, said: &str, is_drawn: bool) -> String {
     let body = svg.find('>').filter(|_| is_drawn).map(|end| svg.split_at(end + 1));
     let Some((head, body)) = body else { return format!("<p>{said}</p>") };
     let size =
-        head.split_once("viewBox=\"").and_then(|(_, rest)| Some(rest.split_once('"')?.0)).unwrap_or("0 0 640 180");
+        head.split_once("viewBox=\"").and_then(|(_, rest)| Some(rest.split_once('"')?.0)).unwrap_or("0 0 480 170");
     let _ = write!(
         out,
         "<svg class=\"chart\" role=\"img\" viewBox=\"{size}\" xmlns=\"http://www.w3.org/2000/svg\" aria-label=\"{said}\">{body}"

@@ -56,6 +56,8 @@ has_redis() {
         { command -v redis-cli || command -v valkey-cli; } >/dev/null
 }
 
+has_chromium() { command -v chromedriver >/dev/null && { command -v chromium || command -v chrome || command -v google-chrome; } >/dev/null; }
+
 has_linker() { command -v cc >/dev/null; }
 
 # Runs each lesson as it stands. Each says what it teaches and fails if that is not so.
@@ -85,6 +87,8 @@ install_missing() {
     # The parts that bring no service, which would take the usual port.
     has_mariadb || packages+=(mariadb-server-core mariadb-client-core)
     has_redis || packages+=(redis-tools)
+    # Looks at the page.
+    has_chromium || packages+=(chromium chromium-driver)
     # Makes the certificates of the tests of TLS.
     command -v openssl >/dev/null || packages+=(openssl)
     [ ${#packages[@]} = 0 ] && return 0

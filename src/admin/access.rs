@@ -160,6 +160,11 @@ pub(super) fn mount(request: &Request) -> String {
     request.extensions().get::<NestedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default()
 }
 
+/// Where the page is.
+pub(super) fn home(mount: &str) -> &str {
+    if mount.is_empty() { "/" } else { mount }
+}
+
 /// Stands before everything.
 pub(super) async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let mount = mount(&request);
@@ -185,7 +190,8 @@ pub(super) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
              frame-ancestors 'none'; base-uri 'none'",
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // Without a referrer at all, forms would not say where they come from.
+        (header::REFERRER_POLICY, "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
     ] {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
@@ -286,9 +292,9 @@ pub(super) async fn log_out(OriginalUri(uri): OriginalUri) -> Response {
 }
 
 fn with_cookie(mount: &str, value: &str, age: &str) -> Response {
-    let path = if mount.is_empty() { "/" } else { mount };
+    let path = home(mount);
     let cookie = format!("{COOKIE}={value}; Path={path}; HttpOnly; SameSite=Strict; {age}");
-    let mut response = Redirect::to(&format!("{mount}/")).into_response();
+    let mut response = Redirect::to(home(mount)).into_response();
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

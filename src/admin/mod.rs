@@ -104,7 +104,8 @@ impl Admin {
         self
     }
 
-    /// The router, to be mounted with [`Router::nest`]: a page at its root, an interface under `v1`.
+    /// The router, to be mounted with [`Router::nest`]: under `/larder`, the page is at `/larder` and the interface at `/larder/v1`. A
+    /// proxy before it has to leave the path as it is.
     ///
     /// | | |
     /// |---|---|
@@ -143,7 +144,7 @@ impl Admin {
             .with_state(shared)
     }
 
-    /// Serves the router at `/admin/` of an address of its own, until the task is dropped: `127.0.0.1:9321`, say.
+    /// Serves the router at `/admin` of an address of its own, until the task is dropped: `127.0.0.1:9321`, say.
     ///
     /// # Errors
     /// Those of binding the address. [`io::ErrorKind::InvalidInput`] for an address that others than this machine reach, if
@@ -164,8 +165,10 @@ impl Admin {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, sentence));
         }
-        let to_the_page = get(|| async { Redirect::temporary("/admin/") });
-        Ok((listener, Router::new().route("/", to_the_page).nest("/admin", self.router())))
+        let to_the_page = || get(|| async { Redirect::temporary("/admin") });
+        let router =
+            Router::new().route("/", to_the_page()).route("/admin/", to_the_page()).nest("/admin", self.router());
+        Ok((listener, router))
     }
 }
 

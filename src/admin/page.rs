@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
 use super::Shared;
-use super::access::{Caller, Role};
+use super::access::{Caller, Role, home};
 use super::api::Which;
 use super::problem::Problem;
 use super::sections;
@@ -66,7 +66,7 @@ pub(super) async fn page(
             nav aria-label="Pools" {
                 @if shared.pools.len() > 1 {
                     @for (other, _) in &shared.pools {
-                        a href=(format!("{mount}/?pool={}", encoded(other))) aria-current=[(other == name).then_some("page")] { (other) }
+                        a href=(format!("{}?pool={}", home(mount), encoded(other))) aria-current=[(other == name).then_some("page")] { (other) }
                     }
                 }
                 a href=(format!("{mount}/v1/reports/{}?format=html", encoded(name))) { "Report" }

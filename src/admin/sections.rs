@@ -110,7 +110,7 @@ fn guards(name: &str, breakers: &[BreakerStatus], caller: &Caller) -> Markup {
 fn guard(name: &str, status: &BreakerStatus, caller: &Caller) -> Markup {
     let fill = format!("{} of {} calls seen", status.calls, status.minimum_calls.max(status.calls));
     html! {
-        article.breaker data-backend=(status.backend) data-state=(status.state.label()) class=(mood(status.state)) {
+        article class={ "breaker " (mood(status.state)) } data-backend=(status.backend) data-state=(status.state.label()) {
             h3 { (status.backend) " " span.state { (said(status.state)) } }
             dl {
                 dt { "since" } dd { (clock(status.since)) }
@@ -118,7 +118,7 @@ fn guard(name: &str, status: &BreakerStatus, caller: &Caller) -> Markup {
                 @if let Some(threshold) = status.slow_threshold {
                     dt { "slow" } dd { (rate(status.slow_rate, threshold)) }
                 }
-                dt { "window" } dd { (fill) (meter(f64::from(status.calls) / f64::from(status.minimum_calls.max(1)), "window fill")) }
+                dt { "window" } dd { (fill) progress max="1" value=(format!("{:.2}", (f64::from(status.calls) / f64::from(status.minimum_calls.max(1))).min(1.0))) aria-label="window fill" {} }
                 dt { "rejected" } dd { (count(status.rejected)) }
                 @if let Some(pause) = status.next_probe {
                     dt { "next probe" } dd { "in " (short(pause.as_secs_f64())) }

@@ -7,6 +7,7 @@ mod database;
 mod demo;
 mod doctor;
 mod explain;
+mod proxy;
 mod report;
 mod soak;
 mod watch;

@@ -6,6 +6,8 @@ mod servers;
 #[macro_use]
 mod support;
 
+#[cfg(feature = "admin")]
+mod admin;
 #[cfg(feature = "cli")]
 mod adoption;
 mod analysis;
@@ -29,6 +31,7 @@ mod gate;
 mod guard;
 mod known_mistakes;
 mod lessons;
+#[cfg(feature = "postgres")]
 mod limits;
 mod lives;
 mod macros;
@@ -37,6 +40,8 @@ mod mysql;
 mod nodes;
 mod one_load_per_key;
 mod opaque;
+#[cfg(all(feature = "admin", feature = "postgres"))]
+mod page;
 mod policies;
 mod reads_are_kept;
 mod reads_never_go_back;

@@ -10,6 +10,7 @@ mod mix;
 mod report;
 mod run;
 mod schema;
+mod serve;
 mod shop;
 mod tally;
 
@@ -80,6 +81,14 @@ pub(crate) struct Args {
     /// Keep the shop instead of removing it.
     #[arg(long)]
     keep: bool,
+
+    /// Instead of measuring, run the shop through Larder until Ctrl-C, and serve the page for those who operate it at this address.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9321", conflicts_with = "json")]
+    serve: Option<String>,
+
+    /// With --serve: each Enter stops the database, or starts it again.
+    #[arg(long = "break", requires = "serve")]
+    breaks: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -87,7 +96,9 @@ Examples:
   larder demo
   larder demo --database-url postgres://postgres@localhost/postgres --seconds 30
   larder demo --database-url mysql://root@localhost
-  larder demo --writes-per-second 200 --json | jq .speedup";
+  larder demo --writes-per-second 200 --json | jq .speedup
+  larder demo --serve
+  larder demo --serve 127.0.0.1:8080 --break --database-url postgres://postgres@localhost/postgres";
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
@@ -112,6 +123,15 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 /// Runs on a ground, and leaves it whatever happened there.
 async fn on<G: Ground>(ground: G, args: &Args, interrupt: &mut Interrupt) -> Result<(), Failure> {
     let place = ground.to_string();
+    if let Some(address) = &args.serve {
+        let ended = interrupt.unless(serve(&ground, args, address)).await;
+        ground.leave(args.keep).await?;
+        return match ended {
+            // That is how it ends.
+            Err(Failure::Interrupted) => Ok(()),
+            ended => ended,
+        };
+    }
     let report = interrupt.unless(both(&ground, args)).await;
     let kept = ground.leave(args.keep).await;
     let report = report?;
@@ -125,16 +145,15 @@ async fn on<G: Ground>(ground: G, args: &Args, interrupt: &mut Interrupt) -> Res
     }
 }
 
+async fn serve<G: Ground>(ground: &G, args: &Args, address: &str) -> Result<(), Failure> {
+    let load = Load::of(args);
+    fill(ground, &load, args.rows).await?;
+    serve::serve(ground, &load, args.pool_size, address, args.breaks).await
+}
+
 /// The two runs, one after the other, each on the same rows.
 async fn both<G: Ground>(ground: &G, args: &Args) -> Result<Report, Failure> {
-    let load = Load {
-        size: Size::of(args.rows),
-        readers: args.readers,
-        writes_per_second: args.writes_per_second,
-        warm_up: Duration::from_secs_f64((f64::from(args.seconds) / 5.0).min(2.0)),
-        duration: Duration::from_secs(args.seconds.into()),
-        seed: args.seed,
-    };
+    let load = Load::of(args);
     let database = |error: sqlx::Error| Failure::failed(error.to_string());
 
     fill(ground, &load, args.rows).await?;
@@ -164,6 +183,19 @@ async fn both<G: Ground>(ground: &G, args: &Args) -> Result<Report, Failure> {
         mismatches: comparison.mismatches(),
         examples: comparison.examples(),
     })
+}
+
+impl Load {
+    fn of(args: &Args) -> Self {
+        Self {
+            size: Size::of(args.rows),
+            readers: args.readers,
+            writes_per_second: args.writes_per_second,
+            warm_up: Duration::from_secs_f64((f64::from(args.seconds) / 5.0).min(2.0)),
+            duration: Duration::from_secs(args.seconds.into()),
+            seed: args.seed,
+        }
+    }
 }
 
 async fn fill<G: Ground>(ground: &G, load: &Load, rows: u32) -> Result<(), Failure> {

@@ -7,7 +7,6 @@
 mod checker;
 mod nemesis;
 mod node;
-mod proxy;
 mod servers;
 
 use std::process::Stdio;
@@ -22,10 +21,10 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use self::checker::{Checker, Event};
 use self::nemesis::Nemesis;
-use self::proxy::Proxy;
 use self::servers::Servers;
 use crate::analysis::Dialect;
 use crate::cli::Failure;
+use crate::cli::proxy::Proxy;
 use crate::faults::Rule;
 use crate::watch;
 
@@ -158,7 +157,7 @@ impl Soak {
         let checker = Arc::new(Mutex::new(Checker::new(promise.name(), bound)));
         let mut nodes = Vec::new();
         for _ in 0..self.nodes {
-            let proxy = Proxy::start(servers.primary()).await?;
+            let proxy = Proxy::start("127.0.0.1", servers.primary()).await?;
             let mut node = Running { proxy, arguments: self.arguments(promise), process: None };
             node.start(&checker).await?;
             nodes.push(node);

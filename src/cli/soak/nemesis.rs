@@ -9,9 +9,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::Running;
 use super::checker::Checker;
-use super::proxy::Way;
 use super::servers::Servers;
 use crate::cli::Failure;
+use crate::cli::proxy::Way;
 
 pub(super) struct Nemesis {
     dice: StdRng,

@@ -23,11 +23,13 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary that takes this folder uses a part of it")]
 
+mod chromium;
 mod daemon;
 mod mariadb;
 mod postgres;
 mod redis;
 
+pub use chromium::{Chromium, Page};
 pub use daemon::{free_port, signal};
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;

@@ -12,12 +12,16 @@ use sqlx::Connection;
 use sqlx::pool::PoolOptions;
 
 use super::shop::Shop;
+use crate::admin::Admin;
 use crate::cli::Failure;
+use crate::cli::proxy::Proxy;
 
+mod lever;
 mod mysql;
 mod postgres;
 mod sqlite;
 
+pub use lever::Lever;
 pub use mysql::MySqlGround;
 pub use postgres::PostgresGround;
 pub use sqlite::SqliteGround;
@@ -40,6 +44,10 @@ pub trait Ground: fmt::Display + Send + Sync {
     fn straight(&self, connections: u32) -> impl Future<Output = sqlx::Result<Self::Straight>> + Send;
     /// The same pool, through Larder.
     fn cached(&self, connections: u32) -> impl Future<Output = sqlx::Result<Self::Cached>> + Send;
+    /// The same pool to be watched, and what its database is stopped by.
+    fn served(&self, connections: u32) -> impl Future<Output = sqlx::Result<(Self::Cached, Lever)>> + Send;
+    /// Shows that pool on the page.
+    fn show(admin: Admin, pool: &Self::Cached) -> Admin;
     /// Takes the shop away, or tells where it is kept.
     fn leave(self, keep: bool) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
 }
@@ -56,6 +64,13 @@ async fn reach<C: Connection>(options: &C::Options, place: &str) -> Result<C, Fa
         Ok(Err(error)) => Err(Failure::failed(format!("cannot connect as {place}: {error}"))),
         Err(_) => Err(Failure::failed(format!("cannot connect as {place}: no answer for {PATIENCE:?}"))),
     }
+}
+
+/// The way to a server, and the port that it begins at.
+async fn way_to(host: &str, port: u16) -> sqlx::Result<(Proxy, u16)> {
+    let proxy = Proxy::start(host, port).await.map_err(|why| sqlx::Error::Configuration(format!("{why:?}").into()))?;
+    let port = proxy.port();
+    Ok((proxy, port))
 }
 
 /// Takes the shop away; `by` is the statement that somebody else would have to send if that fails.

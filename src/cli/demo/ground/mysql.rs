@@ -6,9 +6,11 @@ use std::str::FromStr;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
-use super::{Ground, pool_options};
+use super::{Ground, Lever, pool_options};
+use crate::admin::Admin;
 use crate::cli::Failure;
 use crate::cli::demo::schema;
+use crate::cli::demo::serve::watched;
 use crate::{CachedPool, Sessions};
 
 /// A database with a name that nobody else uses.
@@ -75,6 +77,18 @@ impl Ground for MySqlGround {
     async fn cached(&self, connections: u32) -> sqlx::Result<Self::Cached> {
         let pool = self.straight(connections).await?;
         CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await
+    }
+
+    async fn served(&self, connections: u32) -> sqlx::Result<(Self::Cached, Lever)> {
+        let (proxy, port) = super::way_to(self.options.get_host(), self.options.get_port()).await?;
+        let pool: MySqlPoolOptions = pool_options(connections);
+        let pool = pool.connect_with(self.options.clone().host("127.0.0.1").port(port)).await?;
+        let pool = watched(CachedPool::builder(pool, Sessions::Uniform)).build().await?;
+        Ok((pool, Lever::Server(proxy)))
+    }
+
+    fn show(admin: Admin, pool: &Self::Cached) -> Admin {
+        admin.pool("shop", pool)
     }
 
     async fn leave(self, keep: bool) -> Result<Option<String>, Failure> {

@@ -1,14 +1,17 @@
 //! SQLite.
 
 use std::fmt;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tempfile::TempDir;
 
-use super::{Ground, PATIENCE, pool_options};
+use super::{Ground, Lever, PATIENCE, pool_options};
+use crate::admin::Admin;
 use crate::cli::Failure;
 use crate::cli::demo::schema;
+use crate::cli::demo::serve::watched;
 use crate::{CachedPool, Sessions};
 
 /// A file in a temporary folder, which is removed with this.
@@ -71,6 +74,19 @@ impl Ground for SqliteGround {
     async fn cached(&self, connections: u32) -> sqlx::Result<Self::Cached> {
         let pool = self.straight(connections).await?;
         CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await
+    }
+
+    async fn served(&self, connections: u32) -> sqlx::Result<(Self::Cached, Lever)> {
+        // A journal that has readers wait for a lock as well, but not for long.
+        let options = self.options().journal_mode(SqliteJournalMode::Delete).busy_timeout(Duration::from_millis(500));
+        let pool: SqlitePoolOptions = pool_options(connections);
+        let pool = pool.connect_with(options.clone()).await?;
+        let pool = watched(CachedPool::builder(pool, Sessions::Uniform)).build().await?;
+        Ok((pool, Lever::File { options: Box::new(options), lock: None }))
+    }
+
+    fn show(admin: Admin, pool: &Self::Cached) -> Admin {
+        admin.pool("shop", pool)
     }
 
     async fn leave(self, keep: bool) -> Result<Option<String>, Failure> {

@@ -1,4 +1,4 @@
-//! The way of one node to Redis, which may be bad.
+//! The way to a server, which may be bad.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
@@ -12,7 +12,7 @@ use crate::cli::Failure;
 
 /// What happens to what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// It arrives.
     Open,
     /// It arrives later.
@@ -26,21 +26,21 @@ pub(super) enum Way {
 }
 
 /// Passes connections on to a port that may change.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     target: Arc<AtomicU16>,
     way: watch::Sender<Way>,
 }
 
 impl Proxy {
-    pub async fn start(target: u16) -> Result<Self, Failure> {
+    pub async fn start(host: &str, target: u16) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::failed(format!("no port to be had: {error}"));
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
         let (way, watched) = watch::channel(Way::Open);
         let target = Arc::new(AtomicU16::new(target));
 
-        tokio::spawn(accept(listener, target.clone(), watched));
+        tokio::spawn(accept(listener, host.into(), target.clone(), watched));
         Ok(Self { port, target, way })
     }
 
@@ -58,14 +58,14 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: Arc<AtomicU16>, way: watch::Receiver<Way>) {
+async fn accept(listener: TcpListener, host: Arc<str>, target: Arc<AtomicU16>, way: watch::Receiver<Way>) {
     while let Ok((client, _)) = listener.accept().await {
         if *way.borrow() == Way::Cut {
             continue;
         }
-        let (target, way) = (target.load(SeqCst), way.clone());
+        let (host, target, way) = (host.clone(), target.load(SeqCst), way.clone());
         tokio::spawn(async move {
-            let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+            let Ok(server) = TcpStream::connect((&*host, target)).await else { return };
             let _ = (client.set_nodelay(true), server.set_nodelay(true));
             let (client_in, client_out) = client.into_split();
             let (server_in, server_out) = server.into_split();

@@ -1,0 +1,334 @@
+//! The interface for those who operate: who may do what, and what comes of it.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use larder::admin::{Access, Admin};
+use larder::{CachedPool, EventKind, Sessions, SqlitePool};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+const READ: &str = "to-look-at-it-all";
+const OPERATE: &str = "to-order-whatever";
+
+async fn pool() -> SqlitePool {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(crate::support::file()).create_if_missing(true);
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER); CREATE TABLE u (n INTEGER); INSERT INTO t VALUES (1, 10), (2, 20)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await.unwrap()
+}
+
+async fn read(pool: &SqlitePool) -> i64 {
+    sqlx::query_scalar("SELECT n FROM t WHERE id = 1").fetch_one(pool).await.unwrap()
+}
+
+/// The interface of one pool, named `shop`.
+struct Operated {
+    pool: SqlitePool,
+    at: String,
+    client: Client,
+}
+
+impl Operated {
+    async fn start(access: Access) -> Self {
+        let pool = pool().await;
+        let admin = Admin::new(access).pool("shop", &pool).host("ops.example").metrics(|| "# nothing\n".into());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = format!("http://{}/deep/down", listener.local_addr().unwrap());
+        let router = axum::Router::new().nest("/deep/down", admin.router());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { pool, at, client: Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap() }
+    }
+
+    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Response {
+        let mut request = self.client.request(method, format!("{}{path}", self.at));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        request.send().await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let answer = self.send(Method::GET, path, &[("authorization", &bearer(READ))], None).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.json().await.unwrap()
+    }
+
+    async fn order(&self, path: &str, body: Value) -> Value {
+        let answer = self.send(Method::POST, path, &[("authorization", &bearer(OPERATE))], Some(body)).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.json().await.unwrap()
+    }
+
+    /// A problem, and what it says.
+    async fn refused(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> (u16, String) {
+        let answer = self.send(method, path, headers, body).await;
+        let status = answer.status().as_u16();
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path} {status}");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!((&problem["status"], &problem["type"]), (&json!(status), &json!("about:blank")));
+        (status, problem["detail"].as_str().unwrap().to_owned())
+    }
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+fn operator_events(pool: &SqlitePool) -> Vec<String> {
+    pool.events().into_iter().filter(|event| event.kind == EventKind::Operator).map(|event| event.text).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_told_and_nothing_done_without_the_right() {
+    let here = Operated::start(Access::tokens(READ, OPERATE)).await;
+    let (read, operate) = (bearer(READ), bearer(OPERATE));
+    for path in
+        ["/v1/info", "/v1/config", "/v1/pools", "/v1/queries", "/v1/events", "/v1/reports/shop", "/v1/metrics", "/live"]
+    {
+        for shown in [None, Some("Bearer "), Some("Bearer guessed-the-token"), Some("Basic dG8=")] {
+            let headers: Vec<_> = shown.map(|shown| ("authorization", shown)).into_iter().collect();
+            let (status, _) = here.refused(Method::GET, path, &headers, None).await;
+            assert_eq!(status, 401, "{path} {shown:?}");
+        }
+    }
+    // A person is led to where he can say who he is.
+    let answer = here.send(Method::GET, "", &[], None).await;
+    assert_eq!(
+        (answer.status(), &answer.headers()["location"]),
+        (StatusCode::SEE_OTHER, &"/deep/down/login".parse().unwrap())
+    );
+    assert!(answer.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+
+    let flush = "/v1/caches/shop/flush";
+    for (headers, expected) in [
+        (vec![], 401),
+        (vec![("authorization", read.as_str())], 403),
+        // A browser of somebody who has the token, on a page of somebody else.
+        (vec![("authorization", operate.as_str()), ("origin", "http://evil.example")], 403),
+        (vec![("authorization", operate.as_str()), ("host", "evil.example")], 421),
+    ] {
+        let (status, why) = here.refused(Method::POST, flush, &headers, None).await;
+        assert_eq!(status, expected, "{headers:?}: {why}");
+    }
+    assert_eq!(operator_events(&here.pool), Vec::<String>::new());
+    let answer = here.send(Method::POST, flush, &[("authorization", &operate), ("host", "ops.example")], None).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(operator_events(&here.pool), ["flush: everything is dropped (token: operate)"]);
+
+    // A cookie alone is not enough: the browser sends it whoever asked it to.
+    let form = here.client.post(format!("{}/login", here.at)).header("origin", here.at.trim_end_matches("/deep/down"));
+    let answer = form.form(&[("token", OPERATE)]).send().await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains(OPERATE), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let page = here.send(Method::GET, "", &[("cookie", &cookie)], None).await.text().await.unwrap();
+    let word = page.split("data-word=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let origin = here.at.trim_end_matches("/deep/down").to_owned();
+    for (headers, expected) in [
+        (vec![("cookie", cookie.as_str())], 403),
+        (vec![("cookie", cookie.as_str()), ("origin", origin.as_str())], 403),
+        (vec![("cookie", cookie.as_str()), ("x-larder-word", word.as_str())], 403),
+        (vec![("cookie", cookie.as_str()), ("x-larder-word", word.as_str()), ("origin", "null")], 403),
+        (vec![("cookie", "larder_session=00"), ("x-larder-word", word.as_str()), ("origin", origin.as_str())], 401),
+    ] {
+        assert_eq!(here.refused(Method::POST, flush, &headers, None).await.0, expected, "{headers:?}");
+    }
+    let all = [("cookie", cookie.as_str()), ("x-larder-word", word.as_str()), ("origin", origin.as_str())];
+    assert_eq!(here.send(Method::POST, flush, &all, None).await.status(), StatusCode::OK);
+    // Probes have no token, and hear yes or no.
+    for probe in ["live", "ready"] {
+        assert_eq!(here.send(Method::GET, &format!("/v1/health/{probe}"), &[], None).await.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_there_and_what_makes_no_sense_is_told_apart() {
+    let here = Operated::start(Access::tokens(READ, OPERATE)).await;
+    let operate = bearer(OPERATE);
+    let headers = [("authorization", operate.as_str())];
+    for (method, path, body, expected, says) in [
+        (Method::GET, "/v1/nothing", None, 404, "nothing at"),
+        (Method::GET, "/v1/reports/nowhere", None, 404, "no pool named \"nowhere\""),
+        (Method::GET, "/v1/reports/shop?format=pdf", None, 400, "json, html, markdown, csv or text"),
+        (Method::POST, "/v1/caches/nowhere/flush", None, 404, "no pool named"),
+        (Method::POST, "/v1/breakers/shop/redis", Some(json!({"order": "release"})), 404, "no breaker named"),
+        (Method::POST, "/v1/breakers/shop/database", Some(json!({"order": "force_open"})), 400, "for what reason"),
+        (Method::POST, "/v1/breakers/shop/database", Some(json!({"order": "smash"})), 400, "unknown variant"),
+        (
+            Method::POST,
+            "/v1/breakers/shop/database",
+            Some(json!({"order": "disable", "reason": "x", "seconds": -1.0})),
+            400,
+            "seconds",
+        ),
+        (Method::POST, "/v1/caches/shop/invalidate", Some(json!({})), 400, "name tables"),
+        (Method::POST, "/v1/caches/shop/invalidate", Some(json!({"table": ["t"]})), 400, "unknown field"),
+        (Method::POST, "/v1/caches/shop/invalidate", Some(json!({"patterns": ["zzz*"]})), 422, "no table matches"),
+        (Method::POST, "/v1/caches/shop/invalidate", None, 400, ""),
+        (Method::DELETE, "/v1/info", None, 405, "does not take DELETE"),
+        (Method::GET, "/v1/caches/shop/flush", None, 405, "does not take GET"),
+    ] {
+        let (status, why) = here.refused(method.clone(), path, &headers, body).await;
+        assert_eq!(status, expected, "{method} {path}: {why}");
+        assert!(why.contains(says), "{method} {path}: {why}");
+    }
+    let huge = json!({"tables": [&"x".repeat(100_000)]});
+    let answer = here.send(Method::POST, "/v1/caches/shop/invalidate", &headers, Some(huge)).await;
+    assert!(answer.status().is_client_error(), "{}", answer.status());
+    assert_eq!(operator_events(&here.pool), Vec::<String>::new(), "nothing was done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_tells_what_the_pool_does() {
+    let here = Operated::start(Access::tokens(READ, OPERATE)).await;
+    for _ in 0..5 {
+        read(&here.pool).await;
+    }
+    sqlx::query("SELECT n FROM t WHERE id = ?").bind(4_711).fetch_all(&here.pool).await.unwrap();
+    let stats = here.pool.stats();
+    let told = &here.get("/v1/caches").await["shop"];
+    assert_eq!((told["hits"].as_u64(), told["misses"].as_u64()), (Some(stats.hits), Some(stats.misses)));
+    assert_eq!(told["hit_rate"].as_f64(), stats.hit_rate());
+    assert_eq!(here.get("/v1/info").await["pools"]["shop"]["database"], "SQLite");
+    assert_eq!(here.get("/v1/pools?pool=shop").await["shop"]["connections"]["waiting"], 0);
+    let breaker = &here.get("/v1/breakers").await["shop"][0];
+    assert_eq!((&breaker["backend"], &breaker["state"]), (&json!("database"), &json!("closed")));
+    assert_eq!(breaker["failure_rate"], Value::Null, "too few calls to tell");
+    let queries = &here.get("/v1/queries?limit=1").await["shop"];
+    assert_eq!(queries.as_array().unwrap().len(), 1);
+    let reports = here.get("/v1/reports").await;
+    assert_eq!(reports[0]["path"], "reports/shop");
+    let report = here.get("/v1/reports/shop").await;
+    assert_eq!(report["stats"]["hits"].as_u64(), Some(stats.hits));
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    assert!(!here.get("/v1/history").await["shop"]["seconds"].as_array().unwrap().is_empty());
+    let read_token = bearer(READ);
+    for (path, kind, holds) in [
+        ("/v1/metrics", "text/plain", "# nothing"),
+        ("/v1/history?format=csv", "text/csv", "at,seconds,hits"),
+        ("/v1/reports/shop?format=markdown", "text/markdown", "# "),
+        ("/v1/reports/shop?format=text", "text/plain", "hit"),
+    ] {
+        let answer = here.send(Method::GET, path, &[("authorization", &read_token)], None).await;
+        assert!(answer.headers()["content-type"].to_str().unwrap().starts_with(kind), "{path}");
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(holds) && !text.contains("4711"), "{path}: {text}");
+    }
+    let config = here.get("/v1/config").await["shop"].clone();
+    assert!(config["breaker"].as_str().unwrap().contains("minimum_calls: 20"), "{config}");
+    let explained = |sql: &str| {
+        let body = json!({"sql": sql});
+        let here = &here;
+        async move {
+            // To look is enough for that.
+            let answer =
+                here.send(Method::POST, "/v1/explain-cache", &[("authorization", &bearer(READ))], Some(body)).await;
+            answer.json::<Value>().await.unwrap()
+        }
+    };
+    let cached = explained("SELECT n FROM t").await;
+    assert_eq!((&cached["cached"], &cached["reads"]), (&json!(true), &json!(["main.t"])));
+    let volatile = explained("SELECT n, random() FROM t").await;
+    assert_eq!((&volatile["cached"], &volatile["reason"]), (&json!(false), &json!("volatile_function")));
+    assert_eq!(explained("DELETE FROM t").await["writes"], json!(["main.t"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_are_carried_out_and_taken_down() {
+    let here = Operated::start(Access::tokens(READ, OPERATE)).await;
+    let is_kept = async || {
+        let hits = here.pool.stats().hits;
+        read(&here.pool).await;
+        here.pool.stats().hits > hits
+    };
+    read(&here.pool).await;
+    assert!(is_kept().await);
+    let said = here.order("/v1/caches/shop/invalidate", json!({"patterns": ["main.?"], "dry_run": true})).await;
+    assert_eq!((&said["tables"], &said["everything"]), (&json!(["main.t", "main.u"]), &json!(false)));
+    assert!(is_kept().await, "only asked");
+    here.order("/v1/caches/shop/invalidate", json!({"tables": ["u"]})).await;
+    assert!(is_kept().await, "another table");
+    here.order("/v1/caches/shop/invalidate", json!({"patterns": ["*.t"]})).await;
+    assert!(!is_kept().await);
+    let said = here.order("/v1/caches/shop/invalidate", json!({"tables": ["nowhere"], "dry_run": true})).await;
+    assert_eq!((&said["unknown"], &said["everything"]), (&json!(["nowhere"]), &json!(true)));
+    here.order("/v1/caches/shop/flush", json!(null)).await;
+    assert!(!is_kept().await);
+    here.order("/v1/caches/shop/flush", json!(null)).await;
+    let warmed = here
+        .order(
+            "/v1/caches/shop/warm",
+            json!({"statements": ["SELECT n FROM t WHERE id = 1", "DELETE FROM t", "SELECT random()"]}),
+        )
+        .await;
+    assert_eq!(
+        (&warmed[0]["kept"], &warmed[1]["kept"], &warmed[2]["kept"]),
+        (&json!(true), &json!(false), &json!(false))
+    );
+    assert!(is_kept().await, "warm");
+    assert_eq!(read(&here.pool).await, 10, "a write was not run");
+
+    let mut stream =
+        here.send(Method::GET, "/v1/events/stream", &[("authorization", &bearer(READ))], None).await.bytes_stream();
+    let forced = here
+        .order(
+            "/v1/breakers/shop/database",
+            json!({"order": "force_open", "reason": "a\u{1b}[31mdisk", "seconds": 600.0}),
+        )
+        .await;
+    assert_eq!((&forced["state"], &forced["forced"]["reason"]), (&json!("forced_open"), &json!("a[31mdisk")));
+    assert_eq!(here.send(Method::GET, "/v1/health/ready", &[], None).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let mut heard = String::new();
+    while !heard.contains("forced_open") {
+        let more =
+            tokio::time::timeout(Duration::from_secs(10), stream.next()).await.expect("an event").unwrap().unwrap();
+        heard.push_str(&String::from_utf8_lossy(&more));
+    }
+    assert_eq!(here.order("/v1/breakers/shop/database", json!({"order": "release"})).await["state"], "closed");
+    let events = operator_events(&here.pool);
+    assert_eq!(events.len(), 7, "{events:?}");
+    assert!(events.iter().all(|event| event.ends_with("(token: operate)")), "{events:?}");
+    assert!(here.get("/v1/events").await["shop"].as_array().unwrap().len() > events.len());
+}
+
+#[tokio::test]
+async fn it_does_not_listen_where_others_reach_it_without_a_token() {
+    let pool = pool().await;
+    let refused = Admin::new(Access::open()).pool("shop", &pool).serve("0.0.0.0:0").await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+    assert!(refused.to_string().contains("Access::tokens"), "{refused}");
+    let serving = Admin::new(Access::tokens(READ, OPERATE)).pool("shop", &pool);
+    let serving = tokio::time::timeout(Duration::from_millis(200), serving.serve("0.0.0.0:0")).await;
+    assert!(serving.is_err(), "it serves");
+}
+
+/// As many statements as an application that writes its values into its texts would have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_statements_leave_the_page_small_and_quick() {
+    let here = Operated::start(Access::own_layer()).await;
+    for n in 0..10_000 {
+        let sql = format!("SELECT n AS a{n} FROM t WHERE id = 1");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&here.pool).await.unwrap();
+    }
+    let begun = std::time::Instant::now();
+    for _ in 0..10 {
+        let page = here.send(Method::GET, "", &[], None).await.text().await.unwrap();
+        assert!(page.len() < 100_000 && page.contains("statements are known"), "{}", page.len());
+    }
+    eprintln!("a page in {:?}", begun.elapsed() / 10);
+    let queries = here.get("/v1/queries?limit=1000000").await["shop"].as_array().unwrap().len();
+    assert!(queries <= 5_001, "{queries}");
+}
