@@ -243,7 +243,7 @@ async fn it_says_when_its_figures_are_old_and_comes_back_by_itself() {
     drop(serving);
     until(&page, "!document.getElementById('old').hidden").await;
     // Another process, with the same tokens: the browser is still known.
-    let (_, serving) =
+    let (_, _serving) =
         serve(Admin::new(Access::tokens("to-look-at-it-all", "to-order-whatever")).pool("main", &pool), port).await;
     until(&page, "document.getElementById('old').hidden && document.querySelector('.live')").await;
     for id in 1..=7 {
