@@ -123,7 +123,7 @@ pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
 pub use explanation::{Changes, Dependency, Explanation};
 pub use guard::{BreakerOptions, BreakerState, BreakerStatus, Transition, Window};
-pub use observe::{Latency, QueryStats, Stats, Tier};
+pub use observe::{Latency, NPlusOne, QueryStats, Stats, Tier, Waited, Waits, unit_of_work};
 pub use policy::Policy;
 pub use pool::{CachedPool, CachedPool as Pool};
 #[cfg(feature = "redis")]
@@ -132,7 +132,9 @@ pub use pool_options::PoolOptions;
 pub use query_ext::{Cached, QueryExt, Typed};
 pub use reason::{Reason, Refusal};
 pub use rejected::{Guard, Rejected};
-pub use report::{Advice, Report};
+pub use report::{
+    Advice, AdviceKind, Confidence, Figures, NotAReport, Regression, RegressionKind, Report, SuggestedTtl,
+};
 #[cfg(feature = "redis")]
 pub use tier::{Consistency, RedisOptions};
 pub use transaction::Transaction;

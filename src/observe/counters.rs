@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::stream::Stream;
 use metrics::{Counter, Gauge, Histogram};
@@ -13,10 +13,13 @@ use moka::notification::RemovalCause;
 use super::audit::Audit;
 use super::by_table::ByTable;
 use super::feed::{Feed, Hearing};
+use super::json::to_the_millisecond;
 use super::pool_gauges::{PoolGauges, Waiting};
 use super::record::{Given, Spared};
+use super::waits::{Sum, Wait};
 use super::{
-    Metered, PoolTimeout, Queries, QueryStats, Sent, Stats, Subject, Tier, catalogue, metered, nanos, removal,
+    Metered, PoolTimeout, Queries, QueryStats, Sent, Stats, Subject, Tier, Waits, catalogue, metered, nanos, removal,
+    unit,
 };
 use crate::entry::Entry;
 use crate::guard::BreakerState;
@@ -158,6 +161,8 @@ struct Detail {
     queries: Queries,
     database_time: Time,
     saved_time: Time,
+    reads: Sum,
+    writes: Sum,
     request_seconds: Histogram,
 }
 
@@ -166,6 +171,8 @@ const HITS_PER_LOOK: u64 = 16;
 
 /// What one pool did so far.
 pub(crate) struct Counters {
+    /// When the pool was built.
+    pub since: SystemTime,
     hits: [Count; Tier::ALL.len()],
     coalesced: Count,
     stale: Count,
@@ -186,6 +193,8 @@ pub(crate) struct Counters {
     rejections: [Count; Guard::ALL.len()],
     pool_timeouts: [Count; PoolTimeout::ALL.len()],
     pool: PoolGauges,
+    loads_waited: Sum,
+    redis_waited: Sum,
     hearing: [Hearing; Feed::ALL.len()],
     unpublished: Level,
     connections: Level,
@@ -200,6 +209,7 @@ impl Counters {
         let request = |outcome, tier| Count::new(catalogue::REQUESTS.counter(&[outcome, "", tier]));
         let memory = Tier::Memory.label();
         Arc::new(Self {
+            since: to_the_millisecond(SystemTime::now()),
             hits: Tier::ALL.map(|tier| request("hit", tier.label())),
             coalesced: request("coalesced", memory),
             stale: request("stale", memory),
@@ -225,6 +235,8 @@ impl Counters {
             rejections: Guard::ALL.map(|guard| Count::new(catalogue::REJECTIONS.counter(&[guard.label()]))),
             pool_timeouts: PoolTimeout::LABELS.map(|cause| Count::new(catalogue::POOL_TIMEOUTS.counter(&[cause]))),
             pool: PoolGauges::new(),
+            loads_waited: Sum::default(),
+            redis_waited: Sum::default(),
             hearing: Feed::ALL.map(Hearing::new),
             unpublished: Level::new(catalogue::UNPUBLISHED.gauge(&[])),
             connections: Level::new(catalogue::CONNECTIONS.gauge(&[])),
@@ -233,6 +245,8 @@ impl Counters {
                 queries: Queries::new(),
                 database_time: Time::new(catalogue::DATABASE_TIME.counter(&[])),
                 saved_time: Time::new(catalogue::SAVED_TIME.counter(&[])),
+                reads: Sum::default(),
+                writes: Sum::default(),
                 request_seconds: catalogue::REQUEST_SECONDS.histogram(&["database"]),
             }),
         })
@@ -243,9 +257,17 @@ impl Counters {
         self.detail.as_ref().map(|detail| &detail.queries)
     }
 
+    /// A statement is asked for, in the task of who does. Of shared values that are found, that is known already.
+    pub fn asks(&self, subject: &Subject) {
+        unit::asks(subject);
+    }
+
     /// A read was answered from `tier`.
     pub fn hit(&self, subject: &Subject, tier: Tier, given: impl Into<Given>) {
         let before = self.hits[tier.index()].one();
+        if tier == Tier::Typed {
+            self.asks(subject);
+        }
         if before.is_multiple_of(HITS_PER_LOOK)
             && let Some(queries) = self.queries()
         {
@@ -318,6 +340,13 @@ impl Counters {
         }
     }
 
+    /// A read that may be kept asks the database, by a key of this hash.
+    pub fn loads(&self, subject: &Subject, key: u64) {
+        if let Some(record) = &subject.record {
+            record.loads(key);
+        }
+    }
+
     /// A loaded result is kept, and takes that many bytes.
     pub fn stored(&self, subject: &Subject, bytes: usize) {
         self.stored.one();
@@ -383,6 +412,16 @@ impl Counters {
         self.pool.wait()
     }
 
+    /// Somebody waits for the load of another, until what is returned is dropped.
+    pub fn waits_for_load(&self) -> Wait<'_> {
+        self.loads_waited.begin()
+    }
+
+    /// Somebody waits for Redis, until what is returned is dropped.
+    pub fn waits_for_redis(&self) -> Wait<'_> {
+        self.redis_waited.begin()
+    }
+
     /// The pool has so many connections, of which so many are idle, and may have so many.
     pub fn pool(&self, connections: u32, idle: usize, most: u32) {
         self.pool.tell(connections, idle, most);
@@ -432,8 +471,10 @@ impl Counters {
     /// The database was asked, and waited for.
     pub(super) fn asked(&self, subject: &Subject, sent: Sent, time: Duration, rows: u64) {
         let (Some(detail), Some(record)) = (&self.detail, &subject.record) else { return };
-        if sent == Sent::Other {
-            return;
+        match sent {
+            Sent::Read => detail.reads.add(time),
+            Sent::Write => detail.writes.add(time),
+            Sent::Other => return,
         }
         detail.database_time.add(time);
         record.asked(time, rows);
@@ -475,6 +516,19 @@ impl Counters {
             audited_stale_by_table: self.stale_by_table.snapshot(),
             database_time: time(|detail| &detail.database_time).unwrap_or_default(),
             saved_time: time(|detail| &detail.saved_time).unwrap_or_default(),
+            waits: Waits {
+                connection: self.pool.waited.get(),
+                load: self.loads_waited.get(),
+                redis: self.redis_waited.get(),
+                reads: self.detail.as_ref().map(|detail| detail.reads.get()).unwrap_or_default(),
+                writes: self.detail.as_ref().map(|detail| detail.writes.get()).unwrap_or_default(),
+            },
+            removals_by_cause: removal::LABELS
+                .iter()
+                .zip(&self.removals)
+                .map(|(cause, count)| ((*cause).to_owned(), count.get()))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
             entries,
             bytes,
         }

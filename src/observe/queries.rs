@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 use metrics::Gauge;
 
 use super::catalogue;
+use super::json::to_the_millisecond;
 use super::query_stats::QueryStats;
 use super::record::Record;
 use crate::analysis::Fingerprint;
@@ -55,7 +56,7 @@ impl Queries {
             records: Mutex::default(),
             other: Arc::new(Record::new(None, OTHER.to_owned(), 0)),
             capacity,
-            built: (Instant::now(), SystemTime::now()),
+            built: (Instant::now(), to_the_millisecond(SystemTime::now())),
             lately: AtomicU64::new(0),
             in_use: catalogue::QUERIES.gauge(&[]),
         }
@@ -116,6 +117,10 @@ impl Queries {
 
     /// What was counted so far, the most database time first.
     pub fn snapshot(&self) -> Vec<QueryStats> {
+        let records: Vec<_> =
+            self.lock().by_fingerprint.values().filter(|record| record.is_repeated()).cloned().collect();
+        records.iter().for_each(|record| record.look_up());
+        drop(records);
         // Locked all the while, so that nothing is given up between one record and the other, and missed or told twice.
         let records = self.lock();
         let all = records.by_fingerprint.values().chain([&self.other]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder::Policy;
+use larder::{NotAReport, Policy, Report};
 
 on_each! {
     async fn what_was_planted_is_found(pool) {
@@ -39,7 +39,7 @@ on_each! {
         assert!(report.advice.is_sorted_by(|a, b| a.seconds >= b.seconds));
 
         let text = report.to_string();
-        for section in ["What could be done", "Where the database's time goes", "What is saved", "Why reads went", "What is not seen"] {
+        for section in ["What to do first", "Where the database's time goes", "What is saved", "Why reads went", "What is not seen"] {
             assert!(text.contains(section) && report.markdown().contains(&format!("## {section}")), "{section}: {text}");
         }
         assert!(text.contains("volatile_function") && text.lines().count() > 30, "{text}");
@@ -53,5 +53,33 @@ on_each! {
         for line in report.markdown().lines().filter(|line| line.starts_with('|')) {
             assert!(line.ends_with('|'), "{line}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_report_comes_back_from_json_as_it_was() {
+    let pool = crate::support::sqlite().await;
+    sqlx::query("CREATE TABLE t (id INTEGER)").execute(&pool).await.unwrap();
+    for id in 0..30 {
+        sqlx::query("SELECT * FROM t WHERE id = $1").bind(id % 7).fetch_all(&pool).await.unwrap();
+        sqlx::query("SELECT *, random() FROM t").fetch_all(&pool).await.unwrap();
+    }
+    let report = pool.report();
+    assert!(report.taken >= report.since && report.backend == "SQLite", "{report:?}");
+    assert_eq!(Report::from_json(&report.to_json()).unwrap(), report);
+    // As another release may have written it.
+    let mut json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    json["queries"][0]["bypasses_by_reason"]["full_moon"] = 3.into();
+    json["stats"]["misses_by_reason"]["full_moon"] = 3.into();
+    json["stats"]["moons"] = 1.into();
+    json["moons"] = 1.into();
+    assert_eq!(Report::from_json(&json.to_string()).unwrap(), report);
+    json["version"] = 7.into();
+    let why = Report::from_json(&json.to_string()).unwrap_err();
+    assert!(matches!(why, NotAReport::TooNew(7)) && why.to_string().contains("version 7"), "{why}");
+    let cut = &report.to_json()[..200];
+    for (text, about) in [("", "EOF"), ("[]", "invalid"), ("{}", "missing field `version`"), (cut, "EOF")] {
+        let why = Report::from_json(text).unwrap_err().to_string();
+        assert!(why.starts_with("this is no report of Larder: ") && why.contains(about), "{why}");
     }
 }
