@@ -407,3 +407,84 @@ fn action(reason: Reason, backend: &str) -> Option<(AdviceKind, &'static str)> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A report made by hand. `BLESS=1` writes the advice for it anew.
+    const MADE: &str = include_str!("../../tests/it/reporting/report.json");
+
+    fn made() -> Report {
+        Report::from_json(MADE).unwrap()
+    }
+
+    #[test]
+    fn what_is_advised_is_as_it_was() {
+        let mut report = made();
+        let advice = of(&report);
+        if std::env::var_os("BLESS").is_some() {
+            report.advice = advice;
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/reporting/report.json");
+            std::fs::write(path, report.to_json() + "\n").unwrap();
+            return;
+        }
+        assert_eq!(advice, report.advice);
+    }
+
+    #[test]
+    fn each_figure_is_advised_on_for_what_it_is() {
+        let found = of(&made());
+        let kinds = |fingerprint: u64| {
+            let of_it = found.iter().filter(|advice| advice.fingerprint == Some(Fingerprint(fingerprint)));
+            of_it.map(|advice| advice.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(0xa1), [AdviceKind::Ttl]);
+        assert_eq!(kinds(0xa2), [AdviceKind::Rewrite]);
+        assert_eq!(kinds(0xa3), [AdviceKind::Batching]);
+        assert_eq!(kinds(0xa4), [AdviceKind::Never]);
+        assert_eq!(kinds(0xa5), [AdviceKind::Admission]);
+        assert_eq!(kinds(0xa6), [AdviceKind::Index]);
+        assert_eq!(kinds(0xaa), [AdviceKind::Rewrite]);
+        // Less than a hundredth of database time.
+        assert_eq!(kinds(0xab), []);
+        let of_the_pool: Vec<_> = found.iter().filter(|advice| advice.fingerprint.is_none()).collect();
+        let mut kinds: Vec<_> = of_the_pool.iter().map(|advice| (advice.kind, advice.reason)).collect();
+        kinds.sort();
+        assert_eq!(kinds, [(AdviceKind::Memory, None), (AdviceKind::Setup, Some(Reason::SessionUnseen))]);
+        let unseen = of_the_pool.iter().find(|advice| advice.reason.is_some()).unwrap();
+        assert!(unseen.finding.starts_with("6000 of ") && (unseen.seconds - 12.0).abs() < 1e-9, "{unseen:?}");
+        assert!(found.is_sorted_by(|a, b| a.seconds >= b.seconds));
+    }
+
+    #[test]
+    fn a_refusal_counts_against_calls_that_asked_the_database() {
+        let mut report = made();
+        let query = report.queries.iter_mut().find(|query| query.fingerprint == Some(Fingerprint(0xa2))).unwrap();
+        // A hundred times as many hits do not hide it, and refreshes took their part of the time.
+        (query.hits, query.calls, query.refreshes) = (400_000, 404_000, 4_000);
+        let advice = of(&report);
+        let found = advice.iter().find(|advice| advice.fingerprint == Some(Fingerprint(0xa2))).unwrap();
+        assert!((found.seconds - 20.0).abs() < 1e-9, "{found:?}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_immutable_functions_where_there_are_none() {
+        let mut report = made();
+        let query = report.queries.iter_mut().find(|query| query.fingerprint == Some(Fingerprint(0xa2))).unwrap();
+        query.bypasses_by_reason = [(Reason::UnknownFunction, 4_000)].into();
+        assert!(of(&report).iter().any(|advice| advice.action.contains("IMMUTABLE")));
+        report.backend = "MySQL".into();
+        let advice = of(&report);
+        assert!(advice.iter().any(|advice| advice.reason == Some(Reason::UnknownFunction)));
+        assert!(!advice.iter().any(|advice| advice.action.contains("IMMUTABLE")), "{advice:#?}");
+    }
+
+    #[test]
+    fn no_share_is_more_than_all() {
+        let mut report = made();
+        // Taken a moment before, it knows less than the statements do.
+        report.stats.database_time = std::time::Duration::from_secs(1);
+        assert!(of(&report).iter().all(|advice| (0.0..=1.0).contains(&advice.share)));
+    }
+}
