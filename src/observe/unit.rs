@@ -224,6 +224,22 @@ fn without_closures(function: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::Fingerprint;
+
+    #[test]
+    fn what_a_unit_counts_and_how_often_it_looks_is_bounded() {
+        let records: Vec<_> =
+            (0..1_000).map(|n| Arc::new(Record::new(Some(Fingerprint(n)), String::new(), 0))).collect();
+        let mut unit = Unit::default();
+        for _ in 0..THRESHOLD {
+            records.iter().for_each(|record| unit.asks(record));
+        }
+        assert_eq!(unit.seen.len(), MOST);
+        drop(unit);
+        assert_eq!(records.iter().filter(|record| record.is_repeated()).count(), MOST);
+        let looks = (0..1_000_000).filter(|_| records[0].wants_stack()).count();
+        assert!(looks < 40, "{looks}");
+    }
 
     #[test]
     fn libraries_on_the_way_are_told_from_the_application() {
