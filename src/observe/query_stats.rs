@@ -94,7 +94,8 @@ pub struct NPlusOne {
     pub calls: u64,
     /// Most calls in one unit.
     pub most: u64,
-    /// The function that asks, with file and line where the program has that information; `None`: it could not be told.
+    /// Where it is asked: file and line, with the function where that is known by its path; the function alone in a program without
+    /// debug information. `None`: it could not be told.
     pub call_site: Option<String>,
 }
 

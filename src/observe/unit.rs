@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Subject;
@@ -151,25 +152,46 @@ impl Stack {
         Self(addresses.into_boxed_slice())
     }
 
-    /// The innermost function that is none of a library on the way from there to here.
+    /// The innermost place in the code that is in no library on the way from there to here.
     fn site(&self) -> Option<String> {
+        let mut own = None;
         self.0.iter().find_map(|address| {
             let mut site = None;
             backtrace::resolve(std::ptr::without_provenance_mut::<c_void>(*address), |symbol| {
+                let file = symbol.filename().and_then(Path::to_str);
+                if own.is_none() {
+                    // The stack begins in this file.
+                    own = file.and_then(|file| file.strip_suffix("observe/unit.rs")).map(str::to_owned);
+                }
                 // Of functions that were inlined into each other, the innermost comes first.
-                if site.is_none()
-                    && let Some(name) = symbol.name().map(|name| format!("{name:#}"))
-                    && is_of_the_application(&name)
-                {
-                    let function = without_closures(&name);
-                    site = Some(match (symbol.filename(), symbol.lineno()) {
-                        (Some(file), Some(line)) => format!("{function} ({}:{line})", file.display()),
-                        _ => function.to_owned(),
-                    });
+                if site.is_none() {
+                    let name = symbol.name().map(|name| format!("{name:#}")).unwrap_or_default();
+                    site = place(&name, file.zip(symbol.lineno()), own.as_deref());
                 }
             });
             site
         })
+    }
+}
+
+/// A place in the application, in words. `None`: it is in a library.
+///
+/// Where the file is known, it decides, since a function that was inlined may go by a name without a path.
+fn place(function: &str, line: Option<(&str, u32)>, own: Option<&str>) -> Option<String> {
+    let function = without_closures(function);
+    let is_whole = crate_of(function).is_some();
+    let Some((file, line)) = line else {
+        let is_shown = crate_of(function).is_some_and(|name| !is_on_the_way(name));
+        return is_shown.then(|| function.to_owned());
+    };
+    let is_own = own.is_some_and(|own| file.starts_with(own));
+    // Of a library without lines, generic functions may have the file of the one who calls them.
+    let is_library = is_own || is_of_a_library(file) || crate_of(function).is_some_and(is_on_the_way);
+    let file = from_the_crate(file);
+    match is_whole {
+        _ if is_library || !file.ends_with(".rs") => None,
+        true => Some(format!("{function} ({file}:{line})")),
+        false => Some(format!("{file}:{line}")),
     }
 }
 
@@ -192,9 +214,26 @@ const ON_THE_WAY: [&str; 15] = [
     "test",
 ];
 
-fn is_of_the_application(function: &str) -> bool {
-    crate_of(function)
-        .is_some_and(|name| !ON_THE_WAY.contains(&name) && !name.starts_with("sqlx_") && !name.starts_with("futures_"))
+fn is_on_the_way(name: &str) -> bool {
+    ON_THE_WAY.contains(&name) || name.starts_with("sqlx_") || name.starts_with("futures_")
+}
+
+/// Whether a file is of the standard library, or of a crate on the way: by the folder that Cargo keeps it in, `sqlx-core-0.9.0`.
+fn is_of_a_library(file: &str) -> bool {
+    let of_crate = |folder: &str| {
+        let is_version = |at: &usize| folder[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+        let version = folder.match_indices('-').map(|(at, _)| at).find(is_version);
+        version.is_some_and(|at| is_on_the_way(&folder[..at].replace('-', "_")))
+    };
+    file.starts_with("/rustc/") || file.contains("/lib/rustlib/src/rust/") || file.split(['/', '\\']).any(of_crate)
+}
+
+/// `shop/src/orders.rs` of `/home/ada/shop/src/orders.rs`: where somebody builds is nobody else's concern.
+fn from_the_crate(file: &str) -> String {
+    let parts: Vec<&str> = file.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
+    let roots = ["src", "tests", "examples", "benches"];
+    let root = parts.iter().rposition(|part| roots.contains(part)).unwrap_or(parts.len().saturating_sub(1));
+    parts[root.saturating_sub(1)..].join("/")
 }
 
 /// `a` of `a::b`, `<a::B as c::D>::e` and `<T as a::B>::c`; `None`: it is in no crate, as `main` and what C has.
@@ -242,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_on_the_way_are_told_from_the_application() {
+    fn libraries_on_the_way_are_told_from_the_application_by_name() {
         for name in [
             "larder::pool::CachedPool<DB>::answer::{{closure}}",
             "<&larder::pool::CachedPool<DB> as sqlx_core::executor::Executor>::fetch_many",
@@ -253,8 +292,9 @@ mod tests {
             "tokio::runtime::task::raw::poll",
             "main",
             "__libc_start_main",
+            "{async_fn#0}",
         ] {
-            assert!(!is_of_the_application(name), "{name}");
+            assert_eq!(place(name, None, None), None, "{name}");
         }
         for (name, shown) in [
             ("shop::orders::list::{{closure}}::{{closure}}", "shop::orders::list"),
@@ -262,8 +302,31 @@ mod tests {
             ("<shop::Orders as shop::List>::all::{{closure}}", "<shop::Orders as shop::List>::all"),
             ("<T as shop::List>::all", "<T as shop::List>::all"),
         ] {
-            assert!(is_of_the_application(name), "{name}");
-            assert_eq!(without_closures(name), shown);
+            assert_eq!(place(name, None, None).as_deref(), Some(shown));
+        }
+    }
+
+    #[test]
+    fn libraries_on_the_way_are_told_from_the_application_by_file() {
+        let own = Some("/builds/larder/src/");
+        for file in [
+            "/builds/larder/src/pool.rs",
+            "/x/registry/src/index/sqlx-core-0.9.0/src/query.rs",
+            "/x/registry/src/index/tokio-1.54.1/src/runtime/park.rs",
+            "/x/registry/src/index/sqlx-postgres-0.9.0-alpha.1/src/lib.rs",
+            "/rustc/0123456789abcdef/library/core/src/future/future.rs",
+            "./csu/../csu/libc-start.c",
+        ] {
+            assert_eq!(place("{async_fn#0}", Some((file, 7)), own), None, "{file}");
+            assert_eq!(place("block_on<shop::main::{async_block_env#0}>", Some((file, 7)), own), None, "{file}");
+        }
+        for (name, file, shown) in [
+            ("{async_fn#0}", "/builds/shop/src/orders/list.rs", "shop/src/orders/list.rs:7"),
+            ("shop::list::{{closure}}", "src/orders.rs", "shop::list (src/orders.rs:7)"),
+            ("{async_fn#0}", "/builds/larder/tests/it/reporting.rs", "larder/tests/it/reporting.rs:7"),
+            ("{async_fn#0}", "C:\\futures-trade\\src\\main.rs", "futures-trade/src/main.rs:7"),
+        ] {
+            assert_eq!(place(name, Some((file, 7)), own).as_deref(), Some(shown), "{file}");
         }
     }
 }

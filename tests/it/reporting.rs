@@ -322,14 +322,15 @@ on_each! {
             let found = of(text).unwrap_or_else(|| panic!("{text}: {report}"));
             assert_eq!((found.units, found.calls, found.most), (units, calls, most), "{text}");
             let site = found.call_site.expect("the stack can be walked here");
-            assert!(site.contains("reporting::a_planted_n_plus_one_is_found_where_it_is"), "{text}: {site}");
             if lines_are_known() {
                 let line = if text == "select name" { line.to_string() } else { String::new() };
-                assert!(site.contains(&format!("reporting.rs:{line}")), "{text}: {site}");
+                assert!(site.contains(&format!("tests/it/reporting.rs:{line}")), "{text}: {site}");
+            } else {
+                assert!(site.contains("reporting::a_planted_n_plus_one_is_found_where_it_is"), "{text}: {site}");
             }
         }
         let text = report.to_string();
-        assert!(text.contains("Asked again and again") && text.contains("reporting::a_planted"), "{text}");
+        assert!(text.contains("Asked again and again") && text.contains("reporting"), "{text}");
     }
 
     async fn the_same_from_several_places_is_none(pool) {
@@ -382,8 +383,7 @@ fn lines_are_known() -> bool {
     backtrace::trace(|frame| {
         // The standard library always has them.
         backtrace::resolve_frame(frame, |symbol| {
-            let is_here = symbol.name().is_some_and(|name| name.to_string().contains("lines_are_known"));
-            known |= is_here && symbol.lineno().is_some();
+            known |= symbol.filename().is_some_and(|file| file.ends_with("reporting.rs"))
         });
         !known
     });
