@@ -67,6 +67,13 @@ impl Time {
         self.metric.increment(before.wrapping_add(time) / 1_000 - before / 1_000);
     }
 
+    /// It is so long by now, in all.
+    fn is(&self, time: Duration) {
+        let time = nanos(time);
+        let before = self.nanos.fetch_max(time, Relaxed);
+        self.metric.increment(time.max(before) / 1_000 - before / 1_000);
+    }
+
     fn get(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Relaxed))
     }
@@ -160,6 +167,7 @@ impl Drop for Missed<'_> {
 struct Detail {
     queries: Queries,
     database_time: Time,
+    /// Told now and then: the records add it up, and to do so once more would cost each hit.
     saved_time: Time,
     reads: Sum,
     writes: Sum,
@@ -299,7 +307,6 @@ impl Counters {
 
     fn spared(&self, subject: &Subject, how: Spared, given: Given) {
         if let (Some(detail), Some(record)) = (&self.detail, &subject.record) {
-            detail.saved_time.add(given.saved);
             record.spared(how, given, detail.queries.lately());
         }
     }
@@ -422,9 +429,16 @@ impl Counters {
         self.redis_waited.begin()
     }
 
+    fn tell_saved(&self) {
+        if let Some(detail) = &self.detail {
+            detail.saved_time.is(detail.queries.saved());
+        }
+    }
+
     /// The pool has so many connections, of which so many are idle, and may have so many.
     pub fn pool(&self, connections: u32, idle: usize, most: u32) {
         self.pool.tell(connections, idle, most);
+        self.tell_saved();
     }
 
     /// How long ago something was heard of what others write, and whether that is soon enough. `None`: nothing is to be heard.
@@ -490,6 +504,7 @@ impl Counters {
 
     /// What was counted, with the entries and bytes there are.
     pub fn snapshot(&self, (entries, bytes): (u64, u64)) -> Stats {
+        self.tell_saved();
         let (misses_by_reason, bypasses_by_reason) = (self.misses.snapshot(), self.bypasses.snapshot());
         let invalidations_by_reason = self.invalidations.snapshot();
         let hits = Tier::ALL.into_iter().map(|tier| (tier, self.hits[tier.index()].get()));
@@ -532,6 +547,12 @@ impl Counters {
             entries,
             bytes,
         }
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        self.tell_saved();
     }
 }
 

@@ -265,6 +265,11 @@ impl Record {
         self.asking().times.record(time);
     }
 
+    /// Database time that was saved.
+    pub fn saved(&self) -> Duration {
+        Duration::from_nanos(self.cached.saved.load(Relaxed))
+    }
+
     /// When it was last seen.
     pub fn last(&self) -> u64 {
         self.cached.last.load(Relaxed)

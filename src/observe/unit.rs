@@ -228,7 +228,7 @@ fn is_of_a_library(file: &str) -> bool {
     file.starts_with("/rustc/") || file.contains("/lib/rustlib/src/rust/") || file.split(['/', '\\']).any(of_crate)
 }
 
-/// `shop/src/orders.rs` of `/home/ada/shop/src/orders.rs`: where somebody builds is nobody else's concern.
+/// `shop/src/orders.rs` of `/builds/7/shop/src/orders.rs`: where somebody builds is nobody else's concern.
 fn from_the_crate(file: &str) -> String {
     let parts: Vec<&str> = file.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
     let roots = ["src", "tests", "examples", "benches"];
