@@ -1,10 +1,11 @@
-//! The memory that a kept result takes: `cargo bench --bench memory`.
+//! The memory that a kept result takes, and that of the statistics of many statements: `cargo bench --bench memory`.
 //!
+//! `cargo bench --bench memory -- statements` measures the latter alone.
 //! Counted are the bytes that were asked of the allocator. What it adds to round them up depends on the allocator.
 
 use std::hint::black_box;
 
-use larder::{CachedPool, QueryExt, Sessions, SqlitePool};
+use larder::{CachedPool, Policy, QueryExt, Sessions, SqlitePool};
 use peak_alloc::PeakAlloc;
 use sqlx::AssertSqlSafe;
 
@@ -38,8 +39,47 @@ impl Held {
     }
 }
 
+/// What the statistics of so many different statements take, none of which is ever asked again, beside a pool without statistics.
+async fn statements() {
+    const MARKS: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
+    println!("\nMB of memory after so many different statements, and of these held by statistics");
+    let mut held = [[0.0; MARKS.len()]; 2];
+    for (statistics, held) in [false, true].into_iter().zip(&mut held) {
+        let options = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+        let pool = options.connect("sqlite::memory:").await.unwrap();
+        sqlx::query("CREATE TABLE papers (id INTEGER PRIMARY KEY, body TEXT)").execute(&pool).await.unwrap();
+        let builder = CachedPool::builder(pool, Sessions::Uniform).sole_writer().statistics(statistics);
+        // No results: their memory has a bound of its own.
+        let pool = builder.policy(Policy::never()).build().await.unwrap();
+        let before = ALLOCATED.current_usage();
+        let mut n = 0;
+        for (mark, held) in MARKS.into_iter().zip(held) {
+            while n < mark {
+                let sql = format!(
+                    "SELECT body AS c{n} FROM papers WHERE id = $1 AND body <> 'a text as long as those of others are'"
+                );
+                black_box(sqlx::query(AssertSqlSafe(sql)).bind(1_i64).fetch_optional(&pool).await.unwrap());
+                n += 1;
+            }
+            *held = (ALLOCATED.current_usage() as f64 - before as f64) / 1e6;
+        }
+        if statistics {
+            let rows = pool.queries();
+            let calls: u64 = rows.iter().map(|row| row.calls).sum();
+            println!("{} rows, which tell of all {calls} calls", rows.len());
+            assert!(calls == n && rows.len() <= 5_001);
+        }
+    }
+    for (at, mark) in MARKS.into_iter().enumerate() {
+        println!("{mark:>9} statements   {:>8.1}   statistics {:>8.1}", held[1][at], held[1][at] - held[0][at]);
+    }
+}
+
 #[tokio::main]
 async fn main() {
+    if std::env::args().any(|argument| argument == "statements") {
+        return statements().await;
+    }
     println!("bytes for each of {ENTRIES} entries, and in brackets their ratio to the text in each");
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}?mode=rwc", folder.path().join("bench.db").display());
@@ -70,4 +110,5 @@ async fn main() {
         }
         Held::by(&cached).print_growth(&rows, &format!("their values besides, {payload} bytes"), payload);
     }
+    statements().await;
 }

@@ -18,6 +18,11 @@ pub(crate) struct Key {
 pub(crate) const MAX_BOUND: usize = 16 << 10;
 
 impl Key {
+    /// Another number for each key, but for chance, and other ones in each pool.
+    pub fn name(&self) -> u64 {
+        self.hash
+    }
+
     /// Bytes of memory that the key holds alone.
     pub fn weight(&self) -> usize {
         size_of::<Self>() + self.bound.len()

@@ -155,6 +155,9 @@ impl<DB: Driver> Ledger<DB> {
             false => self.inner.plan_to_run_on(sql, connection).await,
         };
         let counted = (plan.statement.clone(), plan.sent());
+        if plan.sent() != Sent::Other {
+            self.inner.counters.asks(&plan.statement);
+        }
         if plan.sent() == Sent::Write {
             self.inner.counters.write(&plan.statement);
         }

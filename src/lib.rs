@@ -128,7 +128,9 @@ pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
 pub use explanation::{Changes, Dependency, Explanation};
 pub use guard::{Breaker, BreakerOptions, BreakerState, BreakerStatus, EmergencyOptions, Pressure, Transition, Window};
-pub use observe::{Event, EventKind, History, Latency, QueryStats, Sample, Stats, Tier};
+pub use observe::{
+    Event, EventKind, History, Latency, NPlusOne, QueryStats, Sample, Stats, Tier, Waited, Waits, unit_of_work,
+};
 pub use operations::FeedStatus;
 pub use policy::Policy;
 pub use pool::{CachedPool, CachedPool as Pool};
@@ -138,7 +140,9 @@ pub use pool_options::PoolOptions;
 pub use query_ext::{Cached, QueryExt, Typed};
 pub use reason::{Reason, Refusal};
 pub use rejected::{Guard, Rejected};
-pub use report::{Advice, Report};
+pub use report::{
+    Advice, AdviceKind, Confidence, Figures, NotAReport, Regression, RegressionKind, Report, SuggestedTtl,
+};
 #[cfg(feature = "redis")]
 pub use tier::{Consistency, RedisOptions};
 pub use transaction::Transaction;

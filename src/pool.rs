@@ -440,6 +440,9 @@ impl<DB: Backend> CachedPool<DB> {
             return Ok(Answer::Direct(request, Subject::default()));
         }
         let plan = inner.plan_to_run(request.sql.as_str()).await?;
+        if plan.sent() != Sent::Other {
+            inner.counters.asks(&plan.statement);
+        }
         if plan.changes_something() {
             if plan.known.is_none() {
                 inner.learn_soon();

@@ -113,7 +113,9 @@ pub(crate) async fn read<DB: Driver>(
     let mut tier = Tier::Memory;
     if let (Found::Nothing(..), Some(node)) = (&found, node) {
         let mut asking = asked.load(inner);
+        let waiting = inner.counters.waits_for_redis();
         let said = asking.ask_others(node, view.fresh).await;
+        drop(waiting);
         if said.heard && !knows && !view.fresh {
             found = inner.memory.find(&asked.lookup(), &asked.terms, dice);
         }
@@ -161,6 +163,7 @@ pub(crate) async fn read<DB: Driver>(
         _ => missed,
     };
     let missed = inner.counters.missed(missed, &plan.statement);
+    inner.counters.loads(&plan.statement, load.key.name());
     if let Some(stamp) = &load.stamp
         && !view.fresh
     {
@@ -168,7 +171,10 @@ pub(crate) async fn read<DB: Driver>(
             Seat::Pilot(pilot) => load.pilot = Some(pilot),
             Seat::Passenger(passenger) => {
                 // A query that took longer than its result may live is of use to nobody but its caller.
-                if let Some(entry) = passenger.wait().await
+                let waiting = inner.counters.waits_for_load();
+                let landed = passenger.wait().await;
+                drop(waiting);
+                if let Some(entry) = landed
                     && asked.terms.age(&entry.life, Instant::now, || 1.0) != Age::Over
                     && let Some(rows) = give_back(inner, asked.replay, &entry).await
                 {

@@ -32,6 +32,11 @@ macro_rules! reasons {
                 match self { $($(Reason::$name => $label,)+)+ }
             }
 
+            /// The reason with this label.
+            pub fn of_label(label: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.label() == label)
+            }
+
             /// The heading that it is declared under.
             const fn place(self) -> Place {
                 match self { $($(Reason::$name)|+ => Place::$place,)+ }
@@ -200,6 +205,14 @@ impl fmt::Display for Reason {
 impl serde::Serialize for Reason {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.label())
+    }
+}
+
+/// From its label.
+impl<'de> serde::Deserialize<'de> for Reason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let label = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::of_label(&label).ok_or_else(|| serde::de::Error::custom(format!("no reason is called {label:?}")))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::stream::Stream;
 use metrics::{Counter, Gauge, Histogram};
@@ -15,10 +15,13 @@ use super::by_table::ByTable;
 use super::events::{Event, EventKind, Events};
 use super::feed::{Feed, Hearing};
 use super::history::{History, Now, Recent, Totals};
+use super::json::to_the_millisecond;
 use super::pool_gauges::{PoolGauges, Waiting};
 use super::record::{Given, Spared};
+use super::waits::{Sum, Wait};
 use super::{
-    Metered, PoolTimeout, Queries, QueryStats, Sent, Stats, Subject, Tier, catalogue, metered, nanos, removal,
+    Metered, PoolTimeout, Queries, QueryStats, Sent, Stats, Subject, Tier, Waits, catalogue, metered, nanos, removal,
+    unit,
 };
 use crate::entry::Entry;
 use crate::guard::Pressure;
@@ -64,6 +67,13 @@ impl Time {
         let before = self.nanos.fetch_add(time, Relaxed);
         // What is left of a microsecond counts with the next.
         self.metric.increment(before.wrapping_add(time) / 1_000 - before / 1_000);
+    }
+
+    /// It is so long by now, in all.
+    fn is(&self, time: Duration) {
+        let time = nanos(time);
+        let before = self.nanos.fetch_max(time, Relaxed);
+        self.metric.increment(time.max(before) / 1_000 - before / 1_000);
     }
 
     fn get(&self) -> Duration {
@@ -167,7 +177,10 @@ impl Drop for Missed<'_> {
 struct Detail {
     queries: Queries,
     database_time: Time,
+    /// Told now and then: the records add it up, and to do so once more would cost each hit.
     saved_time: Time,
+    reads: Sum,
+    writes: Sum,
     request_seconds: Histogram,
 }
 
@@ -176,6 +189,8 @@ const HITS_PER_LOOK: u64 = 16;
 
 /// What one pool did so far.
 pub(crate) struct Counters {
+    /// When the pool was built.
+    pub since: SystemTime,
     hits: [Count; Tier::ALL.len()],
     coalesced: Count,
     stale: Count,
@@ -196,6 +211,8 @@ pub(crate) struct Counters {
     emergencies: [Level; Pressure::ALL.len()],
     pool_timeouts: [Count; PoolTimeout::ALL.len()],
     pool: PoolGauges,
+    loads_waited: Sum,
+    redis_waited: Sum,
     hearing: [Hearing; Feed::ALL.len()],
     unpublished: Level,
     connections: Level,
@@ -212,6 +229,7 @@ impl Counters {
         let request = |outcome, tier| Count::new(catalogue::REQUESTS.counter(&[outcome, "", tier]));
         let memory = Tier::Memory.label();
         Arc::new(Self {
+            since: to_the_millisecond(SystemTime::now()),
             hits: Tier::ALL.map(|tier| request("hit", tier.label())),
             coalesced: request("coalesced", memory),
             stale: request("stale", memory),
@@ -236,6 +254,8 @@ impl Counters {
             emergencies: Pressure::ALL.map(|pressure| Level::new(catalogue::EMERGENCIES.gauge(&[pressure.label()]))),
             pool_timeouts: PoolTimeout::LABELS.map(|cause| Count::new(catalogue::POOL_TIMEOUTS.counter(&[cause]))),
             pool: PoolGauges::new(),
+            loads_waited: Sum::default(),
+            redis_waited: Sum::default(),
             hearing: Feed::ALL.map(Hearing::new),
             unpublished: Level::new(catalogue::UNPUBLISHED.gauge(&[])),
             connections: Level::new(catalogue::CONNECTIONS.gauge(&[])),
@@ -246,6 +266,8 @@ impl Counters {
                 queries: Queries::new(),
                 database_time: Time::new(catalogue::DATABASE_TIME.counter(&[])),
                 saved_time: Time::new(catalogue::SAVED_TIME.counter(&[])),
+                reads: Sum::default(),
+                writes: Sum::default(),
                 request_seconds: catalogue::REQUEST_SECONDS.histogram(&["database"]),
             }),
         })
@@ -256,9 +278,17 @@ impl Counters {
         self.detail.as_ref().map(|detail| &detail.queries)
     }
 
+    /// A statement is asked for, in the task of who does. Of shared values that are found, that is known already.
+    pub fn asks(&self, subject: &Subject) {
+        unit::asks(subject);
+    }
+
     /// A read was answered from `tier`.
     pub fn hit(&self, subject: &Subject, tier: Tier, given: impl Into<Given>) {
         let before = self.hits[tier.index()].one();
+        if tier == Tier::Typed {
+            self.asks(subject);
+        }
         if before.is_multiple_of(HITS_PER_LOOK)
             && let Some(queries) = self.queries()
         {
@@ -337,7 +367,6 @@ impl Counters {
 
     fn spared(&self, subject: &Subject, how: Spared, given: Given) {
         if let (Some(detail), Some(record)) = (&self.detail, &subject.record) {
-            detail.saved_time.add(given.saved);
             record.spared(how, given, detail.queries.lately());
         }
     }
@@ -375,6 +404,13 @@ impl Counters {
         self.writes.one();
         if let (Some(detail), Some(record)) = (&self.detail, &subject.record) {
             record.wrote(detail.queries.now());
+        }
+    }
+
+    /// A read that may be kept asks the database, by a key of this hash.
+    pub fn loads(&self, subject: &Subject, key: u64) {
+        if let Some(record) = &subject.record {
+            record.loads(key);
         }
     }
 
@@ -457,9 +493,26 @@ impl Counters {
         self.pool.wait()
     }
 
+    /// Somebody waits for the load of another, until what is returned is dropped.
+    pub fn waits_for_load(&self) -> Wait<'_> {
+        self.loads_waited.begin()
+    }
+
+    /// Somebody waits for Redis, until what is returned is dropped.
+    pub fn waits_for_redis(&self) -> Wait<'_> {
+        self.redis_waited.begin()
+    }
+
+    fn tell_saved(&self) {
+        if let Some(detail) = &self.detail {
+            detail.saved_time.is(detail.queries.saved());
+        }
+    }
+
     /// The pool has so many connections, of which so many are idle, and may have so many.
     pub fn pool(&self, connections: u32, idle: usize, most: u32) {
         self.pool.tell(connections, idle, most);
+        self.tell_saved();
     }
 
     /// How long ago something was heard of what others write, and whether that is soon enough. `None`: nothing is to be heard.
@@ -513,8 +566,10 @@ impl Counters {
     /// The database was asked, and waited for.
     pub(super) fn asked(&self, subject: &Subject, sent: Sent, time: Duration, rows: u64) {
         let (Some(detail), Some(record)) = (&self.detail, &subject.record) else { return };
-        if sent == Sent::Other {
-            return;
+        match sent {
+            Sent::Read => detail.reads.add(time),
+            Sent::Write => detail.writes.add(time),
+            Sent::Other => return,
         }
         detail.database_time.add(time);
         record.asked(time, rows);
@@ -531,6 +586,7 @@ impl Counters {
 
     /// What was counted, with the entries and bytes there are.
     pub fn snapshot(&self, (entries, bytes): (u64, u64)) -> Stats {
+        self.tell_saved();
         let (misses_by_reason, bypasses_by_reason) = (self.misses.snapshot(), self.bypasses.snapshot());
         let invalidations_by_reason = self.invalidations.snapshot();
         let hits = Tier::ALL.into_iter().map(|tier| (tier, self.hits[tier.index()].get()));
@@ -557,9 +613,28 @@ impl Counters {
             audited_stale_by_table: self.stale_by_table.snapshot(),
             database_time: time(|detail| &detail.database_time).unwrap_or_default(),
             saved_time: time(|detail| &detail.saved_time).unwrap_or_default(),
+            waits: Waits {
+                connection: self.pool.waited.get(),
+                load: self.loads_waited.get(),
+                redis: self.redis_waited.get(),
+                reads: self.detail.as_ref().map(|detail| detail.reads.get()).unwrap_or_default(),
+                writes: self.detail.as_ref().map(|detail| detail.writes.get()).unwrap_or_default(),
+            },
+            removals_by_cause: removal::LABELS
+                .iter()
+                .zip(&self.removals)
+                .map(|(cause, count)| ((*cause).to_owned(), count.get()))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
             entries,
             bytes,
         }
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        self.tell_saved();
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
-use super::query_stats::since_1970;
+use super::json::since_1970;
 
 /// Events that are remembered.
 const REMEMBERED: usize = 500;
@@ -17,7 +17,7 @@ const REMEMBERED: usize = 500;
 #[non_exhaustive]
 pub struct Event {
     /// When. As JSON, in seconds since 1970.
-    #[serde(serialize_with = "since_1970")]
+    #[serde(serialize_with = "since_1970::serialize")]
     pub at: SystemTime,
     /// To what.
     pub kind: EventKind,

@@ -10,17 +10,17 @@ use std::time::{Duration, Instant, SystemTime};
 use hdrhistogram::Histogram;
 use serde::{Serialize, Serializer};
 
-use super::query_stats::{seconds, since_1970};
+use super::json::{seconds, since_1970};
 
 /// What a pool did within one second or one minute.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Sample {
     /// When it ended. As JSON, in seconds since 1970.
-    #[serde(serialize_with = "since_1970")]
+    #[serde(serialize_with = "since_1970::serialize")]
     pub at: SystemTime,
     /// How long it was.
-    #[serde(rename = "seconds", serialize_with = "seconds")]
+    #[serde(rename = "seconds", serialize_with = "seconds::serialize")]
     pub length: Duration,
     /// Reads answered from the cache.
     pub hits: u64,
@@ -39,10 +39,10 @@ pub struct Sample {
     /// Calls that were not made, whoever refused them.
     pub rejections: u64,
     /// Time that the database was waited for.
-    #[serde(rename = "database_seconds", serialize_with = "seconds")]
+    #[serde(rename = "database_seconds", serialize_with = "seconds::serialize")]
     pub database_time: Duration,
     /// Time of the database that was saved.
-    #[serde(rename = "saved_seconds", serialize_with = "seconds")]
+    #[serde(rename = "saved_seconds", serialize_with = "seconds::serialize")]
     pub saved_time: Duration,
     /// How long a hit took: half of those that were timed, and all but a hundredth of them; one of 256 is. `None`: none was.
     #[serde(rename = "hit_seconds", serialize_with = "maybe_seconds")]

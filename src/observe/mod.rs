@@ -14,9 +14,11 @@
 //! | `history` | what did the pool do lately? |
 //! | `feed` | how far has it heard of what others write? |
 //! | `pool_gauges` | who waits for connections? |
+//! | `unit` | what does one unit of work ask again and again? |
+//! | `waits` | what did calls wait for, and how long? |
 //! | `pool_timeout` | why did it wait for a connection in vain? |
 //! | `metered` | how long did it wait for the database? |
-//! | `stats`, `query_stats` | how is that told? |
+//! | `stats`, `query_stats`, `json` | how is that told? |
 
 mod audit;
 mod breaker_gauges;
@@ -26,6 +28,7 @@ mod counters;
 mod events;
 mod feed;
 mod history;
+pub(crate) mod json;
 mod metered;
 mod pool_gauges;
 mod pool_timeout;
@@ -35,6 +38,8 @@ mod record;
 mod removal;
 mod stats;
 mod tier;
+mod unit;
+mod waits;
 
 pub(crate) use audit::Audit;
 pub(crate) use breaker_gauges::BreakerGauges;
@@ -45,9 +50,11 @@ pub use history::{History, Sample};
 pub(crate) use metered::{Metered, Sent};
 pub(crate) use pool_timeout::PoolTimeout;
 pub(crate) use queries::{Queries, Subject};
-pub use query_stats::{Latency, QueryStats};
+pub use query_stats::{Latency, NPlusOne, QueryStats};
 pub use stats::Stats;
 pub use tier::Tier;
+pub use unit::unit_of_work;
+pub use waits::{Waited, Waits};
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use metrics::Histogram;
 
 use super::catalogue;
 use super::counters::Level;
+use super::waits::Sum;
 
 pub(super) struct PoolGauges {
     idle: Level,
@@ -13,6 +14,7 @@ pub(super) struct PoolGauges {
     most: Level,
     pending: Level,
     wait: Histogram,
+    pub waited: Sum,
 }
 
 impl PoolGauges {
@@ -24,6 +26,7 @@ impl PoolGauges {
             most: Level::new(catalogue::POOL_MOST.gauge(&[])),
             pending: Level::new(catalogue::POOL_PENDING.gauge(&[])),
             wait: catalogue::POOL_WAIT.histogram(&[]),
+            waited: Sum::default(),
         }
     }
 
@@ -59,6 +62,8 @@ pub(crate) struct Waiting<'p> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.pool.pending.add(-1);
-        self.pool.wait.record(self.since.elapsed());
+        let waited = self.since.elapsed();
+        self.pool.waited.add(waited);
+        self.pool.wait.record(waited);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::Tier;
+use super::json::{known, seconds, since_1970};
 use crate::analysis::Fingerprint;
 use crate::reason::Reason;
 
@@ -14,11 +15,10 @@ use crate::reason::Reason;
 ///
 /// Memory is bounded, so that rare statements may lose their names: they are counted together in one row without a
 /// fingerprint. All rows together always say what the pool did. Maps hold what occurred. As JSON, times are in seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueryStats {
     /// Names the statement; `None`: the row stands for all statements that have none of their own.
-    #[serde(serialize_with = "as_text")]
     pub fingerprint: Option<Fingerprint>,
     /// The statement in lower case with `?` for every literal, cut off after 2,048 bytes. It never holds a value.
     pub text: String,
@@ -27,6 +27,7 @@ pub struct QueryStats {
     /// Reads answered from the cache.
     pub hits: u64,
     /// Hits by the tier that answered.
+    #[serde(deserialize_with = "known")]
     pub hits_by_tier: BTreeMap<Tier, u64>,
     /// Reads answered by the load of another that was under way.
     pub coalesced: u64,
@@ -35,10 +36,12 @@ pub struct QueryStats {
     /// Reads that were cacheable, but answered by the database.
     pub misses: u64,
     /// Misses by reason.
+    #[serde(deserialize_with = "known")]
     pub misses_by_reason: BTreeMap<Reason, u64>,
     /// Reads that were not cacheable, and answered by the database.
     pub bypasses: u64,
     /// Bypasses by reason.
+    #[serde(deserialize_with = "known")]
     pub bypasses_by_reason: BTreeMap<Reason, u64>,
     /// Times that it ran as a write.
     pub writes: u64,
@@ -47,16 +50,24 @@ pub struct QueryStats {
     /// Bytes of memory that those took together, also those that are gone by now.
     pub stored_bytes: u64,
     /// Loaded results that were not kept, by reason.
+    #[serde(deserialize_with = "known")]
     pub not_stored_by_reason: BTreeMap<Reason, u64>,
     /// Results replaced in the background before their time was over.
     pub refreshes: u64,
+    /// With how many different arguments, scopes and tags results were loaded: estimated, with a standard error of 9 %. Of reads that
+    /// may be kept; zero before the first load.
+    #[serde(default)]
+    pub distinct_parameters: u64,
+    /// Where it was asked again and again, if it was: see [`unit_of_work`](crate::unit_of_work).
+    #[serde(default)]
+    pub n_plus_one: Option<NPlusOne>,
     /// Time that it waited for the database, without the wait for a connection.
-    #[serde(rename = "database_seconds", serialize_with = "seconds")]
+    #[serde(rename = "database_seconds", with = "seconds")]
     pub database_time: Duration,
     /// How long the database took for one call.
     pub latency: Latency,
     /// Database time saved: for each hit and each coalesced read, what the load of its result took.
-    #[serde(rename = "saved_seconds", serialize_with = "seconds")]
+    #[serde(rename = "saved_seconds", with = "seconds")]
     pub saved_time: Duration,
     /// Rows given out by hits, coalesced and stale reads.
     pub rows_from_cache: u64,
@@ -65,28 +76,44 @@ pub struct QueryStats {
     /// Rows that the database sent: for loads, bypasses and writes.
     pub rows_from_database: u64,
     /// When it was first seen; for the row without a fingerprint, when the pool was built.
-    #[serde(serialize_with = "since_1970")]
+    #[serde(with = "since_1970")]
     pub first_seen: SystemTime,
     /// When it was last called, to within 16 hits of the pool.
-    #[serde(serialize_with = "since_1970")]
+    #[serde(with = "since_1970")]
     pub last_seen: SystemTime,
 }
 
+/// A statement that was asked ten times or more, from the same place in the code, within single units of work.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct NPlusOne {
+    /// Units of work that did so, and are over.
+    pub units: u64,
+    /// Calls in those units.
+    pub calls: u64,
+    /// Most calls in one unit.
+    pub most: u64,
+    /// Where it is asked: file and line, with the function where that is known by its path; the function alone in a program without
+    /// debug information. `None`: it could not be told.
+    pub call_site: Option<String>,
+}
+
 /// How long the database took for one call of a statement, without the wait for a connection: to a tenth of it. As JSON, in seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Latency {
     /// Half of the calls took no longer.
-    #[serde(serialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub p50: Duration,
     /// Of twenty calls, nineteen took no longer.
-    #[serde(serialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub p95: Duration,
     /// Of a hundred calls, 99 took no longer.
-    #[serde(serialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub p99: Duration,
     /// The longest call.
-    #[serde(serialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub max: Duration,
 }
 
@@ -156,16 +183,4 @@ impl fmt::Display for QueryStats {
             self.database_time, self.latency.p50, self.latency.p99, self.saved_time, self.text
         )
     }
-}
-
-pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(time.as_secs_f64())
-}
-
-pub(super) fn since_1970<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    seconds(&time.duration_since(UNIX_EPOCH).unwrap_or_default(), serializer)
-}
-
-fn as_text<S: Serializer>(fingerprint: &Option<Fingerprint>, serializer: S) -> Result<S::Ok, S::Error> {
-    fingerprint.map(|fingerprint| fingerprint.to_string()).serialize(serializer)
 }

@@ -1,13 +1,16 @@
 //! What is counted for one statement. A hit takes no lock, and writes to one cache line.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::query_stats::{Latency, QueryStats};
+use super::query_stats::{Latency, NPlusOne, QueryStats};
+use super::unit::Sighting;
 use super::{Tier, nanos};
 use hdrhistogram::Histogram;
+use hyperloglockless::HyperLogLog;
 
 use crate::analysis::Fingerprint;
 use crate::reason::{Place, Reason};
@@ -34,7 +37,8 @@ pub(super) enum Spared {
 pub(crate) struct Record {
     cached: Cached,
     database: Database,
-    asked: Mutex<Asked>,
+    /// Apart, so that a record is a few cache lines.
+    asked: Mutex<Box<Asked>>,
     /// When it was first seen, in milliseconds since the pool was built.
     first: u64,
     /// `None`: stands for all those that have no record of their own.
@@ -48,6 +52,50 @@ struct Asked {
     /// Misses, bypasses and results not stored, by reason.
     reasons: Vec<(Place, Reason, u64)>,
     times: Times,
+    parameters: Distinct,
+    repeats: Option<Box<Repeats>>,
+    /// How often a unit of work came so far as to look at its stack.
+    stacks: u32,
+}
+
+/// How often it was asked again and again.
+#[derive(Debug, Default)]
+struct Repeats {
+    units: u64,
+    calls: u64,
+    most: u64,
+    site: Option<Box<str>>,
+    /// Where it was seen last, if nobody looked up yet where that is.
+    unseen: Option<Sighting>,
+}
+
+/// How many different keys there were, about: 200 bytes for a statement that may be kept.
+#[derive(Debug, Default)]
+struct Distinct(Option<Box<Sketch>>);
+
+/// With SipHash, since each bit has to be as good as any other: foldhash spreads what follows on each other too evenly.
+type Sketch = HyperLogLog<BuildHasherDefault<DefaultHasher>>;
+
+impl Distinct {
+    /// 128 registers: the standard error is 1.04 / sqrt(128), or 9 %.
+    const PRECISION: u8 = 7;
+
+    fn add(&mut self, key: u64) {
+        let new = || Box::new(HyperLogLog::with_hasher(Self::PRECISION, BuildHasherDefault::default()));
+        self.0.get_or_insert_with(new).insert(&key);
+    }
+
+    fn absorb(&mut self, other: Self) {
+        match (&mut self.0, other.0) {
+            (Some(mine), Some(theirs)) => drop(mine.union(&theirs)),
+            (mine, theirs) => *mine = mine.take().or(theirs),
+        }
+    }
+
+    fn count(&self) -> u64 {
+        // Not `count`, which cuts off.
+        self.0.as_ref().map_or(0, |sketch| sketch.raw_count().round() as u64)
+    }
 }
 
 /// How long the database took each time, to a tenth: some hundred bytes for a statement that it was asked.
@@ -153,6 +201,60 @@ impl Record {
         self.seen(now);
     }
 
+    /// A load is made under a key of this name.
+    pub fn loads(&self, key: u64) {
+        self.asking().parameters.add(key);
+    }
+
+    /// Whether it stands for all that have no record of their own.
+    pub fn stands_for_others(&self) -> bool {
+        self.fingerprint.is_none()
+    }
+
+    /// Whether a unit of work that may be about to ask again and again is to look at its stack: the first do, then fewer and fewer.
+    pub fn wants_stack(&self) -> bool {
+        let mut asked = self.asking();
+        asked.stacks = asked.stacks.saturating_add(1);
+        asked.stacks <= 16 || asked.stacks.is_power_of_two()
+    }
+
+    /// Whether nobody saw yet where it is asked again and again.
+    pub fn knows_no_site(&self) -> bool {
+        self.asking().repeats.as_ref().is_none_or(|repeats| repeats.site.is_none() && repeats.unseen.is_none())
+    }
+
+    /// A unit of work asked it so often.
+    pub fn repeated(&self, calls: u64, seen: Option<Sighting>) {
+        let mut asked = self.asking();
+        let repeats = asked.repeats.get_or_insert_default();
+        repeats.units += 1;
+        repeats.calls += calls;
+        repeats.most = repeats.most.max(calls);
+        repeats.unseen = seen.or(repeats.unseen.take());
+    }
+
+    /// Whether a unit of work asked it again and again.
+    pub fn is_repeated(&self) -> bool {
+        self.asking().repeats.is_some()
+    }
+
+    /// Looks up where it was seen. That takes long the first time, and is done with no lock held.
+    pub fn look_up(&self) {
+        let Some(seen) = self.asking().repeats.as_mut().and_then(|repeats| repeats.unseen.take()) else { return };
+        let site = seen.site();
+        let mut asked = self.asking();
+        let Some(repeats) = asked.repeats.as_mut() else { return };
+        match site {
+            Ok(site) => repeats.site = site.map(String::into_boxed_str).or(repeats.site.take()),
+            // That unit is none, and nothing was ever seen of another that is one.
+            Err(_) if repeats.site.is_none() => asked.repeats = None,
+            Err(_) => {
+                repeats.units -= 1;
+                repeats.calls -= seen.calls;
+            }
+        }
+    }
+
     pub fn refreshes(&self) {
         self.database.refreshes.fetch_add(1, Relaxed);
     }
@@ -161,6 +263,11 @@ impl Record {
         self.database.time.fetch_add(nanos(time), Relaxed);
         self.database.rows.fetch_add(rows, Relaxed);
         self.asking().times.record(time);
+    }
+
+    /// Database time that was saved.
+    pub fn saved(&self) -> Duration {
+        Duration::from_nanos(self.cached.saved.load(Relaxed))
     }
 
     /// When it was last seen.
@@ -173,7 +280,7 @@ impl Record {
         self.cached.last.store(now, Relaxed);
     }
 
-    fn asking(&self) -> std::sync::MutexGuard<'_, Asked> {
+    fn asking(&self) -> std::sync::MutexGuard<'_, Box<Asked>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -204,9 +311,17 @@ impl Record {
             mine.fetch_add(theirs.load(Relaxed), Relaxed);
         }
         self.cached.last.fetch_max(other.last(), Relaxed);
-        let theirs = other.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let theirs = *other.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut mine = self.asking();
         mine.times.absorb(theirs.times);
+        mine.parameters.absorb(theirs.parameters);
+        if let Some(theirs) = theirs.repeats {
+            // Of many statements there is no one place.
+            let mine = mine.repeats.get_or_insert_default();
+            mine.units += theirs.units;
+            mine.calls += theirs.calls;
+            mine.most = mine.most.max(theirs.most);
+        }
         theirs.reasons.into_iter().for_each(|(place, reason, count)| add(&mut mine.reasons, place, reason, count));
     }
 
@@ -253,6 +368,13 @@ impl Record {
             stored_bytes,
             not_stored_by_reason: of(Place::NotStored),
             refreshes,
+            n_plus_one: asked.repeats.as_ref().filter(|repeats| repeats.units > 0).map(|repeats| NPlusOne {
+                units: repeats.units,
+                calls: repeats.calls,
+                most: repeats.most,
+                call_site: repeats.site.clone().map(String::from),
+            }),
+            distinct_parameters: asked.parameters.count(),
             database_time: Duration::from_nanos(time),
             latency: asked.times.latency(),
             saved_time: Duration::from_nanos(saved),
@@ -279,6 +401,25 @@ fn add(counts: &mut Vec<(Place, Reason, u64)>, place: Place, reason: Reason, cou
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_counted_once_each() {
+        for many in [1, 10, 100, 1_000, 100_000_u64] {
+            let (one, other) = (Record::new(None, "a".into(), 0), Record::new(None, "b".into(), 0));
+            for n in 0..many {
+                // Some are asked for here and there, all of them often.
+                one.loads(n / 2 * 2);
+                other.loads(n);
+                other.loads(n);
+            }
+            one.absorb(other);
+            let told = one.snapshot((Instant::now(), SystemTime::now())).distinct_parameters as f64;
+            // Four times the standard error.
+            assert!((told / many as f64 - 1.0).abs() <= 0.36, "{told} for {many}");
+        }
+        let none = Record::new(None, "c".into(), 0);
+        assert_eq!(none.snapshot((Instant::now(), SystemTime::now())).distinct_parameters, 0);
+    }
 
     #[test]
     fn times_are_told_to_a_tenth() {

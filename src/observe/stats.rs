@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::Tier;
-use super::query_stats::seconds;
+use super::json::{known, seconds};
+use super::{Tier, Waits};
 use crate::reason::Reason;
 
 /// What a pool did since it was built. Counts of requests, not of rows.
 ///
 /// Every read is exactly one of hit, coalesced, stale, miss or bypass; one that may write, for all that is known of the
 /// functions it calls, counts as a write. Maps hold what occurred. As JSON, times are in seconds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Stats {
     /// Answered from the cache.
@@ -37,14 +38,19 @@ pub struct Stats {
     /// Writes that voided cached results; each counts once, however many results rested on what it wrote.
     pub invalidations: u64,
     /// Hits by the tier that answered.
+    #[serde(deserialize_with = "known")]
     pub hits_by_tier: BTreeMap<Tier, u64>,
     /// Misses by reason.
+    #[serde(deserialize_with = "known")]
     pub misses_by_reason: BTreeMap<Reason, u64>,
     /// Bypasses by reason.
+    #[serde(deserialize_with = "known")]
     pub bypasses_by_reason: BTreeMap<Reason, u64>,
     /// Loaded results that were not kept, by reason.
+    #[serde(deserialize_with = "known")]
     pub not_stored_by_reason: BTreeMap<Reason, u64>,
     /// Invalidations by reason.
+    #[serde(deserialize_with = "known")]
     pub invalidations_by_reason: BTreeMap<Reason, u64>,
     /// Invalidations by the full name of the table: a write to two tables counts for both. `*` stands for all tables at
     /// once, `other` for those beyond the first 200.
@@ -58,12 +64,17 @@ pub struct Stats {
     pub audited_stale_by_table: BTreeMap<String, u64>,
     /// Time that reads and writes waited for the database, without the wait for a connection. Zero without
     /// [statistics](crate::Builder::statistics).
-    #[serde(rename = "database_seconds", serialize_with = "seconds")]
+    #[serde(rename = "database_seconds", with = "seconds")]
     pub database_time: Duration,
     /// Database time saved: for each hit and each coalesced request, what the load of its result took. Zero without
     /// [statistics](crate::Builder::statistics).
-    #[serde(rename = "saved_seconds", serialize_with = "seconds")]
+    #[serde(rename = "saved_seconds", with = "seconds")]
     pub saved_time: Duration,
+    /// What calls waited for.
+    pub waits: Waits,
+    /// Entries that left the memory, by cause: `expired`, `explicit`, `replaced` by a newer result, or `size`: there was no room, or
+    /// none for a result that is hardly asked for.
+    pub removals_by_cause: BTreeMap<String, u64>,
     /// Entries in memory, about, those included that are no longer valid but have not been evicted yet.
     pub entries: u64,
     /// Bytes of memory that they take, about.

@@ -118,6 +118,7 @@ async fn a_result_is_loaded_once_for_all() {
     assert!(misses(&mut there) <= before + 3, "{}", there.stats());
     assert_eq!(there.read(READ), Some(7));
     assert!(here.stats().hits_by_tier.contains_key(&Tier::Memory));
+    assert!(here.stats().waits.redis.times > 0, "{}", here.stats());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,7 @@ fn assert_agreement(stats: &Stats, rows: &[QueryStats]) {
     assert_eq!(maps(|row| &row.not_stored_by_reason), stats.not_stored_by_reason);
     assert_eq!(rows.iter().map(|row| row.database_time).sum::<Duration>(), stats.database_time);
     assert_eq!(rows.iter().map(|row| row.saved_time).sum::<Duration>(), stats.saved_time);
+    assert_eq!(stats.waits.reads.time + stats.waits.writes.time, stats.database_time);
     for row in rows {
         assert_eq!(row.calls, row.hits + row.coalesced + row.stale + row.misses + row.bypasses + row.writes, "{row}");
     }
