@@ -18,6 +18,16 @@ pub(crate) enum Hue {
 }
 
 impl Hue {
+    /// The class of what has this colour.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Database => "database",
+            Self::Trouble => "trouble",
+            Self::Quiet => "quiet",
+        }
+    }
+
     fn color(self) -> RGBColor {
         match self {
             Self::Cache => RGBColor(0x1b, 0x8a, 0x6b),

@@ -57,6 +57,7 @@ mod entry;
 #[cfg(feature = "redis")]
 #[doc(hidden)]
 pub mod faults;
+mod json;
 mod key;
 mod policy;
 mod reason;
@@ -127,7 +128,9 @@ pub use catalog::{Limit, LimitKind};
 pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
 pub use explanation::{Changes, Dependency, Explanation};
-pub use guard::{Breaker, BreakerOptions, BreakerState, BreakerStatus, EmergencyOptions, Pressure, Transition, Window};
+pub use guard::{
+    Breaker, BreakerOptions, BreakerState, BreakerStatus, EmergencyOptions, Forced, Pressure, Transition, Window,
+};
 pub use observe::{
     Event, EventKind, History, Latency, NPlusOne, QueryStats, Sample, Stats, Tier, Waited, Waits, unit_of_work,
 };

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Executor, IntoArguments};
 
 use crate::analysis::Kind;
@@ -19,11 +19,11 @@ use crate::pool::CachedPool;
 use crate::reason::{Reason, Refusal};
 
 /// How far a pool has heard of what others write: see [`CachedPool::feeds`].
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FeedStatus {
     /// Where it hears of that: `redis` from other nodes, `triggers` from those of `larder watch`.
-    pub feed: &'static str,
+    pub feed: String,
     /// How long ago the last look began that was answered; `None`: none was yet. As JSON, in seconds.
     #[serde(rename = "age_seconds")]
     pub age: Option<f64>,
@@ -115,7 +115,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// How far this pool has heard of what others write, wherever it has to.
     pub fn feeds(&self) -> Vec<FeedStatus> {
         let status = |feed: Feed, age: Option<Duration>, is_current, bound: Duration| FeedStatus {
-            feed: feed.label(),
+            feed: feed.label().to_owned(),
             age: age.map(|age| age.as_secs_f64()),
             is_current,
             bound: bound.as_secs_f64(),

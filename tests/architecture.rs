@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// The words: every room may use them.
 const WORDS: &[&str] =
-    &["chance", "chart", "entry", "faults", "key", "policy", "reason", "recency", "rejected", "stamp"];
+    &["chance", "chart", "entry", "faults", "json", "key", "policy", "reason", "recency", "rejected", "stamp"];
 /// The public face. Rooms below it must not know it.
 const FACE: &[&str] = &[
     "pool",

@@ -20,7 +20,7 @@ use super::access::Caller;
 use super::live;
 use super::operated::Operated;
 use super::problem::Problem;
-use crate::{BreakerState, BreakerStatus, Changes, Dependency, Transition};
+use crate::{BreakerState, BreakerStatus, Changes, Dependency};
 
 type Told = Result<Json<Value>, Problem>;
 
@@ -134,30 +134,7 @@ async fn caches(State(shared): State<Arc<Shared>>, Query(which): Query<Which>) -
 }
 
 async fn breakers(State(shared): State<Arc<Shared>>, Query(which): Query<Which>) -> Told {
-    shared.each(&which, |pool| pool.breakers().iter().map(breaker).collect())
-}
-
-fn breaker(status: &BreakerStatus) -> Value {
-    let since = |at: std::time::SystemTime| at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let turn = |turn: &Transition| json!({"at": since(turn.at), "from": turn.from.label(), "to": turn.to.label(), "cause": turn.cause});
-    json!({
-        "backend": status.backend,
-        "state": status.state.label(),
-        "since": since(status.since),
-        "calls": status.calls,
-        "minimum_calls": status.minimum_calls,
-        "failure_rate": status.failure_rate,
-        "failure_threshold": status.failure_threshold,
-        "slow_rate": status.slow_rate,
-        "slow_threshold": status.slow_threshold,
-        "next_probe_seconds": status.next_probe.map(|pause| pause.as_secs_f64()),
-        "rejected": status.rejected,
-        "cancelled": status.cancelled,
-        "forced": status.forced.as_ref().map(|(reason, left)| {
-            json!({"reason": reason, "seconds_left": left.map(|left| left.as_secs_f64())})
-        }),
-        "transitions": status.transitions.iter().map(turn).collect::<Vec<_>>(),
-    })
+    shared.each(&which, |pool| json!(pool.breakers()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -222,9 +199,14 @@ async fn report(
     Path(pool): Path<String>,
     Query(shape): Query<Shape>,
 ) -> Result<Response, Problem> {
-    let report = shared.named(&pool)?.report();
+    let pool = shared.named(&pool)?.clone();
+    // Where statements were asked again and again, to name the places takes a while.
+    let report = tokio::task::spawn_blocking(move || pool.report()).await;
+    let report = report.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be made"))?;
     Ok(match shape.format.as_deref() {
         None | Some("json") => Json(report).into_response(),
+        Some("html") => with_style(typed("text/html; charset=utf-8", report.html())),
+        Some("csv") => typed("text/csv; charset=utf-8", report.csv()),
         Some("markdown") => typed("text/markdown; charset=utf-8", report.markdown()),
         Some("text") => typed("text/plain; charset=utf-8", report.to_string()),
         Some(other) => {
@@ -232,6 +214,15 @@ async fn report(
             return Err(Problem::bad_request(why));
         }
     })
+}
+
+/// The report brings its style along, and needs nothing else.
+fn with_style(mut response: Response) -> Response {
+    let policy = HeaderValue::from_static(
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+    );
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
 }
 
 /// The body of an order, or what is wrong with it.
@@ -377,7 +368,7 @@ async fn force(
         Order::Disable => breaker_of.disable(reason, time),
         Order::Release => breaker_of.release(),
     }
-    Ok(Json(status().as_ref().map(breaker).unwrap_or_default()))
+    Ok(Json(json!(status())))
 }
 
 #[derive(Debug, Deserialize)]

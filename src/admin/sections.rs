@@ -123,8 +123,8 @@ fn guard(name: &str, status: &BreakerStatus, caller: &Caller) -> Markup {
                 @if let Some(pause) = status.next_probe {
                     dt { "next probe" } dd { "in " (short(pause.as_secs_f64())) }
                 }
-                @if let Some((reason, left)) = &status.forced {
-                    dt { "by hand" } dd { (reason) @if let Some(left) = left { ", for " (short(left.as_secs_f64())) } }
+                @if let Some(forced) = &status.forced {
+                    dt { "by hand" } dd { (forced.reason) @if let Some(left) = forced.left { ", for " (short(left.as_secs_f64())) } }
                 }
             }
             (timeline(&status.transitions))
@@ -238,16 +238,7 @@ fn cache(stats: &Stats, recent: &[Sample]) -> Markup {
 
 fn legend(lines: &[Line]) -> Markup {
     html! {
-        ul.legend aria-hidden="true" { @for line in lines { li class=(hue(line.hue)) { span.swatch {} (line.label) } } }
-    }
-}
-
-fn hue(hue: Hue) -> &'static str {
-    match hue {
-        Hue::Cache => "hue-cache",
-        Hue::Database => "hue-database",
-        Hue::Trouble => "hue-trouble",
-        Hue::Quiet => "hue-quiet",
+        ul.legend aria-hidden="true" { @for line in lines { li class=(format!("hue-{}", line.hue.label())) { span.swatch {} (line.label) } } }
     }
 }
 

@@ -11,14 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use failsafe::{FailurePolicy, StateMachine};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::window::{Calls, Tally};
 use super::{BreakerOptions, Fate};
 use crate::chance::jittered;
+use crate::json::{maybe_seconds, since_1970, to_the_millisecond};
 
 /// What a breaker does with calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// Lets them through, and looks how they end.
     Closed,
@@ -59,10 +62,11 @@ impl fmt::Display for BreakerState {
 }
 
 /// A breaker went from one state to another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Transition {
-    /// When.
+    /// When. As JSON, in seconds since 1970.
+    #[serde(with = "since_1970")]
     pub at: SystemTime,
     /// The state before.
     pub from: BreakerState,
@@ -78,15 +82,16 @@ impl fmt::Display for Transition {
     }
 }
 
-/// What a breaker sees and does.
-#[derive(Debug, Clone, PartialEq)]
+/// What a breaker sees and does. As JSON, times are in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BreakerStatus {
     /// What it stands before: `database` or `redis`.
-    pub backend: &'static str,
+    pub backend: String,
     /// What it does with calls.
     pub state: BreakerState,
     /// Since when.
+    #[serde(with = "since_1970")]
     pub since: SystemTime,
     /// Calls that it judges by.
     pub calls: u32,
@@ -101,15 +106,27 @@ pub struct BreakerStatus {
     /// The share at which it opens, if it does for that.
     pub slow_threshold: Option<f64>,
     /// Until calls are let through to see how they end.
+    #[serde(rename = "next_probe_seconds", with = "maybe_seconds")]
     pub next_probe: Option<Duration>,
     /// How many calls it has rejected so far.
     pub rejected: u64,
     /// How many calls were given up by their callers.
     pub cancelled: u64,
-    /// Why it was forced, and for how long it still is.
-    pub forced: Option<(String, Option<Duration>)>,
+    /// What was ordered by hand, if it still holds.
+    pub forced: Option<Forced>,
     /// The last transitions, the oldest first.
     pub transitions: Vec<Transition>,
+}
+
+/// An order by hand.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Forced {
+    /// Why.
+    pub reason: String,
+    /// For how long it still holds; `None`: until it is released.
+    #[serde(rename = "left_seconds", with = "maybe_seconds")]
+    pub left: Option<Duration>,
 }
 
 /// Transitions that are remembered.
@@ -225,7 +242,7 @@ impl Breaker {
             phase: Phase::Closed,
             order: options.disabled.then(by_options),
             generation: 0,
-            since: SystemTime::now(),
+            since: to_the_millisecond(SystemTime::now()),
             calls: Calls::new(options.window),
             rejected: 0,
             cancelled: 0,
@@ -348,7 +365,7 @@ impl Breaker {
 
     fn turned(&self, gate: &mut Gate, from: BreakerState, cause: String) {
         gate.generation += 1;
-        gate.since = SystemTime::now();
+        gate.since = to_the_millisecond(SystemTime::now());
         let transition = Transition { at: gate.since, from, to: gate.state(), cause };
         let Transition { to, cause, .. } = &transition;
         match to {
@@ -477,7 +494,7 @@ impl Breaker {
         let (failed, slow) = tally.rates();
         let enough = tally.calls >= self.options.minimum_calls;
         BreakerStatus {
-            backend: self.backend,
+            backend: self.backend.to_owned(),
             state: gate.state(),
             since: gate.since,
             calls: tally.calls,
@@ -492,10 +509,10 @@ impl Breaker {
             },
             rejected: gate.rejected,
             cancelled: gate.cancelled,
-            forced: gate
-                .order
-                .as_ref()
-                .map(|order| (order.reason.clone(), order.until.map(|until| until.saturating_duration_since(now)))),
+            forced: gate.order.as_ref().map(|order| Forced {
+                reason: order.reason.clone(),
+                left: order.until.map(|until| until.saturating_duration_since(now)),
+            }),
             transitions: gate.history.iter().cloned().collect(),
         }
     }

@@ -14,7 +14,7 @@ mod options;
 mod window;
 
 pub(crate) use breaker::Call;
-pub use breaker::{Breaker, BreakerState, BreakerStatus, Transition};
+pub use breaker::{Breaker, BreakerState, BreakerStatus, Forced, Transition};
 pub(crate) use emergency::Emergency;
 pub use emergency::{EmergencyOptions, Pressure};
 pub use options::{BreakerOptions, Window};

@@ -15,7 +15,6 @@ use super::by_table::ByTable;
 use super::events::{Event, EventKind, Events};
 use super::feed::{Feed, Hearing};
 use super::history::{History, Now, Recent, Totals};
-use super::json::to_the_millisecond;
 use super::pool_gauges::{PoolGauges, Waiting};
 use super::record::{Given, Spared};
 use super::waits::{Sum, Wait};
@@ -25,6 +24,7 @@ use super::{
 };
 use crate::entry::Entry;
 use crate::guard::Pressure;
+use crate::json::to_the_millisecond;
 use crate::reason::{Place, Reason};
 use crate::rejected::Guard;
 

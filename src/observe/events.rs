@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
-use super::json::since_1970;
+use crate::json::since_1970;
 
 /// Events that are remembered.
 const REMEMBERED: usize = 500;

@@ -8,19 +8,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::json::{seconds, since_1970};
+use crate::json::{seconds, since_1970, to_the_millisecond};
 
 /// What a pool did within one second or one minute.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Sample {
     /// When it ended. As JSON, in seconds since 1970.
-    #[serde(serialize_with = "since_1970::serialize")]
+    #[serde(with = "since_1970")]
     pub at: SystemTime,
     /// How long it was.
-    #[serde(rename = "seconds", serialize_with = "seconds::serialize")]
+    #[serde(rename = "seconds", with = "seconds")]
     pub length: Duration,
     /// Reads answered from the cache.
     pub hits: u64,
@@ -39,16 +39,16 @@ pub struct Sample {
     /// Calls that were not made, whoever refused them.
     pub rejections: u64,
     /// Time that the database was waited for.
-    #[serde(rename = "database_seconds", serialize_with = "seconds::serialize")]
+    #[serde(rename = "database_seconds", with = "seconds")]
     pub database_time: Duration,
     /// Time of the database that was saved.
-    #[serde(rename = "saved_seconds", serialize_with = "seconds::serialize")]
+    #[serde(rename = "saved_seconds", with = "seconds")]
     pub saved_time: Duration,
     /// How long a hit took: half of those that were timed, and all but a hundredth of them; one of 256 is. `None`: none was.
-    #[serde(rename = "hit_seconds", serialize_with = "maybe_seconds")]
+    #[serde(rename = "hit_seconds", with = "pair")]
     pub hit_latency: Option<(Duration, Duration)>,
     /// How long the database took for a read: half of them, and all but a hundredth. `None`: it was asked nothing.
-    #[serde(rename = "database_read_seconds", serialize_with = "maybe_seconds")]
+    #[serde(rename = "database_read_seconds", with = "pair")]
     pub database_latency: Option<(Duration, Duration)>,
     /// Connections that were in use at the end.
     pub used: u32,
@@ -76,12 +76,26 @@ impl Sample {
     }
 }
 
-fn maybe_seconds<S: Serializer>(times: &Option<(Duration, Duration)>, serializer: S) -> Result<S::Ok, S::Error> {
-    times.map(|(p50, p99)| [p50.as_secs_f64(), p99.as_secs_f64()]).serialize(serializer)
+/// Two durations, or none, in seconds.
+mod pair {
+    use std::time::Duration;
+
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(times: &Option<(Duration, Duration)>, serializer: S) -> Result<S::Ok, S::Error> {
+        times.map(|(p50, p99)| [p50.as_secs_f64(), p99.as_secs_f64()]).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<(Duration, Duration)>, D::Error> {
+        let Some([p50, p99]) = Option::<[f64; 2]>::deserialize(deserializer)? else { return Ok(None) };
+        let time = |seconds| Duration::try_from_secs_f64(seconds).map_err(D::Error::custom);
+        Ok(Some((time(p50)?, time(p99)?)))
+    }
 }
 
 /// What a pool did lately: see [`CachedPool::history`](crate::CachedPool::history).
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct History {
     /// The last quarter of an hour, by second, the oldest first.
@@ -261,7 +275,7 @@ fn push(samples: &mut VecDeque<Sample>, sample: Sample, most: usize) {
 fn sample((since, before): (Instant, Totals), totals: Totals, now: Now, times: &Times) -> Sample {
     let [hit_latency, database_latency] = times.latencies();
     Sample {
-        at: SystemTime::now(),
+        at: to_the_millisecond(SystemTime::now()),
         length: since.elapsed(),
         hits: totals.hits - before.hits,
         coalesced: totals.coalesced - before.coalesced,

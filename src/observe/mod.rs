@@ -18,7 +18,7 @@
 //! | `waits` | what did calls wait for, and how long? |
 //! | `pool_timeout` | why did it wait for a connection in vain? |
 //! | `metered` | how long did it wait for the database? |
-//! | `stats`, `query_stats`, `json` | how is that told? |
+//! | `stats`, `query_stats` | how is that told? |
 
 mod audit;
 mod breaker_gauges;
@@ -28,7 +28,6 @@ mod counters;
 mod events;
 mod feed;
 mod history;
-pub(crate) mod json;
 mod metered;
 mod pool_gauges;
 mod pool_timeout;

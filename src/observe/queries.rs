@@ -13,10 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 use metrics::Gauge;
 
 use super::catalogue;
-use super::json::to_the_millisecond;
 use super::query_stats::QueryStats;
 use super::record::Record;
 use crate::analysis::Fingerprint;
+use crate::json::to_the_millisecond;
 
 /// Most statements that have a record of their own. A record takes about 800 bytes with a text of 100, 200 more where results are kept, and
 /// 6,000 at most: together 4 or 5 MB, and 30 MB at the very most.

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::Tier;
-use super::json::{known, seconds, since_1970};
 use crate::analysis::Fingerprint;
+use crate::json::{known, seconds, since_1970};
 use crate::reason::Reason;
 
 /// What a pool did for the statements of one fingerprint: those that differ in literals only.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::json::{known, seconds};
 use super::{Tier, Waits};
+use crate::json::{known, seconds};
 use crate::reason::Reason;
 
 /// What a pool did since it was built. Counts of requests, not of rows.

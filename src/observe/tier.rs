@@ -44,3 +44,9 @@ impl serde::Serialize for Tier {
         serializer.serialize_str(self.label())
     }
 }
+
+impl crate::json::Labelled for Tier {
+    fn of_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tier| tier.label() == label)
+    }
+}

@@ -16,12 +16,16 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Backend;
-use crate::observe::json::{since_1970, to_the_millisecond};
-use crate::observe::{QueryStats, Stats};
+use crate::guard::{BreakerStatus, Pressure};
+use crate::json::{since_1970, to_the_millisecond};
+use crate::observe::{History, QueryStats, Stats};
+use crate::operations::FeedStatus;
 use crate::pool::CachedPool;
 
 mod advice;
 mod csv;
+#[cfg(feature = "html")]
+mod html;
 mod markdown;
 mod regressions;
 mod sections;
@@ -54,6 +58,21 @@ pub struct Report {
     pub stats: Stats,
     /// The same by statement, the one first that took the database longest.
     pub queries: Vec<QueryStats>,
+    /// Its breakers.
+    #[serde(default)]
+    pub breakers: Vec<BreakerStatus>,
+    /// What it was short of.
+    #[serde(default)]
+    pub emergencies: Vec<Pressure>,
+    /// How far it had heard of what others write.
+    #[serde(default)]
+    pub feeds: Vec<FeedStatus>,
+    /// Why nothing was cached, if that was so.
+    #[serde(default)]
+    pub off: Option<String>,
+    /// What it did lately.
+    #[serde(default)]
+    pub history: History,
     /// What could be done, the one first that concerns most database time.
     pub advice: Vec<Advice>,
     /// What got worse since an earlier report, if it was compared with one: see [`Report::against`].
@@ -110,6 +129,11 @@ impl<DB: Backend> CachedPool<DB> {
             taken: to_the_millisecond(SystemTime::now()),
             stats: self.stats(),
             queries,
+            breakers: self.breakers(),
+            emergencies: self.emergencies(),
+            feeds: self.feeds(),
+            off: self.off().map(|refusal| refusal.sentence),
+            history: self.history(),
             advice: Vec::new(),
             regressions: None,
         };

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ENOUGH, FLOOR, Report, asked};
 use crate::analysis::Fingerprint;
+use crate::json::seconds;
 use crate::observe::QueryStats;
-use crate::observe::json::seconds;
 
 /// Times as long as before: from here on it is told.
 pub(super) const SLOWER: f64 = 1.5;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::seconds;
 use crate::observe::QueryStats;
-use crate::observe::json::seconds;
 use crate::reason::Reason;
 
 /// A time to live that fits how often results of a statement are read and written, and the figures that it rests on.

@@ -49,7 +49,7 @@ pub(crate) mod since_1970 {
 }
 
 /// Counts by a label; those of labels that are not known are left out.
-pub(super) fn known<'de, K, D>(deserializer: D) -> Result<BTreeMap<K, u64>, D::Error>
+pub(crate) fn known<'de, K, D>(deserializer: D) -> Result<BTreeMap<K, u64>, D::Error>
 where
     K: Labelled + Ord,
     D: Deserializer<'de>,
@@ -59,7 +59,7 @@ where
 }
 
 /// What has a label.
-pub(super) trait Labelled: Sized {
+pub(crate) trait Labelled: Sized {
     fn of_label(label: &str) -> Option<Self>;
 }
 
@@ -69,8 +69,19 @@ impl Labelled for crate::reason::Reason {
     }
 }
 
-impl Labelled for super::Tier {
-    fn of_label(label: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|tier| tier.label() == label)
+/// A duration that may be missing, in seconds.
+pub(crate) mod maybe_seconds {
+    use std::time::Duration;
+
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        time.map(|time| time.as_secs_f64()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(deserializer)?;
+        seconds.map(Duration::try_from_secs_f64).transpose().map_err(D::Error::custom)
     }
 }
