@@ -123,7 +123,10 @@ pub use config::{Config, ConfigError, Profile};
 pub use connection::{CachedConnection, PoolConnection};
 pub use explanation::{Changes, Dependency, Explanation};
 pub use guard::{BreakerOptions, BreakerState, BreakerStatus, Transition, Window};
-pub use observe::{Latency, QueryStats, Stats, Tier};
+// The metrics by their names in code, for the monitoring kit.
+#[doc(hidden)]
+pub use observe::catalogue;
+pub use observe::{Latency, Metric, MetricKind, QueryStats, Stats, Tier, metrics};
 pub use policy::Policy;
 pub use pool::{CachedPool, CachedPool as Pool};
 #[cfg(feature = "redis")]

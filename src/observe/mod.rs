@@ -17,7 +17,8 @@
 
 mod audit;
 mod by_table;
-mod catalogue;
+#[doc(hidden)]
+pub mod catalogue;
 mod counters;
 mod feed;
 mod metered;
@@ -31,6 +32,7 @@ mod stats;
 mod tier;
 
 pub(crate) use audit::Audit;
+pub use catalogue::{Metric, MetricKind, metrics};
 pub(crate) use counters::Counters;
 pub(crate) use feed::Feed;
 pub(crate) use metered::{Metered, Sent};
