@@ -56,6 +56,23 @@ has_redis() {
         { command -v redis-cli || command -v valkey-cli; } >/dev/null
 }
 
+has_promtool() { command -v promtool >/dev/null && command -v prometheus >/dev/null; }
+
+# Unpacks Prometheus and its promtool into the target folder: installing the package would start a server on the usual port.
+fetch_prometheus() {
+    local folder=${CARGO_TARGET_DIR:-target}/prometheus
+    PATH=$PATH:$(realpath -m "$folder/usr/bin")
+    has_promtool && return 0
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+        die "missing, and there is no apt-get to fetch it with: prometheus and promtool"
+    say "Fetching prometheus"
+    mkdir -p "$folder"
+    # A machine that never looked for packages knows of none.
+    apt-cache show prometheus >/dev/null 2>&1 || as_root apt-get update -qq
+    (cd "$folder" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb) || die "could not fetch prometheus"
+    has_promtool || die "the package prometheus has no promtool"
+}
+
 has_linker() { command -v cc >/dev/null; }
 
 # Runs each lesson as it stands. Each says what it teaches and fails if that is not so.
@@ -101,6 +118,7 @@ export SQLX_OFFLINE=true
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 command -v cargo >/dev/null || die "cargo is missing; see https://rustup.rs"
 install_missing
+fetch_prometheus
 
 step "Build" cargo build --all-features --tests --bins --examples
 if [ "$failed" = 0 ]; then

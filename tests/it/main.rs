@@ -31,6 +31,8 @@ mod known_mistakes;
 mod lessons;
 mod lives;
 mod macros;
+#[cfg(all(feature = "cli", feature = "postgres", feature = "redis"))]
+mod monitoring;
 mod mysql;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod nodes;

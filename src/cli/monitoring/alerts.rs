@@ -50,8 +50,6 @@ pub(super) struct Alert {
 pub(super) struct Case {
     /// Each with its samples as promtool writes them: `0+10x30` begins with 0 and adds 10, thirty times.
     pub series: Vec<(String, &'static str)>,
-    /// A sample is taken so often.
-    pub every: &'static str,
     /// When it is looked at.
     pub at: &'static str,
     /// Labels of the alert that fires then, besides those of a node.
@@ -68,7 +66,7 @@ pub(super) const NODE: [(&str, &str); 2] = [("job", JOB), ("instance", "10.0.0.7
 pub(super) const JOB: &str = "larder";
 
 fn case<const N: usize>(at: &'static str, series: [(String, &'static str); N]) -> Case {
-    Case { series: series.into(), every: "1m", at, labels: &[], value: "", of_node: true }
+    Case { series: series.into(), at, labels: &[], value: "", of_node: true }
 }
 
 impl Case {
@@ -80,9 +78,8 @@ impl Case {
         Self { value, ..self }
     }
 
-    /// Over days, and of all nodes together.
-    fn of_days(self) -> Self {
-        Self { every: "5m", of_node: false, ..self }
+    fn of_all_nodes(self) -> Self {
+        Self { of_node: false, ..self }
     }
 }
 
@@ -139,6 +136,18 @@ pub(super) fn alerts() -> Vec<Alert> {
             threshold: "Two minutes are longer than a restart or a scrape that was lost.",
             fires: case("10m", [(up(), "1x3 0x20")]),
             quiet: case("10m", [(up(), "1x3 0x1 1x20")]),
+        },
+        Alert {
+            name: "LarderNoTargets",
+            expression: format!("absent(up{{job=\"{JOB}\"}})"),
+            lasts: "5m",
+            severity: Severity::Page,
+            summary: "Prometheus knows no node of {{ $labels.job }}",
+            action: "Nothing is watched. See whether any node runs, and whether Prometheus finds them: Status, Target health; the name or \
+                     addresses in prometheus.yml.",
+            threshold: "A node that is gone altogether is no target that is down; five minutes are longer than a new version takes.",
+            fires: case("10m", [("other".into(), "1x20")]).of_all_nodes(),
+            quiet: case("10m", [(up(), "0x20")]),
         },
         Alert {
             name: "LarderBreakerOpen",
@@ -280,7 +289,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             ),
             lasts: "0m",
             severity: Severity::Ticket,
-            summary: "{{ $labels.instance }}: the breaker opened {{ $value | humanize }} times within an hour",
+            summary: "{{ $labels.instance }}: the breaker opened {{ $value | printf \"%.0f\" }} times within an hour",
             action: "The database is at its limit: well enough to close the breaker, not to keep it closed. Look for what is slow at \
                      those moments, limit loads (Builder::limit_loads), or widen the window if calls fail that are harmless.",
             threshold: "One opening is an incident, more than five an hour are a pattern.",
@@ -288,7 +297,7 @@ pub(super) fn alerts() -> Vec<Alert> {
                 "60m",
                 [(at(&TRANSITIONS, r#"backend="database", from="closed", to="open""#), "0x9 1x9 2x9 3x9 4x9 6x9 8x20")],
             )
-            .shows("8.136"),
+            .shows("8"),
             quiet: case(
                 "60m",
                 [(at(&TRANSITIONS, r#"backend="database", from="closed", to="open""#), "0x20 1x20 2x30")],
@@ -387,7 +396,7 @@ pub(super) fn alerts() -> Vec<Alert> {
         Alert {
             name: "LarderHitRatioCollapsed",
             expression: format!(
-                "{HIT_RATIO} < 0.5 * ({HIT_RATIO} offset 1d)\nand on (job) {READS} > 1\nand on (job) {READS} offset 1d > 1"
+                "{HIT_RATIO} < 0.5 * ({HIT_RATIO} offset 1d)\nand on (job) {READS} > 1\nand on (job) ({READS} offset 1d) > 1"
             ),
             lasts: "15m",
             severity: Severity::Ticket,
@@ -398,15 +407,15 @@ pub(super) fn alerts() -> Vec<Alert> {
             threshold: "Against the same hour of yesterday, so that nights do not count; below one read per second a ratio says nothing.",
             fires: case(
                 "1500m",
-                [(at(&REQUESTS, hit), "0+2700x288 777600+600x30"), (at(&REQUESTS, miss), "0+300x288 86400+2400x30")],
+                [(at(&REQUESTS, hit), "0+540x1440 777600+120x100"), (at(&REQUESTS, miss), "0+60x1440 86400+480x100")],
             )
-            .of_days()
+            .of_all_nodes()
             .shows("20%"),
             quiet: case(
                 "1500m",
-                [(at(&REQUESTS, hit), "0+2700x288 777600+1800x30"), (at(&REQUESTS, miss), "0+300x288 86400+1200x30")],
+                [(at(&REQUESTS, hit), "0+540x1440 777600+360x100"), (at(&REQUESTS, miss), "0+60x1440 86400+240x100")],
             )
-            .of_days(),
+            .of_all_nodes(),
         },
         Alert {
             name: "LarderEvictionsHigh",

@@ -131,10 +131,6 @@ impl Panel {
         self
     }
 
-    pub fn wide(self, width: u32) -> Self {
-        Self { width, ..self }
-    }
-
     fn height(&self) -> u32 {
         if self.look == Look::Number { 5 } else { 8 }
     }

@@ -10,6 +10,8 @@ mod names;
 mod operations;
 mod overview;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};

@@ -64,7 +64,7 @@ pub(super) fn tests(alerts: &[Alert], docs: &str) -> String {
     for alert in alerts {
         for (case, fires) in [(&alert.fires, true), (&alert.quiet, false)] {
             let does = if fires { "fires" } else { "stays quiet" };
-            text += &format!("  - name: {} {does}\n    interval: {}\n    input_series:\n", alert.name, case.every);
+            text += &format!("  - name: {} {does}\n    interval: 1m\n    input_series:\n", alert.name);
             for (series, values) in &case.series {
                 text += &format!("      - series: '{series}'\n        values: \"{values}\"\n");
             }
