@@ -72,7 +72,7 @@ fn nothing_that_differs_is_overwritten() {
     fs::write(&mine, "route: {receiver: me}").unwrap();
     let (told, error, code) = larder(&["monitoring", "--out", out, "--scrape-target", "localhost:9200"]);
     assert_eq!((told.as_str(), code), ("", 1));
-    assert!(error.contains("prometheus/prometheus.yml, alertmanager/alertmanager.yml. --force"), "{error}");
+    assert!(error.contains("prometheus/prometheus.yml, alertmanager/alertmanager.yml, in the folder"), "{error}");
     assert_eq!(fs::read_to_string(&mine).unwrap(), "route: {receiver: me}");
     let prometheus = fs::read_to_string(Path::new(out).join("prometheus/prometheus.yml")).unwrap();
     assert!(prometheus.contains("localhost:9100"), "half was written: {prometheus}");

@@ -50,7 +50,7 @@ pub(super) struct Alert {
 pub(super) struct Case {
     /// Each with its samples as promtool writes them: `0+10x30` begins with 0 and adds 10, thirty times.
     pub series: Vec<(String, &'static str)>,
-    /// When it is looked at.
+    /// When it is looked at. In a quiet case that is while what would have to last is so, but for too short a time.
     pub at: &'static str,
     /// Labels of the alert that fires then, besides those of a node.
     pub labels: &'static [(&'static str, &'static str)],
@@ -135,7 +135,7 @@ pub(super) fn alerts() -> Vec<Alert> {
                      other alert about it can fire.",
             threshold: "Two minutes are longer than a restart or a scrape that was lost.",
             fires: case("10m", [(up(), "1x3 0x20")]),
-            quiet: case("10m", [(up(), "1x3 0x1 1x20")]),
+            quiet: case("5m", [(up(), "1x3 0x1 1x20")]),
         },
         Alert {
             name: "LarderNoTargets",
@@ -167,7 +167,7 @@ pub(super) fn alerts() -> Vec<Alert> {
                 ],
             ),
             quiet: case(
-                "10m",
+                "9m",
                 [
                     (at(&BREAKERS, r#"backend="database", state="open""#), "0x8 1 0x20"),
                     (at(&BREAKERS, r#"backend="database", state="closed""#), "1x8 0 1x20"),
@@ -186,7 +186,7 @@ pub(super) fn alerts() -> Vec<Alert> {
                      told is told first when Redis answers.",
             threshold: "A reconnection takes seconds; two minutes are no hiccup.",
             fires: case("10m", [(at(&UNPUBLISHED, ""), "0x2 3x20")]).shows("3"),
-            quiet: case("10m", [(at(&UNPUBLISHED, ""), "0x6 2 0x20")]),
+            quiet: case("8m", [(at(&UNPUBLISHED, ""), "0x6 2x1 0x20")]),
         },
         Alert {
             name: "LarderFeedBehind",
@@ -201,7 +201,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             fires: case("15m", [(at(&FEEDS, r#"feed="redis", state="behind""#), "0x3 1x20")])
                 .with(&[("feed", "redis")]),
             quiet: case(
-                "15m",
+                "12m",
                 [
                     (at(&FEEDS, r#"feed="redis", state="behind""#), "0x8 1x3 0x20"),
                     (at(&FEEDS, r#"feed="redis", state="current""#), "1x8 0x3 1x20"),
@@ -250,11 +250,11 @@ pub(super) fn alerts() -> Vec<Alert> {
             action: "breaker: see LarderBreakerOpen. load_limit: more results are loaded at a time than limit_loads allows; find what is \
                      slow or missed so often (pool.queries()), then raise the limit. consistency: strict writes are refused while Redis is \
                      out of reach; bring Redis back.",
-            threshold: "Ten minutes with rejections, or five after a burst that callers may have tried again.",
+            threshold: "A single burst is forgotten by then; what goes on is not.",
             fires: case("15m", [(at(&REJECTIONS, r#"guard="load_limit""#), "0x2 0+3x30")])
                 .with(&[("guard", "load_limit")]),
             quiet: case(
-                "15m",
+                "8m",
                 [
                     (at(&REJECTIONS, r#"guard="load_limit""#), "0x4 7x30"),
                     (at(&REJECTIONS, r#"guard="breaker""#), "0x40"),
@@ -274,7 +274,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             fires: case("90m", [(at(&BREAKERS, r#"backend="database", state="forced_closed""#), "0x5 1x100")])
                 .with(&[("state", "forced_closed")]),
             quiet: case(
-                "90m",
+                "70m",
                 [
                     (at(&BREAKERS, r#"backend="database", state="forced_closed""#), "0x40 1x30 0x40"),
                     (at(&BREAKERS, r#"backend="database", state="disabled""#), "1x110"),
@@ -306,13 +306,13 @@ pub(super) fn alerts() -> Vec<Alert> {
         Alert {
             name: "LarderPoolTimeouts",
             expression: format!("{} > 0", by("cause", &format!("increase({}[5m])", name(&POOL_TIMEOUTS)))),
-            lasts: "2m",
+            lasts: "0m",
             severity: Severity::Ticket,
             summary: "{{ $labels.instance }}: callers waited in vain for a connection ({{ $labels.cause }})",
             action: "cannot_connect: the database takes no connections: down, full, or the password is wrong. busy: statements are slow \
                      or connections too few: look at database time by statement (pool.report()). held: callers keep connections \
                      and ask nothing: a transaction over a call to somebody else, or a leak.",
-            threshold: "Each is an error that a user saw; two minutes leave out a single restart.",
+            threshold: "Each is an error that a user saw.",
             fires: case("10m", [(at(&POOL_TIMEOUTS, r#"cause="held""#), "0x3 0+1x20")]).with(&[("cause", "held")]),
             quiet: case(
                 "10m",
@@ -333,7 +333,7 @@ pub(super) fn alerts() -> Vec<Alert> {
                      operations dashboard), what the database does, and whether hits went down; then think of max_connections.",
             threshold: "A queue as long as the pool doubles the time of each call; in five minutes a peak would have gone.",
             fires: case("15m", [(at(&POOL_PENDING, ""), "0x3 25x20"), (at(&POOL_MOST, ""), "10x30")]).shows("25"),
-            quiet: case("15m", [(at(&POOL_PENDING, ""), "6x10 25x2 6x20"), (at(&POOL_MOST, ""), "10x40")]),
+            quiet: case("13m", [(at(&POOL_PENDING, ""), "6x10 25x2 6x20"), (at(&POOL_MOST, ""), "10x40")]),
         },
         Alert {
             name: "LarderGaveOutdatedAnswers",

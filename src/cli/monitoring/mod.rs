@@ -60,16 +60,24 @@ impl Monitoring {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let files = self.files();
         if !self.force {
-            let differs = |(path, text): &&(&str, String)| match fs::read(self.out.join(path)) {
-                Ok(there) => there != text.as_bytes(),
-                Err(error) => error.kind() != ErrorKind::NotFound,
-            };
-            let differ: Vec<_> = files.iter().filter(differs).map(|(path, _)| *path).collect();
+            let mut differ = Vec::new();
+            for (path, text) in &files {
+                match fs::read(self.out.join(path)) {
+                    Ok(there) if there == text.as_bytes() => {}
+                    Ok(_) => differ.push(*path),
+                    // What cannot be there is told when it is written.
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+                    Err(error) => {
+                        let path = named(&self.out.join(path));
+                        return Err(Failure::failed(format!("cannot look at {path}: {error}")));
+                    }
+                }
+            }
             if !differ.is_empty() {
                 return Err(Failure::failed(format!(
-                    "nothing was written: in {} there is something else in {}. --force overwrites it",
-                    named(&self.out),
-                    differ.join(", ")
+                    "nothing was written: other text is in {}, in the folder {}. --force overwrites it",
+                    differ.join(", "),
+                    named(&self.out)
                 )));
             }
         }

@@ -58,13 +58,13 @@ fn every_alert_is_documented() {
             parts.collect::<String>().replace(['<', '>'], "`")
         };
         page += &format!(
-            "\n### {}\n\n{} after {}: {}.\n\n```promql\n{}\n```\n\n{}\n\n*Why then:* {}\n",
+            "\n### {}\n\n{} {}: {}.\n\n```promql\n{}\n```\n\n{}\n\n*Why then:* {}\n",
             alert.name,
             match alert.severity.label() {
                 "page" => "Page",
                 _ => "Ticket",
             },
-            alert.lasts,
+            if alert.lasts == "0m" { "at once".to_owned() } else { format!("after {}", alert.lasts) },
             text(alert.summary),
             alert.expression,
             text(alert.action),
