@@ -67,9 +67,13 @@ fetch_prometheus() {
         die "missing, and there is no apt-get to fetch it with: prometheus and promtool"
     say "Fetching prometheus"
     mkdir -p "$folder"
-    # A machine that never looked for packages knows of none.
-    apt-cache show prometheus >/dev/null 2>&1 || as_root apt-get update -qq
-    (cd "$folder" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb) || die "could not fetch prometheus"
+    # What a machine knows of packages may be old, or nothing. It may be root who fetches it, into a folder of its own.
+    (
+        cd "$folder" && rm -f prometheus_*.deb || exit
+        fetch() { apt-get download -qq -o APT::Sandbox::User="$(id -un)" prometheus; }
+        fetch || { as_root apt-get update -qq && fetch; } || exit
+        dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb
+    ) || die "could not fetch prometheus"
     has_promtool || die "the package prometheus has no promtool"
 }
 

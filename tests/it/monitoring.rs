@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::servers::{self, Daemon, Prometheus, Redis, promtool};
+use crate::servers::{self, Daemon, Postgres, Prometheus, Redis, promtool};
 use crate::support::larder;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -126,8 +126,8 @@ async fn results(prometheus: &Prometheus, expression: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_real_prometheus_finds_all_that_rules_and_dashboards_ask_for() {
-    let redis = Redis::shared();
-    let service = service(&servers::postgres(), &redis.url());
+    let (mut postgres, mut redis) = (Postgres::start(), Redis::start());
+    let service = service(&postgres.fresh(), &redis.url());
     let folder = tempfile::tempdir().unwrap();
     let (_, error, code) = larder(&[
         "monitoring",
@@ -178,13 +178,37 @@ async fn a_real_prometheus_finds_all_that_rules_and_dashboards_ask_for() {
         assert!(names.contains(&*metric.name().replace('.', "_")), "{} is not there: {names:?}", metric.name());
     }
 
-    let rules = ask(&prometheus.url("rules"), &[]).await;
-    let groups = rules["data"]["groups"].as_array().unwrap();
-    let rules: Vec<&Value> = groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
+    let rules = rules(&prometheus).await;
     assert!(rules.len() > 15, "{rules:#?}");
     for rule in rules {
         assert_eq!(rule["health"], "ok", "{rule:#}");
         assert_ne!(rule["state"], "firing", "of a service that is well: {rule:#}");
+    }
+
+    redis.kill();
+    until_noticed(&prometheus, "LarderRedisUnreachable").await;
+    until_noticed(&prometheus, "LarderFeedBehind").await;
+    postgres.kill();
+    until_noticed(&prometheus, "LarderBreakerOpen").await;
+}
+
+async fn rules(prometheus: &Prometheus) -> Vec<Value> {
+    let answer = ask(&prometheus.url("rules"), &[]).await;
+    let groups = answer["data"]["groups"].as_array().unwrap();
+    groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
+}
+
+/// Until what the alert is about is so; that it lasts is promtool's to test.
+async fn until_noticed(prometheus: &Prometheus, alert: &str) {
+    let begun = Instant::now();
+    loop {
+        let rules = rules(prometheus).await;
+        let rule = rules.iter().find(|rule| rule["name"] == alert).unwrap();
+        if rule["state"] != "inactive" {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{rule:#}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

@@ -221,7 +221,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             summary: "{{ $labels.instance }}: no connection to Redis, though it is set up",
             action: "Check address, password and TLS of this node's RedisOptions, then Redis itself (PING, memory, maxclients). The \
                      log says what was answered. It comes back by itself.",
-            threshold: "It is tried again every few seconds. Nodes without Redis have no feed of that name and are left alone.",
+            threshold: "It is tried again every two seconds or sooner. Nodes without Redis have no feed of that name and are left alone.",
             fires: case(
                 "10m",
                 [

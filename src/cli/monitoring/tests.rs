@@ -285,3 +285,14 @@ fn nodes_are_found_as_they_were_given() {
     let read: Value = serde_saphyr::from_str(&usual).unwrap();
     assert_eq!(read["scrape_configs"][0]["static_configs"][0]["targets"][0], "localhost:9000");
 }
+
+#[test]
+fn alerts_link_to_where_the_docs_are() {
+    let files = Monitoring { docs_url: "https://docs.example/monitoring".into(), ..kit() }.files();
+    for (_, text) in files.iter().filter(|(path, _)| path.contains("larder.rules")) {
+        assert!(text.contains("runbook_url: \"https://docs.example/monitoring#larderbreakeropen\""));
+    }
+    for bad in ["a b", "a#b", "{{ $value }}", "a\nb", "\""] {
+        assert!(super::link(bad).is_err(), "{bad}");
+    }
+}
