@@ -131,8 +131,12 @@ pub use explanation::{Changes, Dependency, Explanation};
 pub use guard::{
     Breaker, BreakerOptions, BreakerState, BreakerStatus, EmergencyOptions, Forced, Pressure, Transition, Window,
 };
+// The metrics by their names in code, for the monitoring kit.
+#[doc(hidden)]
+pub use observe::catalogue;
 pub use observe::{
-    Event, EventKind, History, Latency, NPlusOne, QueryStats, Sample, Stats, Tier, Waited, Waits, unit_of_work,
+    Event, EventKind, History, Latency, Metric, MetricKind, NPlusOne, QueryStats, Sample, Stats, Tier, Waited, Waits,
+    metrics, unit_of_work,
 };
 pub use operations::FeedStatus;
 pub use policy::Policy;

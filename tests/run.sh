@@ -57,6 +57,26 @@ has_redis() {
 }
 
 has_chromium() { command -v chromedriver >/dev/null && { command -v chromium || command -v chrome || command -v google-chrome; } >/dev/null; }
+has_promtool() { command -v promtool >/dev/null && command -v prometheus >/dev/null; }
+
+# Unpacks Prometheus and its promtool into the target folder: installing the package would start a server on the usual port.
+fetch_prometheus() {
+    local folder=${CARGO_TARGET_DIR:-target}/prometheus
+    PATH=$PATH:$(realpath -m "$folder/usr/bin")
+    has_promtool && return 0
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+        die "missing, and there is no apt-get to fetch it with: prometheus and promtool"
+    say "Fetching prometheus"
+    mkdir -p "$folder"
+    # What a machine knows of packages may be old, or nothing. It may be root who fetches it, into a folder of its own.
+    (
+        cd "$folder" && rm -f prometheus_*.deb || exit
+        fetch() { apt-get download -qq -o APT::Sandbox::User="$(id -un)" prometheus; }
+        fetch || { as_root apt-get update -qq && fetch; } || exit
+        dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb
+    ) || die "could not fetch prometheus"
+    has_promtool || die "the package prometheus has no promtool"
+}
 
 has_linker() { command -v cc >/dev/null; }
 
@@ -105,6 +125,7 @@ export SQLX_OFFLINE=true
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 command -v cargo >/dev/null || die "cargo is missing; see https://rustup.rs"
 install_missing
+fetch_prometheus
 
 step "Build" cargo build --all-features --tests --bins --examples
 if [ "$failed" = 0 ]; then

@@ -7,6 +7,7 @@ mod database;
 mod demo;
 mod doctor;
 mod explain;
+mod monitoring;
 mod proxy;
 mod report;
 mod soak;
@@ -47,6 +48,7 @@ enum Command {
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
     Report(report::Report),
+    Monitoring(monitoring::Monitoring),
     Watch(watch::Watch),
     Soak(soak::Soak),
     #[command(hide = true)]
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
                     Command::Explain(explain) => explain.run().await,
                     Command::Doctor(doctor) => doctor.run().await,
                     Command::Report(report) => report.run().await,
+                    Command::Monitoring(monitoring) => monitoring.run(),
                     Command::Watch(watch) => watch.run().await,
                     Command::Soak(soak) => soak.run().await,
                     Command::SoakNode(node) => node.run().await,

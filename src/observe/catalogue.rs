@@ -12,11 +12,16 @@ use crate::rejected::Guard;
 
 /// How a metric moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum MetricKind {
+    /// It only grows.
     Counter,
+    /// It goes up and down.
     Gauge,
+    /// A distribution. Exporters make quantiles or buckets of it, a sum and a count.
     Histogram,
 }
+
+use MetricKind as Kind;
 
 /// Values of a label.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +33,9 @@ enum Values {
 
 use Values::{Are, Reasons};
 
-/// One metric.
+/// A metric that Larder tells the recorder of the `metrics` facade: see [`metrics()`](crate::metrics()).
 #[derive(Debug)]
-pub(super) struct Metric {
+pub struct Metric {
     name: &'static str,
     kind: Kind,
     unit: Unit,
@@ -72,7 +77,7 @@ pub(super) const ALL_TABLES: &str = "*";
 /// The same for tables beyond those that have a series of their own.
 pub(super) const OTHER_TABLES: &str = "other";
 
-pub(super) static REQUESTS: Metric = Metric {
+pub static REQUESTS: Metric = Metric {
     name: "larder_requests_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -87,7 +92,7 @@ pub(super) static REQUESTS: Metric = Metric {
     what: "Reads by what became of them, and the tier that answered or the reason why none did.",
 };
 
-pub(super) static REQUEST_SECONDS: Metric = Metric {
+pub static REQUEST_SECONDS: Metric = Metric {
     name: "larder_request_seconds",
     kind: Kind::Histogram,
     unit: Unit::Seconds,
@@ -98,7 +103,7 @@ pub(super) static REQUEST_SECONDS: Metric = Metric {
            the clock would be a good part of what they take.",
 };
 
-pub(super) static DATABASE_TIME: Metric = Metric {
+pub static DATABASE_TIME: Metric = Metric {
     name: "larder_database_microseconds_total",
     kind: Kind::Counter,
     unit: Unit::Microseconds,
@@ -110,7 +115,7 @@ pub(super) static DATABASE_TIME: Metric = Metric {
 
 // In microseconds, since counters of the facade are whole numbers and a hit saves far less than a second. A gauge could hold
 // seconds, but exporters would not take it for a sum that only grows.
-pub(super) static SAVED_TIME: Metric = Metric {
+pub static SAVED_TIME: Metric = Metric {
     name: "larder_saved_microseconds_total",
     kind: Kind::Counter,
     unit: Unit::Microseconds,
@@ -120,7 +125,7 @@ pub(super) static SAVED_TIME: Metric = Metric {
     what: "Database time saved: for each hit and each coalesced read, what the load of its result took.",
 };
 
-pub(super) static REFRESHES: Metric = Metric {
+pub static REFRESHES: Metric = Metric {
     name: "larder_refreshes_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -130,7 +135,7 @@ pub(super) static REFRESHES: Metric = Metric {
     what: "Results replaced in the background before their time was over.",
 };
 
-pub(super) static WRITES: Metric = Metric {
+pub static WRITES: Metric = Metric {
     name: "larder_writes_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -140,7 +145,7 @@ pub(super) static WRITES: Metric = Metric {
     what: "Statements that wrote, or may have.",
 };
 
-pub(super) static STORES: Metric = Metric {
+pub static STORES: Metric = Metric {
     name: "larder_stores_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -150,7 +155,7 @@ pub(super) static STORES: Metric = Metric {
     what: "Loaded results: kept if there is no reason, else not kept for that reason.",
 };
 
-pub(super) static REMOVALS: Metric = Metric {
+pub static REMOVALS: Metric = Metric {
     name: "larder_removals_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -160,7 +165,7 @@ pub(super) static REMOVALS: Metric = Metric {
     what: "Entries that left the memory. An invalidated entry leaves when it is replaced, expires or is in the way.",
 };
 
-pub(super) static ENTRIES: Metric = Metric {
+pub static ENTRIES: Metric = Metric {
     name: "larder_entries",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -171,7 +176,7 @@ pub(super) static ENTRIES: Metric = Metric {
            left yet.",
 };
 
-pub(super) static BYTES: Metric = Metric {
+pub static BYTES: Metric = Metric {
     name: "larder_bytes",
     kind: Kind::Gauge,
     unit: Unit::Bytes,
@@ -181,7 +186,7 @@ pub(super) static BYTES: Metric = Metric {
     what: "Bytes that these entries take.",
 };
 
-pub(super) static INVALIDATIONS: Metric = Metric {
+pub static INVALIDATIONS: Metric = Metric {
     name: "larder_invalidations_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -192,7 +197,7 @@ pub(super) static INVALIDATIONS: Metric = Metric {
 };
 
 // Apart from the reasons: together they would be seven times as many series, and a sum of them no number of writes.
-pub(super) static TABLE_INVALIDATIONS: Metric = Metric {
+pub static TABLE_INVALIDATIONS: Metric = Metric {
     name: "larder_table_invalidations_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -203,7 +208,7 @@ pub(super) static TABLE_INVALIDATIONS: Metric = Metric {
            once, `other` for those beyond the first 200 that are written.",
 };
 
-pub(super) static QUERIES: Metric = Metric {
+pub static QUERIES: Metric = Metric {
     name: "larder_queries",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -213,7 +218,7 @@ pub(super) static QUERIES: Metric = Metric {
     what: "Statements that have a record of their own in the statistics of all pools.",
 };
 
-pub(super) static FEEDS: Metric = Metric {
+pub static FEEDS: Metric = Metric {
     name: "larder_feeds",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -224,7 +229,7 @@ pub(super) static FEEDS: Metric = Metric {
            for longer than promised, and answer nothing from memory without asking. Told once a second, as the next four.",
 };
 
-pub(super) static FEED_LAG: Metric = Metric {
+pub static FEED_LAG: Metric = Metric {
     name: "larder_feed_lag_seconds",
     kind: Kind::Histogram,
     unit: Unit::Seconds,
@@ -235,7 +240,7 @@ pub(super) static FEED_LAG: Metric = Metric {
            this, or than the bound.",
 };
 
-pub(super) static UNPUBLISHED: Metric = Metric {
+pub static UNPUBLISHED: Metric = Metric {
     name: "larder_unpublished_tables",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -245,7 +250,7 @@ pub(super) static UNPUBLISHED: Metric = Metric {
     what: "Tables that were written here of which other nodes could not be told yet.",
 };
 
-pub(super) static CONNECTIONS: Metric = Metric {
+pub static CONNECTIONS: Metric = Metric {
     name: "larder_redis_connections",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -255,7 +260,7 @@ pub(super) static CONNECTIONS: Metric = Metric {
     what: "Connections to Redis, summed over pools; none while it does not answer.",
 };
 
-pub(super) static REPLICAS: Metric = Metric {
+pub static REPLICAS: Metric = Metric {
     name: "larder_redis_replicas",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -265,7 +270,7 @@ pub(super) static REPLICAS: Metric = Metric {
     what: "Replicas that the primary of Redis said it had, summed over pools.",
 };
 
-pub(super) static BREAKERS: Metric = Metric {
+pub static BREAKERS: Metric = Metric {
     name: "larder_breakers",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -275,7 +280,7 @@ pub(super) static BREAKERS: Metric = Metric {
     what: "Breakers by the state that they are in.",
 };
 
-pub(super) static TRANSITIONS: Metric = Metric {
+pub static TRANSITIONS: Metric = Metric {
     name: "larder_breaker_transitions_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -285,7 +290,7 @@ pub(super) static TRANSITIONS: Metric = Metric {
     what: "How often breakers went from one state to another.",
 };
 
-pub(super) static REJECTIONS: Metric = Metric {
+pub static REJECTIONS: Metric = Metric {
     name: "larder_rejections_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -295,7 +300,7 @@ pub(super) static REJECTIONS: Metric = Metric {
     what: "Calls that were not made, by what refused them.",
 };
 
-pub(super) static EMERGENCIES: Metric = Metric {
+pub static EMERGENCIES: Metric = Metric {
     name: "larder_emergencies",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -305,7 +310,7 @@ pub(super) static EMERGENCIES: Metric = Metric {
     what: "Pools that shed work for want of connections or of memory.",
 };
 
-pub(super) static POOL_TIMEOUTS: Metric = Metric {
+pub static POOL_TIMEOUTS: Metric = Metric {
     name: "larder_pool_timeouts_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -316,7 +321,7 @@ pub(super) static POOL_TIMEOUTS: Metric = Metric {
            statements, or most are held by callers that ask nothing.",
 };
 
-pub(super) static POOL_CONNECTIONS: Metric = Metric {
+pub static POOL_CONNECTIONS: Metric = Metric {
     name: "db.client.connection.count",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -326,7 +331,7 @@ pub(super) static POOL_CONNECTIONS: Metric = Metric {
     what: "Connections of the pools, told once a second. This name and the next three are OpenTelemetry's.",
 };
 
-pub(super) static POOL_MOST: Metric = Metric {
+pub static POOL_MOST: Metric = Metric {
     name: "db.client.connection.max",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -336,7 +341,7 @@ pub(super) static POOL_MOST: Metric = Metric {
     what: "Connections that the pools may have.",
 };
 
-pub(super) static POOL_PENDING: Metric = Metric {
+pub static POOL_PENDING: Metric = Metric {
     name: "db.client.connection.pending_requests",
     kind: Kind::Gauge,
     unit: Unit::Count,
@@ -346,7 +351,7 @@ pub(super) static POOL_PENDING: Metric = Metric {
     what: "Who waits for a connection of a pool.",
 };
 
-pub(super) static POOL_WAIT: Metric = Metric {
+pub static POOL_WAIT: Metric = Metric {
     name: "db.client.connection.wait_time",
     kind: Kind::Histogram,
     unit: Unit::Seconds,
@@ -356,7 +361,7 @@ pub(super) static POOL_WAIT: Metric = Metric {
     what: "How long callers waited for a connection, whether they got one or not; `larder_request_seconds` is what came after.",
 };
 
-pub(super) static AUDITS: Metric = Metric {
+pub static AUDITS: Metric = Metric {
     name: "larder_audits_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -367,7 +372,7 @@ pub(super) static AUDITS: Metric = Metric {
            rows came in another order.",
 };
 
-pub(super) static STALE_TABLES: Metric = Metric {
+pub static STALE_TABLES: Metric = Metric {
     name: "larder_audit_stale_total",
     kind: Kind::Counter,
     unit: Unit::Count,
@@ -409,6 +414,16 @@ static ALL: [&Metric; 29] = [
     &STALE_TABLES,
 ];
 
+/// Every metric there is, to make dashboards and alerts from, or to check that theirs exist.
+///
+/// ```
+/// let names: Vec<&str> = larder::metrics().map(|metric| metric.name()).collect();
+/// assert!(names.contains(&"larder_requests_total"));
+/// ```
+pub fn metrics() -> impl Iterator<Item = &'static Metric> {
+    ALL.into_iter()
+}
+
 /// Tells the recorder what each metric means, and publishes all at zero.
 pub(super) fn publish(statistics: bool) {
     for metric in ALL.iter().filter(|metric| metric.always || statistics) {
@@ -436,21 +451,52 @@ impl Values {
 }
 
 impl Metric {
-    pub fn counter(&self, values: &[&'static str]) -> Counter {
+    /// Its name in the facade.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How it moves.
+    pub const fn kind(&self) -> MetricKind {
+        self.kind
+    }
+
+    /// Its unit, in words: `count`, `seconds`, `microseconds` or `bytes`.
+    pub fn unit(&self) -> &'static str {
+        self.unit.as_str()
+    }
+
+    /// The names of its labels.
+    pub const fn labels(&self) -> &'static [&'static str] {
+        self.labels
+    }
+
+    /// What it counts, in a sentence or two.
+    pub const fn description(&self) -> &'static str {
+        self.what
+    }
+
+    /// The series that are published at zero when a pool is built: for each the values of the labels, in their order. Tables that are
+    /// written later get series of their own.
+    pub fn series(&self) -> Vec<Vec<&'static str>> {
+        self.zeros()
+    }
+
+    pub(super) fn counter(&self, values: &[&'static str]) -> Counter {
         metrics::counter!(self.name, self.labelled(values.iter().copied().map(Into::into)))
     }
 
     /// For a value that is not known beforehand, in the label that grows: the last one.
-    pub fn grown(&self, values: &[&'static str], last: String) -> Counter {
+    pub(super) fn grown(&self, values: &[&'static str], last: String) -> Counter {
         let values = values.iter().copied().map(metrics::SharedString::from);
         metrics::counter!(self.name, self.labelled(values.chain([last.into()])))
     }
 
-    pub fn gauge(&self, values: &[&'static str]) -> Gauge {
+    pub(super) fn gauge(&self, values: &[&'static str]) -> Gauge {
         metrics::gauge!(self.name, self.labelled(values.iter().copied().map(Into::into)))
     }
 
-    pub fn histogram(&self, values: &[&'static str]) -> Histogram {
+    pub(super) fn histogram(&self, values: &[&'static str]) -> Histogram {
         metrics::histogram!(self.name, self.labelled(values.iter().copied().map(Into::into)))
     }
 

@@ -23,7 +23,8 @@
 mod audit;
 mod breaker_gauges;
 mod by_table;
-mod catalogue;
+#[doc(hidden)]
+pub mod catalogue;
 mod counters;
 mod events;
 mod feed;
@@ -42,6 +43,7 @@ mod waits;
 
 pub(crate) use audit::Audit;
 pub(crate) use breaker_gauges::BreakerGauges;
+pub use catalogue::{Metric, MetricKind, metrics};
 pub(crate) use counters::Counters;
 pub use events::{Event, EventKind};
 pub(crate) use feed::Feed;

@@ -35,6 +35,8 @@ mod lessons;
 mod limits;
 mod lives;
 mod macros;
+#[cfg(all(feature = "cli", feature = "postgres", feature = "redis"))]
+mod monitoring;
 mod mysql;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod nodes;
