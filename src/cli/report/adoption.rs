@@ -52,11 +52,12 @@ impl Source {
         let database = Database::open(url).await?;
         let mut statements = Vec::new();
         let bar = bar("Analysing statements", statistics.statements.len());
+        let of_the_server = OfTheServer { dialect: database.dialect() };
         let mut own = Figures::default();
         for counted in statistics.statements {
             let explanation = database.explain(&counted.text).await?;
             bar.inc(1);
-            match is_of_the_server(&counted, &explanation, database.dialect()) {
+            match of_the_server.has(&counted, &explanation) {
                 true => own.add(&counted),
                 false => statements.push((counted, explanation)),
             }
@@ -88,28 +89,49 @@ fn bar(title: &'static str, length: usize) -> ProgressBar {
     }
 }
 
-/// Whether it reads what the server knows of itself and nothing else, as Larder does, or was a question of this command.
-fn is_of_the_server(counted: &Counted, explanation: &Explanation, dialect: Dialect) -> bool {
-    let facts = &explanation.facts;
-    let is_system = |name: &Name| {
-        let parts: Vec<&str> = name.parts().iter().map(String::as_str).collect();
-        match (dialect, &parts[..]) {
-            (_, [.., "information_schema", _]) => true,
-            (Dialect::Postgres, [.., "pg_catalog", _]) => true,
-            (Dialect::Postgres, [.., table]) => {
-                table.starts_with("pg_") && (parts.len() == 1 || table.starts_with("pg_stat_statements"))
-            }
-            (Dialect::MySql, [.., schema, _]) => ["performance_schema", "mysql", "sys"].contains(schema),
-            _ => false,
+/// What Larder asks PostgreSQL about itself. In MySQL, its questions are to schemas of the server alone.
+const OWN: [&str; 3] = [
+    include_str!("../../catalog/postgres_session.sql"),
+    include_str!("../../catalog/postgres_survey.sql"),
+    include_str!("../../catalog/postgres_witness.sql"),
+];
+
+/// Tells apart what only asks the server about itself: it says nothing of the application.
+struct OfTheServer {
+    dialect: Dialect,
+}
+
+impl OfTheServer {
+    /// Whether the statement reads what the server knows of itself and nothing else, or is one of Larder's questions.
+    fn has(&self, counted: &Counted, explanation: &Explanation) -> bool {
+        let facts = &explanation.facts;
+        if counted.is_cut || facts.kind == Kind::Write {
+            return false;
         }
-    };
-    let asks = !counted.is_cut
-        && facts.kind == Kind::Read
-        && explanation.writes == Changes::Nothing
-        && explanation.reads.is_err()
-        && !facts.reads.is_empty()
-        && facts.reads.iter().all(is_system);
-    asks || (facts.kind != Kind::Write && facts.normal_form.contains("larder_plan"))
+        let is_system = |name: &Name| {
+            let parts: Vec<&str> = name.parts().iter().map(String::as_str).collect();
+            match (self.dialect, &parts[..]) {
+                (_, [.., "information_schema", _]) => true,
+                (Dialect::Postgres, [.., "pg_catalog", _]) => true,
+                (Dialect::Postgres, [table]) => table.starts_with("pg_"),
+                (Dialect::Postgres, [.., table]) => table.starts_with("pg_stat_statements"),
+                (Dialect::MySql, [.., schema, _]) => ["performance_schema", "mysql", "sys"].contains(schema),
+                _ => false,
+            }
+        };
+        let asks = facts.kind == Kind::Read
+            && explanation.writes == Changes::Nothing
+            && explanation.reads.is_err()
+            && !facts.reads.is_empty()
+            && facts.reads.iter().all(is_system);
+        let identity = ["pg_control_system", "pg_postmaster_start_time"];
+        let asks_who = facts.reads.is_empty() && identity.iter().any(|name| facts.mentions.functions.contains(*name));
+        // Comments stay as they are where values are taken out.
+        let comments = OWN.iter().flat_map(|sql| sql.lines()).map(str::trim).filter(|line| line.starts_with("-- "));
+        let is_own = self.dialect == Dialect::Postgres
+            && (facts.normal_form.contains("larder_plan") || comments.into_iter().any(|it| counted.text.contains(it)));
+        asks || asks_who || is_own
+    }
 }
 
 /// Sums.

@@ -128,7 +128,7 @@ async fn of_postgres(url: &str) -> Result<Statistics, Failure> {
     }
     if tells_reset {
         let sql = format!(
-            "SELECT extract(epoch FROM now() - stats_reset)::float8, dealloc FROM {schema}.pg_stat_statements_info"
+            "SELECT date_part('epoch', now() - stats_reset)::float8, dealloc FROM {schema}.pg_stat_statements_info"
         );
         let row = answer(sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut connection)).await?;
         let over = row.get::<Option<f64>, _>(0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
