@@ -275,8 +275,27 @@ fn mariadb() {
         sqlx::raw_sql(AssertSqlSafe(long("UPDATE busy SET n = 1"))).execute(&pool).await.unwrap();
         assert_eq!(written(&told(&["--database-url", &url])), before + 1.0);
     });
+    server.mysql("", &format!("CREATE USER guest@localhost; GRANT ALL ON {name}.* TO guest@localhost"));
+    let (_, errors, succeeded) = report(&["--database-url", &server.url_of("guest", &name)]);
+    assert!(!succeeded && errors.contains("GRANT SELECT ON performance_schema.* TO guest@localhost"), "{errors}");
     let (_, errors, succeeded) = report(&["--database-url", &MariaDb::shared().fresh()]);
     assert!(!succeeded && errors.contains("performance_schema=ON"), "{errors}");
+}
+
+#[test]
+fn statements_that_mariadb_had_no_room_for_are_told() {
+    let server = MariaDb::start_with(&["--performance-schema=ON", "--performance-schema-digests-size=5"]);
+    let url = server.url(&server.create_database());
+    crate::support::alone(async {
+        let pool = sqlx::MySqlPool::connect(&url).await.unwrap();
+        for at in 0..20 {
+            let sql = format!("SELECT 1{}", " + 1".repeat(at));
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+        }
+        let told = told(&["--database-url", &url]);
+        let spot = blind_spot(&told, "raise performance_schema_digests_size");
+        assert!(spot.split(' ').next().unwrap().parse::<f64>().unwrap() >= 15.0, "{spot}");
+    });
 }
 
 #[test]

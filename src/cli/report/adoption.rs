@@ -619,3 +619,50 @@ fn rough(time: Duration) -> String {
     };
     humantime::format_duration(time).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(sql: &str, is_cut: bool, calls: f64) -> (Counted, Explanation) {
+        let facts = crate::analysis::analyze(sql, Dialect::MySql);
+        let writes = match facts.kind {
+            Kind::Read => Changes::Nothing,
+            _ => Changes::Everything("unknown".into()),
+        };
+        let (text, time) = (sql.to_owned(), Duration::from_secs(1));
+        let counted = Counted { sql: text.clone(), text, is_cut, calls, time, rows: 1.0 };
+        (counted, Explanation { facts, reads: Ok(Vec::new()), scope: None, writes })
+    }
+
+    #[test]
+    fn no_saving_is_claimed_where_the_time_is_not_known() {
+        let why = "the server does not tell";
+        let profile = Profile::of(vec![one("SELECT a FROM t", false, 100.0)], Err(why), Duration::from_secs(10));
+        assert!(profile.summary().contains("not known, since the server does not tell"), "{}", profile.summary());
+        let json = profile.json();
+        assert_eq!((&json["saved_seconds_estimate"], &json["kept_seconds"]), (&Value::Null, &json!(1.0)));
+        assert_eq!(json["statements"][0]["saved_seconds_estimate"], Value::Null);
+        assert!(profile.blind_spots()[0].contains(why), "{:?}", profile.blind_spots());
+    }
+
+    #[test]
+    fn what_was_cut_off_is_unknown_and_a_read_of_it_no_write() {
+        let over = Ok(Duration::from_secs(100));
+        let writes = |cut: &str| {
+            let statements = vec![one("SELECT a FROM t", false, 100.0), one(cut, true, 50.0)];
+            let profile = Profile::of(statements, over, Duration::from_secs(10));
+            assert!(matches!(profile.statements[1].verdict, Verdict::Unknown), "{cut}");
+            profile.json()["statements"][0]["writes_per_second"].as_f64()
+        };
+        assert_eq!(writes("SELECT b FROM t WHERE"), Some(0.0));
+        assert_eq!(writes("( SELECT b FROM t ) UNION"), Some(0.0));
+        assert_eq!(writes("WITH a AS ("), Some(0.5));
+        assert_eq!(writes("UPDATE t SET"), Some(0.5));
+    }
+
+    #[test]
+    fn markdown_shows_a_text_as_it_is() {
+        assert_eq!(escaped("a|b *c* <d> `e`\n\u{1b}[f]"), r"a\|b \*c\* \<d\> \`e\`  \[f\]");
+    }
+}

@@ -204,9 +204,6 @@ async fn mysql_plan(connection: &mut MySqlConnection, sql: &str) -> Result<Plan,
     let explain = AssertSqlSafe(format!("EXPLAIN FORMAT=JSON {sql}"));
     let text: String = soon(sqlx::query_scalar(explain).persistent(false).fetch_one(&mut *connection)).await?;
     let read: Value = serde_json::from_str(&text).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    // As the server understood it: which table is behind which alias.
-    let warnings = soon(sqlx::raw_sql("SHOW WARNINGS").fetch_all(&mut *connection)).await?;
-    let understood = warnings.iter().map(|row| row.get::<String, _>(2)).collect::<Vec<_>>().join("\n");
     let block = &read["query_block"];
     let cost = block["cost_info"]["query_cost"].as_str().and_then(|cost| cost.parse().ok()).or(block["cost"].as_f64());
     let (mut scans, mut sorts, mut rows) = (Vec::new(), Vec::new(), Vec::new());
@@ -215,6 +212,18 @@ async fn mysql_plan(connection: &mut MySqlConnection, sql: &str) -> Result<Plan,
     let mut plan = Plan { cost, rows: most(&rows), hints: Vec::new() };
     if let Some(rows) = most(&sorts).filter(|rows| *rows >= MANY) {
         plan.hint(sort(rows));
+    }
+    // As the server understood it: which table is behind which alias. MariaDB tells it for this form only, which MySQL no longer knows.
+    let mut understood = String::new();
+    if !scans.is_empty() {
+        for form in ["EXPLAIN EXTENDED", "EXPLAIN"] {
+            let explain = AssertSqlSafe(format!("{form} {sql}"));
+            if soon(sqlx::query(explain).persistent(false).fetch_all(&mut *connection)).await.is_ok() {
+                let notes = soon(sqlx::raw_sql("SHOW WARNINGS").fetch_all(&mut *connection)).await?;
+                understood.extend(notes.iter().filter_map(|row| row.try_get::<String, _>(2).ok()));
+                break;
+            }
+        }
     }
     for scan in scans {
         let table = behind(scan.alias, &understood).unwrap_or(scan.alias);
