@@ -275,9 +275,9 @@ fn mariadb() {
         sqlx::raw_sql(AssertSqlSafe(long("UPDATE busy SET n = 1"))).execute(&pool).await.unwrap();
         assert_eq!(written(&told(&["--database-url", &url])), before + 1.0);
     });
-    server.mysql("", &format!("CREATE USER guest@localhost; GRANT ALL ON {name}.* TO guest@localhost"));
+    server.mysql("", &format!("CREATE USER guest@'127.0.0.1'; GRANT ALL ON {name}.* TO guest@'127.0.0.1'"));
     let (_, errors, succeeded) = report(&["--database-url", &server.url_of("guest", &name)]);
-    assert!(!succeeded && errors.contains("GRANT SELECT ON performance_schema.* TO guest@localhost"), "{errors}");
+    assert!(!succeeded && errors.contains("GRANT SELECT ON performance_schema.* TO 'guest'@'127.0.0.1'"), "{errors}");
     let (_, errors, succeeded) = report(&["--database-url", &MariaDb::shared().fresh()]);
     assert!(!succeeded && errors.contains("performance_schema=ON"), "{errors}");
 }

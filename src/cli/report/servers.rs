@@ -177,7 +177,8 @@ async fn of_mysql(url: &str) -> Result<Statistics, Failure> {
     let rows = match answer(sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection)).await {
         Err(Failure::Failed(text)) if text.contains("command denied") => {
             let grant = "GRANT SELECT ON performance_schema.* TO";
-            return Err(Failure::Failed(format!("{text}. {grant} {user} lets it read the statistics")));
+            let user = user.replace('@', "'@'");
+            return Err(Failure::Failed(format!("{text}. {grant} '{user}' lets it read the statistics")));
         }
         rows => rows?,
     };
