@@ -28,10 +28,10 @@ pub struct Report {
     #[command(flatten, next_help_heading = "Before adoption: a database's own statistics")]
     database: adoption::Source,
     /// Statements that are shown, the heaviest first. All of them count in the sums, and JSON and CSV have all.
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Output")]
     top: usize,
     /// How it is printed.
-    #[arg(long, value_enum, default_value_t = Format::Terminal)]
+    #[arg(long, value_enum, default_value_t = Format::Terminal, help_heading = "Output")]
     format: Format,
 }
 

@@ -80,7 +80,8 @@ async fn of_postgres(url: &str) -> Result<Statistics, Failure> {
     let mut connection = answer(PgConnection::connect(url)).await?;
     let place = "SELECT n.nspname::text, \
         EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid AND p.proname = 'pg_stat_statements_info'), \
-        current_setting('server_version_num')::int >= 130000, quote_ident(current_user) \
+        current_setting('server_version_num')::int >= 130000, quote_ident(current_user), \
+        coalesce(current_setting('pg_stat_statements.track', true) = 'all', false) \
         FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements'";
     let Some(place) = answer(sqlx::query(place).fetch_optional(&mut connection)).await? else {
         return Err(Failure::failed(
@@ -144,6 +145,10 @@ async fn of_postgres(url: &str) -> Result<Statistics, Failure> {
         statistics.gaps.push(
             "PostgreSQL before 14 does not tell whether it forgot rare statements, with their calls and writes.".into(),
         );
+    }
+    if place.get(4) {
+        let twice = "Statements in functions are counted twice, by themselves and in their callers: pg_stat_statements.track is all.";
+        statistics.gaps.push(twice.into());
     }
     Ok(statistics)
 }
