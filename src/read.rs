@@ -90,7 +90,7 @@ pub(crate) async fn read<DB: Driver>(
     plan: Arc<Plan<Shape<DB>>>,
     mut request: Request<DB>,
 ) -> Result<Answer<DB>, sqlx::Error> {
-    let begun = inner.counters.begins();
+    let begun = inner.counters.begins(Tier::Memory);
     if plan.known.is_none() {
         inner.learn_soon();
     }
@@ -246,7 +246,7 @@ pub(crate) fn find_value<DB: Driver>(
     request: &mut Request<DB>,
     mapper: TypeId,
 ) -> Option<Result<Arc<dyn Any + Send + Sync>, Key>> {
-    let begun = inner.counters.begins();
+    let begun = inner.counters.begins(Tier::Typed);
     let asked = Asked::new(inner, view, plan, request).ok()?;
     let key = asked.lookup();
     let knows = asked.known.versions.node().is_none_or(|node| node.may_answer());

@@ -186,6 +186,8 @@ struct Detail {
 
 /// A look at the clock takes as long as all else that is counted of a hit: one look does for that many.
 const HITS_PER_LOOK: u64 = 16;
+/// One of so many hits is timed.
+const HITS_PER_TIMED: u64 = 256;
 
 /// What one pool did so far.
 pub(crate) struct Counters {
@@ -299,8 +301,10 @@ impl Counters {
     }
 
     /// When a read begins that is to be timed should it be a hit, which one of many is.
-    pub fn begins(&self) -> Option<Instant> {
-        self.recent.begins()
+    pub fn begins(&self, tier: Tier) -> Option<Instant> {
+        self.detail.as_ref()?;
+        // Two at once may both be timed, or neither: no matter. Nothing is written for it.
+        self.hits[tier.index()].get().is_multiple_of(HITS_PER_TIMED).then(Instant::now)
     }
 
     /// It was a hit.

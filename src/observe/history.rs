@@ -3,7 +3,6 @@
 //! A bounded number of samples of fixed size: 900 seconds and 1,440 minutes, about 400 kB for a pool that lived that long.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -161,13 +160,10 @@ pub(super) struct Now {
 
 const SECONDS: usize = 15 * 60;
 const MINUTES: usize = 24 * 60;
-/// One of so many hits is timed.
-const TIMED: u64 = 256;
 
 /// What one pool did lately.
 #[derive(Debug)]
 pub(super) struct Recent {
-    hits_seen: AtomicU64,
     times: Mutex<Times>,
     past: Mutex<Past>,
 }
@@ -220,18 +216,10 @@ impl Recent {
             minute: begun,
             times: Times::new(),
         };
-        Self { hits_seen: AtomicU64::new(0), times: Mutex::new(Times::new()), past: Mutex::new(past) }
+        Self { times: Mutex::new(Times::new()), past: Mutex::new(past) }
     }
 
-    /// When a read begins that is to be timed if it is a hit.
-    pub fn begins(&self) -> Option<Instant> {
-        // Two at once may both be timed, or neither: no matter.
-        let seen = self.hits_seen.load(Relaxed);
-        self.hits_seen.store(seen.wrapping_add(1), Relaxed);
-        seen.is_multiple_of(TIMED).then(Instant::now)
-    }
-
-    /// It was one.
+    /// A hit took from `begun` until now.
     pub fn hit(&self, begun: Instant) {
         lock(&self.times).hits.saturating_record(super::nanos(begun.elapsed()).max(1));
     }
@@ -324,14 +312,5 @@ mod tests {
         let columns = lines.next().unwrap().split(',').count();
         assert!(lines.all(|line| line.split(',').count() == columns));
         assert_eq!(csv.lines().count(), 1 + SECONDS);
-    }
-
-    #[test]
-    fn one_of_many_hits_is_timed() {
-        let recent = Recent::new();
-        let timed = (0..TIMED * 4).filter_map(|_| recent.begins()).inspect(|begun| recent.hit(*begun)).count();
-        assert_eq!(timed, 4);
-        recent.tick(Totals::default(), Now::default());
-        assert!(recent.snapshot().seconds[0].hit_latency.is_some());
     }
 }

@@ -360,7 +360,7 @@ async fn a_redis_in_trouble_is_spared_and_taken_up_again() {
         assert_eq!(read(&pool, 1).await.unwrap(), 7);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(pool.breakers().iter().map(|status| status.backend).collect::<Vec<_>>(), ["database", "redis"]);
+    assert_eq!(pool.breakers().iter().map(|status| status.backend.clone()).collect::<Vec<_>>(), ["database", "redis"]);
 }
 
 /// How often scripts were called, as Redis itself counts.
