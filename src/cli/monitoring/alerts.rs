@@ -5,8 +5,8 @@
 
 use super::names::{name, series};
 use crate::catalogue::{
-    AUDITS, BREAKERS, CONNECTIONS, FEEDS, POOL_MOST, POOL_PENDING, POOL_TIMEOUTS, REJECTIONS, REMOVALS, REQUESTS,
-    STORES, TRANSITIONS, UNPUBLISHED,
+    AUDITS, BREAKERS, CONNECTIONS, EMERGENCIES, FEEDS, POOL_MOST, POOL_PENDING, POOL_TIMEOUTS, REJECTIONS, REMOVALS,
+    REQUESTS, STORES, TRANSITIONS, UNPUBLISHED,
 };
 
 /// Who is told.
@@ -151,7 +151,10 @@ pub(super) fn alerts() -> Vec<Alert> {
         },
         Alert {
             name: "LarderBreakerOpen",
-            expression: format!("{} > 0", by_node(&series(&BREAKERS, r#"state=~"open|half_open""#))),
+            expression: format!(
+                "{} > 0",
+                by_node(&series(&BREAKERS, r#"backend="database", state=~"open|half_open""#))
+            ),
             lasts: "1m",
             severity: Severity::Page,
             summary: "{{ $labels.instance }}: the breaker before the database is open",
@@ -263,12 +266,45 @@ pub(super) fn alerts() -> Vec<Alert> {
             ),
         },
         Alert {
+            name: "LarderRedisBreakerOpen",
+            expression: format!("{} > 0", by_node(&series(&BREAKERS, r#"backend="redis", state=~"open|half_open""#))),
+            lasts: "2m",
+            severity: Severity::Ticket,
+            summary: "{{ $labels.instance }}: the breaker before Redis is open",
+            action: "See whether Redis is up, can be reached from this node, and answers within RedisOptions::timeout. Reads go to the \
+                     database meanwhile, and what is written is told to other nodes when it is closed again: LarderUnpublishedTables pages \
+                     if that takes too long.",
+            threshold: "A pause is 5 s (and up to half more by chance) at most: after two minutes many probes have failed.",
+            fires: case("10m", [(at(&BREAKERS, r#"backend="redis", state="open""#), "0x3 1x30")]),
+            quiet: case(
+                "9m",
+                [
+                    (at(&BREAKERS, r#"backend="redis", state="open""#), "0x8 1 0x20"),
+                    (at(&BREAKERS, r#"backend="redis", state="closed""#), "1x8 0 1x20"),
+                ],
+            ),
+        },
+        Alert {
+            name: "LarderEmergency",
+            expression: format!("{} > 0", by("pressure", &name(&EMERGENCIES))),
+            lasts: "2m",
+            severity: Severity::Ticket,
+            summary: "{{ $labels.instance }} sheds work: it is short of {{ $labels.pressure }}",
+            action: "database: more callers wait for a connection than Builder::emergency allows; see what the connections are busy with, \
+                     and the report's heaviest statements. memory: the machine or the container is nearly full, and nothing is kept \
+                     meanwhile; give it more, or lower max_bytes. It ends by itself.",
+            threshold: "It begins after three seconds and ends after five: two minutes are no passing peak.",
+            fires: case("10m", [(at(&EMERGENCIES, r#"pressure="memory""#), "0x3 1x30")])
+                .with(&[("pressure", "memory")]),
+            quiet: case("9m", [(at(&EMERGENCIES, r#"pressure="memory""#), "0x8 1 0x20")]),
+        },
+        Alert {
             name: "LarderBreakerForced",
             expression: format!("{} > 0", by("state", &series(&BREAKERS, r#"state=~"forced_open|forced_closed""#))),
             lasts: "1h",
             severity: Severity::Ticket,
             summary: "{{ $labels.instance }}: the breaker is {{ $labels.state }} by hand for more than an hour",
-            action: "Somebody gave an order and may have forgotten it: pool.breaker() has the reason. pool.release_breaker() lets it \
+            action: "Somebody gave an order and may have forgotten it: pool.breaker() has the reason. pool.breaker().release() lets it \
                      decide by itself again.",
             threshold: "Orders are for incidents. disabled is left out: it may be so by the options.",
             fires: case("90m", [(at(&BREAKERS, r#"backend="database", state="forced_closed""#), "0x5 1x100")])

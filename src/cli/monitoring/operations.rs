@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::dashboard::{Panel, dashboard, of, quantile, rate};
 use crate::catalogue::{
-    BREAKERS, CONNECTIONS, FEED_LAG, FEEDS, INVALIDATIONS, POOL_CONNECTIONS, POOL_MOST, POOL_PENDING, POOL_TIMEOUTS,
-    POOL_WAIT, REJECTIONS, REPLICAS, REQUESTS, TABLE_INVALIDATIONS, TRANSITIONS, UNPUBLISHED, WRITES,
+    BREAKERS, CONNECTIONS, EMERGENCIES, FEED_LAG, FEEDS, INVALIDATIONS, POOL_CONNECTIONS, POOL_MOST, POOL_PENDING,
+    POOL_TIMEOUTS, POOL_WAIT, REJECTIONS, REPLICAS, REQUESTS, TABLE_INVALIDATIONS, TRANSITIONS, UNPUBLISHED, WRITES,
 };
 
 pub(super) fn operations() -> Value {
@@ -15,14 +15,17 @@ pub(super) fn operations() -> Value {
     };
     let rows = [
         ("The database", vec![
-            Panel::areas("Breakers", "short", "By state, one for each pool. open and half_open: the database is in trouble. forced and disabled: by hand or by options.")
-                .of(sum("state", of(&BREAKERS, "")), "{{state}}"),
+            Panel::areas("Breakers", "short", "By what they stand before and by state, one for each pool, and for Redis one for each node. open and half_open: the database is in trouble. forced and disabled: by hand or by options.")
+                .of(sum("backend, state", of(&BREAKERS, "")), "{{backend}} {{state}}"),
             Panel::lines("Breakers that turn", "ops", "Turns per second, between which states. Many from closed to open and back: the database is at its limit.")
                 .of(format!("{} > 0", sum("from, to", rate(&TRANSITIONS, ""))), "{{from}} to {{to}}")
                 .nothing("none"),
-            Panel::lines("Rejections", "reqps", "Calls that were not made, by what refused them: breaker, load_limit (limit_loads), consistency (strict writes without Redis).")
+            Panel::lines("Rejections", "reqps", "Calls that were not made, by what refused them: breaker, load_limit (limit_loads), rate_limit (limit_rate), emergency, consistency (strict writes without Redis).")
                 .of(sum("guard", rate(&REJECTIONS, "")), "{{guard}}")
                 .from(0.1, "red"),
+            Panel::lines("Emergencies", "short", "Pools that shed work for want of connections or of memory.")
+                .of(sum("pressure", of(&EMERGENCIES, "")), "{{pressure}}")
+                .from(1.0, "red"),
             Panel::lines("Stale answers", "reqps", "Answers given out beyond their time, as stale_if_error allows while the database does not answer.")
                 .of(sum("", rate(&REQUESTS, r#"outcome="stale""#)), "stale")
                 .from(0.1, "orange"),
