@@ -43,7 +43,7 @@ fn rules_that_fire_otherwise_are_found() {
     let tests = folder.path().join("larder.rules.test.yml");
     let text = fs::read_to_string(&rules).unwrap();
     for (is, becomes) in [
-        ("larder_breakers{state=~\"open|half_open\"}", "larder_breakers{state=\"open\"}"),
+        ("backend=\"database\", state=~\"open|half_open\"", "backend=\"database\", state=\"open\""),
         ("for: 5m", "for: 1m"),
         ("increase(larder_pool_timeouts_total[5m])", "larder_pool_timeouts_total"),
         ("> 0.5", "> 0.95"),
