@@ -63,6 +63,10 @@ impl Policy {
     /// While the database cannot be reached, a result may be given out until it is that old, **even if it is known to be
     /// wrong by now**: its time to live is over, tables behind it were written, or somebody dropped them or its tags by
     /// hand. After a change of the schema or of rights it is not. Zero, the default: never.
+    ///
+    /// It counts as out of reach as well while the pool itself does not ask it: the breaker is open, a limit of loads or of a rate is
+    /// reached, a read took longer than [`Builder::read_timeout`](crate::Builder::read_timeout), or there is an
+    /// [emergency](crate::Builder::emergency). What its caller wrote just before may then be missing in the answer.
     pub fn stale_if_error(mut self, age: Duration) -> Self {
         self.stale_if_error = Some(age);
         self

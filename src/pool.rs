@@ -252,7 +252,11 @@ impl<DB: Backend> CachedPool<DB> {
         let inner = self.inner.clone();
         async move {
             let (connection, asking) = inner.connect().await?;
-            asking.ends(None);
+            match inner.pool.options().get_test_before_acquire() {
+                true => asking.ends(None),
+                // Nobody asked the server anything.
+                false => asking.never_made(),
+            }
             let mut connection = CachedConnection::new(inner.clone(), connection);
             let (asked, ledger) = connection.parts();
             ledger.ask(Asking::ToRun)?;
@@ -490,12 +494,13 @@ fn through_pool<DB: Backend>(
             *asking = true;
         }
         *asking = false;
+        let waited = items.waited();
         drop(items);
         if late {
             connection.leave();
         }
         if let Some(call) = call {
-            call.ends(None);
+            call.ends_after(waited, None);
         }
         Ok(())
     })

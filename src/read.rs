@@ -191,7 +191,8 @@ pub(crate) async fn read<DB: Driver>(
     }
     // Without anything else to give out, a miss it is.
     let missed = stale.is_some().then_some(missed);
-    let answer = match inner.admit_read(view.scope.as_ref(), stale.is_some()) {
+    let has_stale = stale.as_ref().is_some_and(|entry| may_be_stale(entry, &asked.terms));
+    let answer = match inner.admit_read(view.scope.as_ref(), has_stale) {
         Ok(call) => {
             let (deliver, delivered) = oneshot::channel();
             tokio::spawn(load.run(request, call, deliver));
@@ -395,14 +396,7 @@ impl<DB: Driver> Load<DB> {
     async fn run(self, request: Request<DB>, call: Call, deliver: Deliver<DB>) {
         // Time to live counts from here: the answer cannot be older.
         let begun = Instant::now();
-        let _begins = match self.inner.load_begins().await {
-            Ok(begins) => begins,
-            Err(error) => {
-                call.never_made();
-                return drop(deliver.send(Err(error)));
-            }
-        };
-        let (mut connection, asking) = match self.inner.connect_for(call).await {
+        let (mut connection, asking) = match self.inner.connect_to_load(call).await {
             Ok(connected) => connected,
             Err(error) => return drop(deliver.send(Err(error))),
         };
@@ -418,7 +412,10 @@ impl<DB: Driver> Load<DB> {
                     bytes += DB::Replay::row_bytes(&row);
                     rows.push(row);
                     if bytes > self.terms.max_entry_bytes {
-                        return self.overflow(rows, stream, asking, deliver).await;
+                        if !self.overflow(rows, stream, asking, deliver).await {
+                            leave::<DB>(&mut connection);
+                        }
+                        return;
                     }
                 }
                 Some(Ok(Either::Left(completed))) => {
@@ -431,10 +428,8 @@ impl<DB: Driver> Load<DB> {
         };
         let cost = stream.waited();
         drop(stream);
-        asking.ends(end.as_ref().err());
-        if end.as_ref().is_err_and(is_late) {
-            leave::<DB>(&mut connection);
-        }
+        asking.ends_after(cost, end.as_ref().err());
+        let is_late = end.as_ref().is_err_and(is_late);
         let kept = if end.is_err() {
             self.give_up(Reason::Failed, "the query failed")
         } else if results != 1 {
@@ -453,7 +448,11 @@ impl<DB: Driver> Load<DB> {
             }
         };
         let _ = deliver.send(Ok(Answer::Rows(Rows { rows, end, kept })));
-        release::<DB>(connection).await;
+        match is_late {
+            // Not given back: that would wait for the answer that nobody wants any more.
+            true => leave::<DB>(&mut connection),
+            false => release::<DB>(connection).await,
+        }
     }
 
     async fn store(
@@ -491,34 +490,36 @@ impl<DB: Driver> Load<DB> {
         Some(entry)
     }
 
-    /// A result too large to keep: the caller gets it at his own pace, the others load for themselves.
+    /// A result too large to keep: the caller gets it at his own pace, the others load for themselves. Whether it was read to its end.
     async fn overflow(
         self,
         rows: Vec<DB::Row>,
         mut stream: Metered<BoxStream<'_, Result<Item<DB>, sqlx::Error>>>,
-        asking: Asking<DB>,
+        mut asking: Asking<DB>,
         deliver: Deliver<DB>,
-    ) {
+    ) -> bool {
+        asking.gives_up_its_place();
         // What is kept is older than this.
         self.inner.memory.remove(&self.key);
         self.give_up(Reason::TooLarge, "the result is larger than the largest entry allowed");
         let (send, mut receive) = mpsc::channel(64);
         let rest = stream::poll_fn(move |context| receive.poll_recv(context));
         let all = stream::iter(rows.into_iter().map(|row| Ok(Either::Right(row)))).chain(rest).boxed();
-        if deliver.send(Ok(Answer::Stream(all))).is_err() {
-            return;
-        }
-        while let Some(item) = stream.next().await {
-            if let Err(error) = &item {
-                asking.ends(Some(error));
-                let _ = send.send(item).await;
-                return;
+        let mut is_there = deliver.send(Ok(Answer::Stream(all))).is_ok();
+        while is_there {
+            match stream.next().await {
+                Some(Ok(item)) => is_there = send.send(Ok(item)).await.is_ok(),
+                Some(Err(error)) => {
+                    asking.ends_after(stream.waited(), Some(&error));
+                    let is_late = is_late(&error);
+                    let _ = send.send(Err(error)).await;
+                    return !is_late;
+                }
+                None => break,
             }
-            if send.send(item).await.is_err() {
-                break;
-            }
         }
-        asking.ends(None);
+        asking.ends_after(stream.waited(), None);
+        is_there
     }
 
     /// Ends the flight without a result that could be kept.

@@ -162,11 +162,12 @@ async fn run<DB: Driver>(
             }
         }
     }
+    let waited = items.waited();
     drop(items);
     if gone {
         failure = drain::<DB>(&mut connection).await.err();
     }
-    asking.ends(failure.as_ref());
+    asking.ends_after(waited, failure.as_ref());
     // Nobody knows what it would answer next: it is asked nothing more.
     let lost = failure.as_ref().is_some_and(|error| !DB::is_definite(error));
     let may_change = plan.may_change_session(DB::DIALECT) && plan.session != SessionEffect::Changes && !lost;

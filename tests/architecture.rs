@@ -33,7 +33,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("watch", &["analysis"]),
     ("feed", &[]),
     ("catalog", &["analysis", "watch"]),
-    ("tier", &["guard"]),
+    ("tier", &["guard", "observe"]),
     ("versions", &["guard", "tier"]),
     ("flight", &[]),
     ("guard", &[]),

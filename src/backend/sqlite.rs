@@ -38,6 +38,8 @@ impl Write for Values<'_> {
     }
 }
 
+const BUSY_SNAPSHOT: u32 = 517;
+
 impl Driver for Sqlite {
     const DIALECT: Dialect = Dialect::Sqlite;
     type Replay = SqliteReplay;
@@ -176,7 +178,8 @@ impl Driver for Sqlite {
             sqlx::Error::Database(error) => error
                 .code()
                 .and_then(|code| code.parse::<u32>().ok())
-                .is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 14)),
+                // That a snapshot is too old to be written is the transaction's trouble: it is to be begun anew.
+                .is_some_and(|code| code != BUSY_SNAPSHOT && matches!(code & 0xff, 5 | 10 | 14)),
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
             _ => false,
         }

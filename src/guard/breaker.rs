@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::window::{Calls, Tally};
-use super::{BreakerOptions, Fate};
+use super::{BreakerOptions, Fate, Window};
 use crate::chance::jittered;
 use crate::json::{maybe_seconds, since_1970, to_the_millisecond};
 
@@ -133,6 +134,8 @@ pub struct Forced {
 const REMEMBERED: usize = 100;
 /// While probes are under way, others are told to come again after this.
 const PROBES_TAKE: Duration = Duration::from_millis(100);
+/// When the last probe is this old, another is let through, however many do not end: one that never does must not decide for all.
+const PROBES_OVERDUE: Duration = Duration::from_secs(1);
 
 /// How long the machine stays open each time, told to the gate as well.
 struct Pauses {
@@ -165,8 +168,15 @@ fn doubling(first: Duration, most: Duration) -> impl FnMut(u32) -> Duration + Se
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Closed,
-    Open { until: Instant },
-    HalfOpen { running: u32, answered: u32 },
+    Open {
+        until: Instant,
+    },
+    HalfOpen {
+        running: u32,
+        answered: u32,
+        /// When the last probe was let through.
+        last: Instant,
+    },
 }
 
 #[derive(Debug)]
@@ -187,6 +197,8 @@ struct Gate {
     rejected: u64,
     cancelled: u64,
     history: VecDeque<Transition>,
+    /// What the log was not told yet.
+    untold: Vec<Transition>,
 }
 
 impl Gate {
@@ -235,6 +247,11 @@ impl Breaker {
         told: impl Fn(&Transition) + Send + Sync + 'static,
         pauses: impl FnMut(u32) -> Duration + Send + 'static,
     ) -> Arc<Self> {
+        let mut options = options;
+        if let Window::Calls(calls) = options.window {
+            // More than it remembers it never sees.
+            options.minimum_calls = options.minimum_calls.min(calls.max(1));
+        }
         let pause = Arc::new(AtomicU64::new(0));
         let policy = Pauses { next: Box::new(pauses), times: 0, told: pause.clone() };
         let by_options = || Order { state: BreakerState::Disabled, reason: "by its options".into(), until: None };
@@ -247,6 +264,7 @@ impl Breaker {
             rejected: 0,
             cancelled: 0,
             history: VecDeque::new(),
+            untold: Vec::new(),
         };
         Arc::new(Self {
             backend,
@@ -264,36 +282,50 @@ impl Breaker {
     /// Lets a call through, or says after how long it may be worth another try.
     pub(crate) fn admit(self: &Arc<Self>) -> Result<Call, Duration> {
         let mut gate = self.gate();
-        let now = Instant::now();
-        self.expire(&mut gate, now);
-        let retry_after = match (&gate.order, gate.phase) {
-            (Some(order), _) if order.state == BreakerState::ForcedOpen => {
-                order.until.map_or(self.options.pause.1, |until| until.saturating_duration_since(now))
-            }
-            (Some(_), _) | (None, Phase::Closed) => return Ok(self.call(&gate, now)),
-            (None, Phase::Open { until }) if !self.machine.is_call_permitted() => until.saturating_duration_since(now),
-            (None, Phase::Open { .. }) => {
-                self.turn(&mut gate, Phase::HalfOpen { running: 1, answered: 0 }, "the pause is over".into());
-                return Ok(self.call(&gate, now));
-            }
-            (None, Phase::HalfOpen { running, answered }) if running + answered < self.options.probes => {
-                gate.phase = Phase::HalfOpen { running: running + 1, answered };
-                return Ok(self.call(&gate, now));
-            }
-            (None, Phase::HalfOpen { .. }) => PROBES_TAKE,
-        };
-        gate.rejected += 1;
-        Err(retry_after)
+        self.try_admit(&mut gate).inspect_err(|_| gate.rejected += 1)
     }
 
-    fn call(self: &Arc<Self>, gate: &Gate, begun: Instant) -> Call {
-        let state = gate.state();
-        let counts = state != BreakerState::Disabled;
-        Call { breaker: self.clone(), generation: gate.generation, begun, counts, is_over: false }
+    /// The same for a call that is made anyhow: `None`, and it says nothing here.
+    pub(crate) fn admit_anyhow(self: &Arc<Self>) -> Option<Call> {
+        self.try_admit(&mut self.gate()).ok()
+    }
+
+    fn try_admit(self: &Arc<Self>, gate: &mut Gate) -> Result<Call, Duration> {
+        let now = Instant::now();
+        self.expire(gate, now);
+        let (running, answered) = match (&gate.order, gate.phase) {
+            (Some(order), _) if order.state == BreakerState::ForcedOpen => {
+                return Err(order.until.map_or(self.options.pause.1, |until| until.saturating_duration_since(now)));
+            }
+            (Some(_), _) | (None, Phase::Closed) => return Ok(self.call(gate)),
+            (None, Phase::Open { until }) if !self.machine.is_call_permitted() => {
+                return Err(until.saturating_duration_since(now));
+            }
+            (None, Phase::Open { .. }) => {
+                self.turn(gate, Phase::HalfOpen { running: 0, answered: 0, last: now }, "the pause is over".into());
+                (0, 0)
+            }
+            (None, Phase::HalfOpen { running, answered, last }) => {
+                // As many as have to be answered: more would only be sent to be thrown away.
+                let is_free = running + answered < self.options.probes;
+                if !is_free && now.saturating_duration_since(last) < PROBES_OVERDUE {
+                    return Err(PROBES_TAKE);
+                }
+                (running, answered)
+            }
+        };
+        gate.phase = Phase::HalfOpen { running: running + 1, answered, last: now };
+        Ok(self.call(gate))
+    }
+
+    fn call(self: &Arc<Self>, gate: &Gate) -> Call {
+        let counts = gate.state() != BreakerState::Disabled;
+        Call { breaker: self.clone(), generation: gate.generation, begun: None, took: None, counts, is_over: false }
     }
 
     fn end(&self, call: &Call, end: End<'_>) {
-        let slow = self.options.slow.is_some_and(|(time, _)| call.begun.elapsed() >= time);
+        let took = call.took.or_else(|| Some(call.begun?.elapsed()));
+        let slow = self.options.slow.zip(took).is_some_and(|((time, _), took)| took >= time);
         let mut gate = self.gate();
         if end == End::GivenUp {
             gate.cancelled += 1;
@@ -301,14 +333,19 @@ impl Breaker {
         if !call.counts || call.generation != gate.generation {
             return;
         }
+        // What is let through by hand is looked at, and decides nothing.
+        let is_ordered = gate.order.is_some();
         match (gate.phase, end) {
+            (_, End::NeverMade) if is_ordered => {}
+            (_, End::GivenUp) if is_ordered && !slow => {}
+            (_, end) if is_ordered => gate.calls.record(self.started.elapsed(), matches!(end, End::Failed(_)), slow),
             (Phase::Closed, End::NeverMade) => {}
             (Phase::Closed, End::GivenUp) if !slow => {}
             (Phase::Closed, end) => {
                 let at = self.started.elapsed();
                 gate.calls.record(at, matches!(end, End::Failed(_)), slow);
                 let tally = gate.calls.tally(at);
-                if let (None, Some(mut cause)) = (&gate.order, self.verdict(tally)) {
+                if let Some(mut cause) = self.verdict(tally) {
                     if let End::Failed(why) = end {
                         cause = format!("{cause}; the last one: {why}");
                     }
@@ -316,20 +353,17 @@ impl Breaker {
                 }
             }
             (Phase::HalfOpen { .. }, End::Failed(why)) => self.open(&mut gate, format!("a probe failed: {why}")),
-            (Phase::HalfOpen { running, answered }, End::NeverMade) => {
-                gate.phase = Phase::HalfOpen { running: running - 1, answered };
-            }
-            (Phase::HalfOpen { .. }, _) if slow => self.open(&mut gate, "a probe took too long".into()),
-            (Phase::HalfOpen { running, answered }, End::GivenUp) => {
-                gate.phase = Phase::HalfOpen { running: running - 1, answered };
+            (Phase::HalfOpen { .. }, _) if slow && end != End::NeverMade => {
+                self.open(&mut gate, "a probe took too long".into());
             }
             (Phase::HalfOpen { answered, .. }, End::Answered) if answered + 1 >= self.options.probes => {
                 self.machine.on_success();
                 gate.calls.clear();
                 self.turn(&mut gate, Phase::Closed, format!("{} probes were answered", answered + 1));
             }
-            (Phase::HalfOpen { running, answered }, End::Answered) => {
-                gate.phase = Phase::HalfOpen { running: running - 1, answered: answered + 1 };
+            (Phase::HalfOpen { running, answered, last }, end) => {
+                let answered = answered + u32::from(end == End::Answered);
+                gate.phase = Phase::HalfOpen { running: running.saturating_sub(1), answered, last };
             }
             (Phase::Open { .. }, _) => {}
         }
@@ -367,17 +401,9 @@ impl Breaker {
         gate.generation += 1;
         gate.since = to_the_millisecond(SystemTime::now());
         let transition = Transition { at: gate.since, from, to: gate.state(), cause };
-        let Transition { to, cause, .. } = &transition;
-        match to {
-            BreakerState::Open | BreakerState::ForcedOpen => {
-                tracing::warn!(target: "larder::guard", backend = self.backend, from = from.label(), to = to.label(), cause, "the breaker opened");
-            }
-            _ => {
-                tracing::info!(target: "larder::guard", backend = self.backend, from = from.label(), to = to.label(), cause, "the breaker turned");
-            }
-        }
         (self.told)(&transition);
-        gate.history.push_back(transition);
+        gate.history.push_back(transition.clone());
+        gate.untold.push(transition);
         while gate.history.len() > REMEMBERED {
             gate.history.pop_front();
         }
@@ -391,7 +417,7 @@ impl Breaker {
             if gate.order.is_some() || gate.phase != Phase::Closed {
                 return;
             }
-            self.call(&gate, Instant::now())
+            self.call(&gate)
         };
         call.ends(fate, why);
     }
@@ -517,8 +543,45 @@ impl Breaker {
         }
     }
 
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    fn gate(&self) -> Locked<'_> {
+        Locked { backend: self.backend, gate: Some(self.gate.lock().unwrap_or_else(PoisonError::into_inner)) }
+    }
+}
+
+/// The gate, locked. The log is told afterwards: whoever listens may ask the breaker something, or take his time.
+struct Locked<'b> {
+    backend: &'static str,
+    gate: Option<MutexGuard<'b, Gate>>,
+}
+
+const LOCKED: &str = "it is locked until it is dropped";
+
+impl Deref for Locked<'_> {
+    type Target = Gate;
+
+    fn deref(&self) -> &Gate {
+        self.gate.as_ref().expect(LOCKED)
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Gate {
+        self.gate.as_mut().expect(LOCKED)
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let untold = self.gate.take().map(|mut gate| std::mem::take(&mut gate.untold)).unwrap_or_default();
+        for Transition { from, to, cause, .. } in untold {
+            let (backend, from, state) = (self.backend, from.label(), to.label());
+            match to {
+                BreakerState::Open | BreakerState::ForcedOpen => {
+                    tracing::warn!(target: "larder::guard", backend, from, to = state, cause, "the breaker opened");
+                }
+                _ => tracing::info!(target: "larder::guard", backend, from, to = state, cause, "the breaker turned"),
+            }
+        }
     }
 }
 
@@ -544,7 +607,10 @@ enum End<'w> {
 pub(crate) struct Call {
     breaker: Arc<Breaker>,
     generation: u64,
-    begun: Instant,
+    /// When it was sent.
+    begun: Option<Instant>,
+    /// How long it was waited for, where that is known better.
+    took: Option<Duration>,
     counts: bool,
     is_over: bool,
 }
@@ -552,7 +618,12 @@ pub(crate) struct Call {
 impl Call {
     /// From now on it waits for the backend alone.
     pub fn begins(&mut self) {
-        self.begun = Instant::now();
+        self.begun = Some(Instant::now());
+    }
+
+    /// It was waited for so long, whatever its caller did besides.
+    pub fn took(&mut self, time: Duration) {
+        self.took = Some(time);
     }
 
     /// It is not made after all, and says nothing.
@@ -584,7 +655,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::guard::Window;
 
     const FOR_EVER: Duration = Duration::from_secs(3600);
 
@@ -734,12 +804,17 @@ mod tests {
         assert_eq!(breaker.status().slow_rate, None);
         for _ in 0..2 {
             assert_eq!(breaker.status().state, BreakerState::Closed);
-            let call = breaker.admit().unwrap();
+            let mut call = breaker.admit().unwrap();
+            call.begins();
+            std::thread::sleep(Duration::from_millis(10));
+            drop(call);
+            // It waited for others, not for the database.
+            let call = breaker.admit().ok();
             std::thread::sleep(Duration::from_millis(10));
             drop(call);
         }
         let status = breaker.status();
-        assert_eq!((status.state, status.cancelled), (BreakerState::Open, 2), "{status:?}");
+        assert_eq!((status.state, status.cancelled), (BreakerState::Open, 3), "{status:?}");
         assert!(status.transitions[0].cause.contains("2 of 4 calls took longer than 5ms"), "{status:?}");
     }
 
@@ -772,6 +847,80 @@ mod tests {
         let disabled = Breaker::new("test", BreakerOptions::disabled(), |_| {});
         (0..50).for_each(|_| fail(disabled.admit().unwrap()));
         assert_eq!(disabled.status().state, BreakerState::Disabled);
+    }
+
+    fn half_open(probes: u32) -> (Arc<Breaker>, Call) {
+        let breaker = Breaker::with_pauses("test", options().probes(probes), |_| {}, |_| Duration::ZERO);
+        for _ in 0..3 {
+            fail(breaker.admit().unwrap());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        let probe = breaker.admit().unwrap();
+        assert_eq!(breaker.status().state, BreakerState::HalfOpen);
+        (breaker, probe)
+    }
+
+    #[test]
+    fn what_is_let_through_by_hand_decides_nothing() {
+        let (breaker, probe) = half_open(3);
+        breaker.force_closed("it has to work", None);
+        for _ in 0..3 {
+            answer(breaker.admit().unwrap());
+            fail(breaker.admit().unwrap());
+            drop(breaker.admit().unwrap());
+            breaker.admit().unwrap().never_made();
+        }
+        drop(probe);
+        assert_eq!(breaker.status().state, BreakerState::ForcedClosed);
+        assert_eq!(breaker.status().failure_rate, Some(0.5), "but it is looked at");
+    }
+
+    #[test]
+    fn a_probe_without_end_does_not_decide_for_all() {
+        let (breaker, without_end) = half_open(3);
+        answer(breaker.admit().unwrap());
+        answer(breaker.admit().unwrap());
+        let begun = Instant::now();
+        let third = loop {
+            match breaker.admit() {
+                Ok(call) => break call,
+                Err(_) => std::thread::sleep(PROBES_TAKE / 2),
+            }
+            assert!(begun.elapsed() < PROBES_OVERDUE * 20);
+        };
+        answer(third);
+        assert_eq!(breaker.status().state, BreakerState::Closed);
+        drop(without_end);
+    }
+
+    #[test]
+    fn a_window_of_fewer_calls_than_it_judges_by_is_judged_when_it_is_full() {
+        let breaker = Breaker::new("test", BreakerOptions::new().window(Window::Calls(10)), |_| {});
+        for _ in 0..10 {
+            fail(breaker.admit().unwrap());
+        }
+        assert_eq!(breaker.status().state, BreakerState::Open);
+    }
+
+    #[test]
+    fn who_listens_may_ask() {
+        // A subscriber that asks the breaker would wait for itself if it were told under the lock.
+        struct Asks(std::sync::Weak<Breaker>);
+        impl std::io::Write for Asks {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                let state = self.0.upgrade().map(|breaker| breaker.status().state);
+                assert_eq!(state, Some(BreakerState::Disabled));
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let breaker = Breaker::new("test", BreakerOptions::new(), |_| {});
+        let asks = Arc::downgrade(&breaker);
+        let subscriber = tracing_subscriber::fmt().with_writer(move || Asks(asks.clone())).finish();
+        tracing::subscriber::with_default(subscriber, || breaker.disable("to see who listens", None));
+        assert_eq!(breaker.status().transitions.len(), 1);
     }
 
     #[test]

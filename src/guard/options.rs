@@ -81,13 +81,13 @@ impl BreakerOptions {
 
     /// The share of calls, above 0 and up to 1, that have to fail.
     pub fn failure_rate(mut self, share: f64) -> Self {
-        self.failure_rate = share;
+        self.failure_rate = to_a_share(share);
         self
     }
 
     /// Opens as well when this share of calls took longer than `time`. The wait for a connection does not count. Not by default.
     pub fn slow_calls(mut self, time: Duration, share: f64) -> Self {
-        self.slow = Some((time, share));
+        self.slow = Some((time, to_a_share(share)));
         self
     }
 
@@ -103,6 +103,11 @@ impl BreakerOptions {
         self.probes = calls.max(1);
         self
     }
+}
+
+/// Above 0 and up to 1: with none or more than all it would never close, or never open.
+fn to_a_share(share: f64) -> f64 {
+    if share > 0.0 { share.min(1.0) } else { f64::MIN_POSITIVE }
 }
 
 impl Default for BreakerOptions {

@@ -16,10 +16,10 @@ use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::analysis::Dialect;
-use crate::backend::{Driver, InStep};
+use crate::backend::{Driver, InStep, Options, leave};
 use crate::chance::dice;
 use crate::guard::{Breaker, Call, Emergency, Fate, Pressure};
-use crate::inner::{Inner, Settings};
+use crate::inner::{Inner, Settings, in_time};
 use crate::observe::PoolTimeout;
 use crate::rejected::{Guard, Rejected};
 
@@ -44,7 +44,7 @@ pub(crate) struct Gatehouse {
     emergency: Emergency,
     /// Calls that the database is at.
     asking: AtomicUsize,
-    reach: Mutex<Option<Reach>>,
+    reach: Arc<Mutex<Option<Reach>>>,
 }
 
 /// Whether a new connection could be made.
@@ -68,6 +68,8 @@ impl Gatehouse {
 pub(crate) struct Asking<DB: Driver> {
     inner: Arc<Inner<DB>>,
     call: Option<Call>,
+    /// Its place among the loads that may run at a time.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl<DB: Driver> Asking<DB> {
@@ -76,6 +78,24 @@ impl<DB: Driver> Asking<DB> {
         if let Some(call) = self.call.take() {
             judge::<DB>(call, failure);
         }
+    }
+
+    /// It is over, and the database was waited for so long: whatever its caller did between two rows.
+    pub fn ends_after(mut self, waited: Duration, failure: Option<&sqlx::Error>) {
+        if let Some(call) = &mut self.call {
+            call.took(waited);
+        }
+        self.ends(failure);
+    }
+
+    /// Nothing was asked after all.
+    pub fn never_made(mut self) {
+        self.call.take().into_iter().for_each(Call::never_made);
+    }
+
+    /// Its rows go to the caller as fast as he takes them: others need not wait for that.
+    pub fn gives_up_its_place(&mut self) {
+        self.place = None;
     }
 }
 
@@ -88,7 +108,7 @@ impl<DB: Driver> Drop for Asking<DB> {
 fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     match failure {
         // It never reached the database.
-        Some(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => drop(call),
+        Some(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => call.never_made(),
         Some(error) if Rejected::of(error).is_some() => call.never_made(),
         Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || error.to_string()),
         _ => call.ends(Fate::Answered, String::new),
@@ -176,7 +196,7 @@ impl<DB: Driver> Inner<DB> {
     ///
     /// # Errors
     /// There are as many as there may be, and none of them ended soon enough.
-    pub async fn load_begins(&self) -> Result<Option<OwnedSemaphorePermit>, sqlx::Error> {
+    async fn load_begins(&self) -> Result<Option<OwnedSemaphorePermit>, sqlx::Error> {
         let Some((loads, wait)) = &self.gatehouse.loads else { return Ok(None) };
         match tokio::time::timeout(*wait, loads.clone().acquire_owned()).await {
             Ok(permit) => Ok(permit.ok()),
@@ -200,17 +220,46 @@ impl<DB: Driver> Inner<DB> {
         self: &Arc<Self>,
         mut call: Call,
     ) -> Result<(PoolConnection<DB>, Asking<DB>), sqlx::Error> {
+        if (self.pool.size() as usize) < self.most() || self.pool.num_idle() > 0 {
+            // Nobody has to give one back: what is waited for is the database.
+            call.begins();
+        }
         match Box::pin(self.acquire()).await {
             Ok(connection) => {
                 call.begins();
                 self.gatehouse.asking.fetch_add(1, Relaxed);
-                Ok((connection, Asking { inner: self.clone(), call: Some(call) }))
+                Ok((connection, Asking { inner: self.clone(), call: Some(call), place: None }))
             }
             Err(error) => {
-                judge::<DB>(call, Some(&error));
+                match error {
+                    sqlx::Error::PoolTimedOut if self.is_unreachable() => {
+                        call.ends(Fate::Failed, || "no connection can be made".into());
+                    }
+                    _ => judge::<DB>(call, Some(&error)),
+                }
                 Err(error)
             }
         }
+    }
+
+    /// The same for a read, in its turn.
+    ///
+    /// # Errors
+    /// Those of [`Inner::connect_for`], and that as many reads as may be are at the database.
+    pub async fn connect_to_load(
+        self: &Arc<Self>,
+        call: Call,
+    ) -> Result<(PoolConnection<DB>, Asking<DB>), sqlx::Error> {
+        let place = match self.load_begins().await {
+            Ok(place) => place,
+            Err(error) => {
+                call.never_made();
+                return Err(error);
+            }
+        };
+        let (connection, mut asking) = self.connect_for(call).await?;
+        asking.place = place;
+        Ok((connection, asking))
     }
 
     /// The same as a connection that is closed if it is left in the middle of an answer.
@@ -227,7 +276,7 @@ impl<DB: Driver> Inner<DB> {
         self: &Arc<Self>,
         scope: Option<&Arc<str>>,
     ) -> Result<(InStep<DB>, Asking<DB>), sqlx::Error> {
-        let (connection, asking) = self.connect_for(self.admit_read(scope, false)?).await?;
+        let (connection, asking) = self.connect_to_load(self.admit_read(scope, false)?).await?;
         Ok((InStep::of(connection), asking))
     }
 
@@ -245,11 +294,13 @@ impl<DB: Driver> Inner<DB> {
     async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
         let _waiting = self.counters.waits_for_connection();
         let mut acquiring = std::pin::pin!(self.pool.acquire());
-        let acquired = match tokio::time::timeout(LOOKED_INTO, &mut acquiring).await {
+        // The answer to the look has to be there before the pool gives up.
+        let patience = self.pool.options().get_acquire_timeout();
+        let acquired = match tokio::time::timeout(LOOKED_INTO.min(patience / 4), &mut acquiring).await {
             Ok(acquired) => acquired,
             // A file is always within reach.
             Err(_) if DB::DIALECT == Dialect::Sqlite => acquiring.await,
-            Err(_) => match select(acquiring, std::pin::pin!(self.is_out_of_reach())).await {
+            Err(_) => match select(acquiring, std::pin::pin!(self.is_out_of_reach(patience / 2))).await {
                 Either::Left((acquired, _)) => acquired,
                 Either::Right((error, _)) => Err(error),
             },
@@ -265,39 +316,43 @@ impl<DB: Driver> Inner<DB> {
     }
 
     /// Never returns while new connections can be made.
-    async fn is_out_of_reach(&self) -> sqlx::Error {
+    async fn is_out_of_reach(&self, patience: Duration) -> sqlx::Error {
+        let within = CONNECT_WITHIN.min(patience);
         loop {
-            let mut reach = self.gatehouse.reach.lock().await;
-            if reach.as_ref().is_none_or(|reach| reach.at.elapsed() >= ANSWER_HOLDS) {
-                let why_not = self.try_to_connect().await;
-                *reach = Some(Reach { at: Instant::now(), why_not });
-            }
-            let why_not = reach.as_ref().and_then(|reach| reach.why_not.clone());
-            drop(reach);
-            match why_not {
-                Some((kind, why)) => return sqlx::Error::Io(io::Error::new(kind, why)),
-                None => tokio::time::sleep(ANSWER_HOLDS).await,
+            let (reach, options) = (self.gatehouse.reach.clone(), self.pool.connect_options());
+            // In a task: a caller who goes away meanwhile leaves the answer to the next.
+            let looking = tokio::spawn(async move {
+                let mut reach = reach.lock().await;
+                if reach.as_ref().is_none_or(|reach| reach.at.elapsed() >= ANSWER_HOLDS) {
+                    let why_not = try_to_connect::<DB>(&options, within).await;
+                    *reach = Some(Reach { at: Instant::now(), why_not });
+                }
+                reach.as_ref().and_then(|reach| reach.why_not.clone())
+            });
+            match looking.await {
+                Ok(Some((kind, why))) => return sqlx::Error::Io(io::Error::new(kind, why)),
+                _ => tokio::time::sleep(ANSWER_HOLDS).await,
             }
         }
     }
 
-    async fn try_to_connect(&self) -> Option<(io::ErrorKind, String)> {
-        let options = self.pool.connect_options();
-        match tokio::time::timeout(CONNECT_WITHIN, DB::Connection::connect_with(&options)).await {
-            Ok(Ok(connection)) => {
-                drop(connection.close().await);
-                None
+    /// Whether no connection could be made a moment ago, or somebody waits for that now.
+    fn is_unreachable(&self) -> bool {
+        match self.gatehouse.reach.try_lock() {
+            Ok(reach) => {
+                reach.as_ref().is_some_and(|reach| reach.why_not.is_some() && reach.at.elapsed() < CONNECT_WITHIN)
             }
-            Ok(Err(sqlx::Error::Io(error))) => Some((error.kind(), error.to_string())),
-            // A server that objects is there: it may have no room for one more, and what it has the pool may get.
-            Ok(Err(_)) => None,
-            Err(_) => Some((io::ErrorKind::TimedOut, format!("no connection could be made within {CONNECT_WITHIN:?}"))),
+            Err(_) => true,
         }
+    }
+
+    fn most(&self) -> usize {
+        self.pool.options().get_max_connections() as usize
     }
 
     /// Why nobody gave a connection back in time.
     fn cause_of_timeout(&self) -> PoolTimeout {
-        let most = self.pool.options().get_max_connections() as usize;
+        let most = self.most();
         let asking = self.gatehouse.asking.load(Relaxed);
         match () {
             () if (self.pool.size() as usize) < most => PoolTimeout::CannotConnect,
@@ -317,10 +372,26 @@ impl<DB: Driver> Inner<DB> {
                 let Some(inner) = watched.upgrade().filter(|inner| !inner.pool.is_closed()) else { return };
                 let Ok(call) = inner.gatehouse.breaker.admit() else { continue };
                 if let Ok((mut connection, asking)) = inner.connect_for(call).await {
-                    let answered = connection.ping().await;
+                    let answered = in_time(connection.ping(), Some(CONNECT_WITHIN)).await;
+                    if answered.is_err() {
+                        leave::<DB>(&mut connection);
+                    }
                     asking.ends(answered.as_ref().err());
                 }
             }
         });
+    }
+}
+
+async fn try_to_connect<DB: Driver>(options: &Options<DB>, within: Duration) -> Option<(io::ErrorKind, String)> {
+    match tokio::time::timeout(within, DB::Connection::connect_with(options)).await {
+        Ok(Ok(connection)) => {
+            drop(connection.close().await);
+            None
+        }
+        Ok(Err(sqlx::Error::Io(error))) => Some((error.kind(), error.to_string())),
+        // A server that objects is there: it may have no room for one more, and what it has the pool may get.
+        Ok(Err(_)) => None,
+        Err(_) => Some((io::ErrorKind::TimedOut, format!("no connection could be made within {within:?}"))),
     }
 }

@@ -270,6 +270,37 @@ pub static REPLICAS: Metric = Metric {
     what: "Replicas that the primary of Redis said it had, summed over pools.",
 };
 
+pub static REDIS_PENDING: Metric = Metric {
+    name: "larder_redis_pending_requests",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &[],
+    series: &[&[]],
+    always: true,
+    what: "Questions to Redis that are not answered yet. Connections are shared: a question waits for no other.",
+};
+
+pub static REDIS_SECONDS: Metric = Metric {
+    name: "larder_redis_seconds",
+    kind: Kind::Histogram,
+    unit: Unit::Seconds,
+    labels: &[],
+    series: &[&[]],
+    always: true,
+    what: "How long Redis took to answer, or was waited for in vain.",
+};
+
+pub static REDIS_FAILURES: Metric = Metric {
+    name: "larder_redis_failures_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["cause"],
+    series: &[&[Are(&["away", "spared", "late", "failed"])]],
+    always: true,
+    what: "Questions to Redis without an answer: no connection leads there, its breaker is open, it took too long, or the connection broke \
+           or it objected.",
+};
+
 pub static BREAKERS: Metric = Metric {
     name: "larder_breakers",
     kind: Kind::Gauge,
@@ -382,7 +413,7 @@ pub static STALE_TABLES: Metric = Metric {
     what: "Those that were stale, by the tables that they rest on: somebody writes to one of them who is not seen.",
 };
 
-static ALL: [&Metric; 29] = [
+static ALL: [&Metric; 32] = [
     &REQUESTS,
     &REQUEST_SECONDS,
     &DATABASE_TIME,
@@ -401,6 +432,9 @@ static ALL: [&Metric; 29] = [
     &UNPUBLISHED,
     &CONNECTIONS,
     &REPLICAS,
+    &REDIS_PENDING,
+    &REDIS_SECONDS,
+    &REDIS_FAILURES,
     &BREAKERS,
     &TRANSITIONS,
     &REJECTIONS,

@@ -14,6 +14,7 @@
 //! | `history` | what did the pool do lately? |
 //! | `feed` | how far has it heard of what others write? |
 //! | `pool_gauges` | who waits for connections? |
+//! | `redis_meter` | what is Redis asked, and why did it not answer? |
 //! | `unit` | what does one unit of work ask again and again? |
 //! | `waits` | what did calls wait for, and how long? |
 //! | `pool_timeout` | why did it wait for a connection in vain? |
@@ -35,6 +36,8 @@ mod pool_timeout;
 mod queries;
 mod query_stats;
 mod record;
+#[cfg(feature = "redis")]
+mod redis_meter;
 mod removal;
 mod stats;
 mod tier;
@@ -52,6 +55,8 @@ pub(crate) use metered::{Metered, Sent};
 pub(crate) use pool_timeout::PoolTimeout;
 pub(crate) use queries::{Queries, Subject};
 pub use query_stats::{Latency, NPlusOne, QueryStats};
+#[cfg(feature = "redis")]
+pub(crate) use redis_meter::{RedisFailure, RedisMeter};
 pub use stats::Stats;
 pub use tier::Tier;
 pub use unit::unit_of_work;

@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use sqlx::Either;
 
 use super::Load;
-use crate::backend::{Driver, Request, release};
-use crate::inner::Kept;
+use crate::backend::{Driver, Request, leave, release};
+use crate::inner::{InTime, Kept, is_late};
 use crate::observe::Audit;
 use crate::replay::Replay;
 
@@ -44,7 +44,7 @@ impl<DB: Driver> Load<DB> {
         let sql = request.sql.clone();
         let types = request.arguments.as_ref().map(DB::argument_types).unwrap_or_default();
         let (mut rows, mut failure) = (Vec::new(), None);
-        let mut items = DB::fetch_many(&mut connection, request);
+        let mut items = InTime::new(DB::fetch_many(&mut connection, request), self.inner.settings.read_timeout);
         while let Some(item) = items.next().await {
             match item {
                 Ok(Either::Right(row)) => rows.push(row),
@@ -54,12 +54,16 @@ impl<DB: Driver> Load<DB> {
         }
         drop(items);
         asking.ends(failure.as_ref());
+        let is_late = failure.as_ref().is_some_and(is_late);
         let stored = match failure {
             None => replay.store(&mut connection, &sql, &types, &rows, Some(&entry.stored.shape)).await.ok(),
             Some(_) => None,
         };
         drop(rows);
-        release::<DB>(connection).await;
+        match is_late {
+            true => leave::<DB>(&mut connection),
+            false => release::<DB>(connection).await,
+        }
         let stored = stored?;
         if stored.bytes == entry.stored.bytes {
             return Some(false);

@@ -23,7 +23,8 @@ use deadpool_redis::{Manager, Pool, Runtime};
 use std::sync::Arc;
 
 use super::options::{RedisOptions, Topology};
-use crate::guard::{Breaker, Fate};
+use crate::guard::{Breaker, Call, Fate};
+use crate::observe::{RedisFailure, RedisMeter};
 
 /// A few connections to one Redis.
 pub(crate) struct Redis {
@@ -33,6 +34,7 @@ pub(crate) struct Redis {
     next: AtomicUsize,
     is_up: AtomicBool,
     breaker: Arc<Breaker>,
+    meter: RedisMeter,
 }
 
 enum Servers {
@@ -64,6 +66,16 @@ pub(crate) enum Down {
 }
 
 impl Down {
+    /// As in metrics.
+    const fn cause(&self) -> RedisFailure {
+        match self {
+            Self::Away => RedisFailure::Away,
+            Self::Spared(_) => RedisFailure::Spared,
+            Self::Late(_) => RedisFailure::Late,
+            Self::Failed(_) => RedisFailure::Failed,
+        }
+    }
+
     fn because(error: &RedisError) -> Self {
         Self::Failed(error.to_string())
     }
@@ -144,6 +156,7 @@ impl Redis {
             next: AtomicUsize::new(0),
             is_up: AtomicBool::new(false),
             breaker,
+            meter: RedisMeter::new(),
         })
     }
 
@@ -194,7 +207,7 @@ impl Redis {
             }
             Ok::<_, RedisError>(())
         };
-        self.within(CONNECT_WITHIN, connecting).await
+        self.anyhow(CONNECT_WITHIN, connecting).await
     }
 
     fn pool(&self, primary: ConnectionInfo) -> Result<Pool, RedisError> {
@@ -237,16 +250,17 @@ impl Redis {
         }
     }
 
-    /// Asks one thing, whether or not it is up.
+    /// Asks what a read wants to know, whether or not it is up, unless the breaker spares it.
     pub async fn ask(&self, command: &Cmd) -> Result<Value, Down> {
         let mut connection = self.connection()?;
-        let answer = async {
-            match &mut connection {
-                Connection::One(connection) => connection.req_packed_command(command).await,
-                Connection::Cluster(connection) => connection.req_packed_command(command).await,
-            }
-        };
-        self.in_time(answer).await
+        self.in_time(answer(&mut connection, command)).await
+    }
+
+    /// Asks what other nodes rely on, whether or not it is up: what is written is announced and told, and what others write is heard, also
+    /// while the breaker spares reads.
+    pub async fn ask_anyhow(&self, command: &Cmd) -> Result<Value, Down> {
+        let mut connection = self.connection()?;
+        self.anyhow(self.timeout, answer(&mut connection, command)).await
     }
 
     /// Asks two things at once, which may lie in different places.
@@ -300,26 +314,63 @@ impl Redis {
 
     fn connection(&self) -> Result<Connection, Down> {
         let at = self.next.fetch_add(1, Relaxed) % self.connections.len();
-        self.connections[at].load().as_deref().cloned().ok_or(Down::Away)
+        let connection = self.connections[at].load().as_deref().cloned().ok_or(Down::Away);
+        connection.inspect_err(|down| self.meter.failed(down.cause()))
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, Down> {
-        self.within(self.timeout, answer).await
+        let call = self.breaker.admit().map_err(Down::Spared).inspect_err(|down| self.meter.failed(down.cause()))?;
+        self.judged(Some(call), self.timeout, answer).await
     }
 
-    /// Makes a call that the breaker lets through and judges.
-    async fn within<T>(&self, time: Duration, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, Down> {
-        let call = self.breaker.admit().map_err(Down::Spared)?;
+    async fn anyhow<T>(&self, time: Duration, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, Down> {
+        self.judged(self.breaker.admit_anyhow(), time, answer).await
+    }
+
+    async fn judged<T>(
+        &self,
+        mut call: Option<Call>,
+        time: Duration,
+        answer: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, Down> {
+        if let Some(call) = &mut call {
+            call.begins();
+        }
+        let asking = self.meter.asks();
         let answer = match tokio::time::timeout(time, answer).await {
-            Ok(answer) => answer.map_err(|error| Down::because(&error)),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if is_objection(&error) => {
+                // It answers, if only that it does not like the question.
+                call.into_iter().for_each(|call| call.ends(Fate::Answered, String::new));
+                return Err(Down::because(&error)).inspect_err(|down| self.meter.failed(down.cause()));
+            }
+            Ok(Err(error)) => Err(Down::because(&error)),
             Err(_) => Err(Down::Late(time)),
         };
-        match &answer {
-            Ok(_) => call.ends(Fate::Answered, String::new),
-            Err(down) => call.ends(Fate::Failed, || down.to_string()),
+        drop(asking);
+        match (&answer, call) {
+            (Ok(_), Some(call)) => call.ends(Fate::Answered, String::new),
+            (Err(down), Some(call)) => call.ends(Fate::Failed, || down.to_string()),
+            (_, None) => {}
         }
-        answer
+        answer.inspect_err(|down| self.meter.failed(down.cause()))
     }
+}
+
+async fn answer(connection: &mut Connection, command: &Cmd) -> Result<Value, RedisError> {
+    match connection {
+        Connection::One(connection) => connection.req_packed_command(command).await,
+        Connection::Cluster(connection) => connection.req_packed_command(command).await,
+    }
+}
+
+/// Whether a server that is well said this: of a script that it does not know, or of a key of another kind.
+fn is_objection(error: &RedisError) -> bool {
+    let in_trouble = ["LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "OOM", "MISCONF", "BUSY", "TRYAGAIN"];
+    !error.is_io_error()
+        && !error.is_timeout()
+        && !error.is_connection_dropped()
+        && error.code().is_some_and(|code| !in_trouble.contains(&code))
 }
 
 fn of_pool(error: deadpool_redis::PoolError) -> RedisError {

@@ -299,7 +299,7 @@ impl Node {
         }
         let sent = self.mirror().generation();
         call.arg(cells.iter().map(|cell| &**cell.name()).collect::<Vec<_>>());
-        let answered = self.ask(&call).await;
+        let answered = self.ask_anyhow(&call).await;
         let Some(heard) = self.told(answered) else { return false };
         self.mirror().fetched(sent, &heard, cells);
         true
@@ -361,22 +361,23 @@ impl Node {
 
     async fn renew(&self) {
         let due: Vec<_> = lock(&self.writers)
-            .iter_mut()
+            .iter()
             .filter(|(_, writer)| writer.renewed.elapsed() >= self.lease / 3)
-            .map(|(name, writer)| {
-                writer.renewed = Instant::now();
-                (name.clone(), writer.names.clone())
-            })
+            .map(|(name, writer)| (name.clone(), writer.names.clone()))
             .collect();
         for (writer, names) in due {
+            let begun = Instant::now();
             for names in names.chunks(MOST_NAMES) {
                 let mut call = self.call("renew");
                 call.arg(&*writer);
                 call.arg(names.iter().map(|name| &**name).collect::<Vec<_>>());
-                let answered = self.ask(&call).await;
+                let answered = self.ask_anyhow(&call).await;
                 if self.told(answered).is_none() {
                     return;
                 }
+            }
+            if let Some(writer) = lock(&self.writers).get_mut(&writer) {
+                writer.renewed = begun;
             }
         }
     }
@@ -463,8 +464,13 @@ impl Node {
         Ok(read(self.redis.ask(call).await?)?.0)
     }
 
+    /// The same for what other nodes rely on.
+    async fn ask_anyhow(&self, call: &Cmd) -> Result<Heard, Down> {
+        Ok(read(self.redis.ask_anyhow(call).await?)?.0)
+    }
+
     async fn ask_named(&self, call: &Cmd) -> Result<(Heard, Vec<Box<str>>), Down> {
-        let answer = self.redis.ask(call).await?;
+        let answer = self.redis.ask_anyhow(call).await?;
         read(answer)
     }
 
@@ -586,11 +592,6 @@ async fn keep(node: Weak<Node>, nudge: Arc<Notify>) {
                     Consistency::Bounded(bound) => bound / POLLS_PER_BOUND,
                     _ => USUAL_POLL,
                 }
-            }
-            Err(Down::Spared(pause)) => {
-                node.redis.give_up();
-                // A moment more than the breaker waits.
-                pause + Duration::from_millis(1)
             }
             Err(why) => {
                 if node.redis.is_up() || retry == LAST_RETRY {

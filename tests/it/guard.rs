@@ -343,29 +343,61 @@ async fn a_redis_in_trouble_is_spared_and_taken_up_again() {
     until(&|| breaker().state == BreakerState::Open).await;
     redis.restart();
     goes_on().await;
-    // By hand, Redis is asked nothing and the database everything; writes are told afterwards.
-    pool.redis_breaker().unwrap().force_open("to be replaced", None);
-    let asked = || redis.cli(&["INFO", "commandstats"]);
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    let before = (hits(), evals(&asked()));
+    // By hand, reads ask Redis for no result, and what is written is told all the same; it ends before its time.
+    pool.redis_breaker().unwrap().force_open("to be replaced", Some(Duration::from_secs(3600)));
+    let calls = |of: &str| calls(&redis.cli(&["INFO", "commandstats"]), of);
+    let (asked, told) = (calls("getrange"), calls("eval"));
     sqlx::query("UPDATE t SET n = 7 WHERE id = 1").execute(&pool).await.unwrap();
-    for _ in 0..20 {
-        assert_eq!(read(&pool, 1).await.unwrap(), 7);
+    for id in 1..20 {
+        assert_eq!(read(&pool, id).await.unwrap(), if id == 1 { 7 } else { 0 });
     }
-    assert_eq!((hits(), evals(&asked())), before);
+    assert_eq!(calls("getrange"), asked);
+    assert!(calls("eval") > told + 1, "the write was announced and told");
+    assert_eq!(breaker().state, BreakerState::ForcedOpen);
     pool.redis_breaker().unwrap().release();
     let begun = Instant::now();
-    while hits() < before.0 + 10 {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", breaker());
-        assert_eq!(read(&pool, 1).await.unwrap(), 7);
+    while calls("getrange") == asked {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", breaker());
+        assert_eq!(read(&pool.fresh(), 2).await.unwrap(), 0);
+        assert_eq!(read(&pool, begun.elapsed().subsec_millis() as i32 % 90 + 10).await.unwrap(), 0);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(pool.breakers().iter().map(|status| status.backend.clone()).collect::<Vec<_>>(), ["database", "redis"]);
 }
 
-/// How often scripts were called, as Redis itself counts.
+/// How often a command was called, as Redis itself counts.
 #[cfg(feature = "redis")]
-fn evals(stats: &str) -> u64 {
+fn calls(stats: &str, command: &str) -> u64 {
     let of = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
-    stats.lines().filter(|line| line.starts_with("cmdstat_eval")).filter_map(of).sum()
+    let named = format!("cmdstat_{command}");
+    stats.lines().filter(|line| line.starts_with(&named)).filter_map(of).sum()
+}
+
+/// A pool that gives up sooner than a connection is known not to come tells what is the matter all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_is_spared_by_impatient_pools_as_well() {
+    let mut server = Postgres::start();
+    let options = sqlx::postgres::PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(2));
+    let plain = options.connect(&server.url(&server.create_database())).await.unwrap();
+    sqlx::raw_sql(SETUP).execute(&plain).await.unwrap();
+    let breaker = BreakerOptions::new().minimum_calls(5);
+    let pool = CachedPool::builder(plain, Sessions::Uniform).sole_writer().breaker(breaker).build().await.unwrap();
+    read(&pool, 1).await.unwrap();
+    server.pause();
+    let begun = Instant::now();
+    while pool.breaker().status().state == BreakerState::Closed {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", pool.breaker().status());
+        let reads: Vec<_> = (0..10)
+            .map(|id| {
+                let pool = pool.clone();
+                tokio::spawn(async move { read(&pool, id + 2).await })
+            })
+            .collect();
+        for read in reads {
+            read.await.unwrap().unwrap_err();
+        }
+    }
+    let cause = pool.breaker().status().transitions[0].cause.clone();
+    assert!(cause.contains("no connection c"), "{cause}");
+    server.resume();
 }

@@ -158,3 +158,57 @@ async fn without_memory_nothing_is_kept() {
     assert_eq!((after.hits, after.entries), (before.hits, 0), "{after}");
     assert_eq!(after.not_stored_by_reason.get(&larder::Reason::Emergency), Some(&3), "{after}");
 }
+
+/// What is given up is not waited for behind the scenes either: neither by the connection, nor by the place among the loads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_that_is_given_up_frees_connection_and_place() {
+    let limits = |builder: larder::Builder<sqlx::Postgres>| {
+        builder.read_timeout(Duration::from_millis(300)).limit_loads(1, Duration::from_millis(100))
+    };
+    let pool = pool(1, limits).await;
+    sqlx::raw_sql("CREATE TABLE u (id INT PRIMARY KEY, n BIGINT); INSERT INTO u VALUES (1, 7), (2, 8)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let read_u =
+        async |id: i32| sqlx::query_scalar::<_, i64>("SELECT n FROM u WHERE id = $1").bind(id).fetch_one(&pool).await;
+    assert_eq!((read_u(1).await.unwrap(), read(&pool, 1).await.unwrap()), (7, 0));
+    let other = sqlx::PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE t").execute(&mut *lock).await.unwrap();
+    read(&pool, 2).await.unwrap_err();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begun = Instant::now();
+    assert_eq!(read_u(2).await.unwrap(), 8);
+    assert_eq!(sqlx::query("SELECT n, random() FROM u").fetch_all(&pool).await.unwrap().len(), 2);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    lock.rollback().await.unwrap();
+}
+
+/// Thirty who ask for the same, and whose load is not let in, are not thirty who ask the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_load_does_not_get_past_the_limit() {
+    let pool = pool(40, |builder| builder.limit_loads(2, Duration::from_millis(200))).await;
+    let other = sqlx::PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE t").execute(&mut *lock).await.unwrap();
+    let spawn = |id| {
+        let pool = pool.clone();
+        tokio::spawn(async move { read(&pool, id).await })
+    };
+    let held = [spawn(1), spawn(2)];
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let hot: Vec<_> = (0..30).map(|_| spawn(3)).collect();
+    for read in hot {
+        let error = read.await.unwrap().unwrap_err();
+        assert_eq!(rejected_by(&error), Some(Guard::LoadLimit), "{error}");
+    }
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&other).await.unwrap();
+    assert_eq!(waiting, 2, "what the server sees");
+    lock.rollback().await.unwrap();
+    for read in held {
+        assert_eq!(read.await.unwrap().unwrap(), 0);
+    }
+}

@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::dashboard::{Panel, dashboard, of, quantile, rate};
 use crate::catalogue::{
     BREAKERS, CONNECTIONS, EMERGENCIES, FEED_LAG, FEEDS, INVALIDATIONS, POOL_CONNECTIONS, POOL_MOST, POOL_PENDING,
-    POOL_TIMEOUTS, POOL_WAIT, REJECTIONS, REPLICAS, REQUESTS, TABLE_INVALIDATIONS, TRANSITIONS, UNPUBLISHED, WRITES,
+    POOL_TIMEOUTS, POOL_WAIT, REDIS_FAILURES, REDIS_PENDING, REDIS_SECONDS, REJECTIONS, REPLICAS, REQUESTS,
+    TABLE_INVALIDATIONS, TRANSITIONS, UNPUBLISHED, WRITES,
 };
 
 pub(super) fn operations() -> Value {
@@ -56,6 +57,13 @@ pub(super) fn operations() -> Value {
             Panel::lines("Redis", "short", "Connections to Redis and replicas that it told of, summed over pools. No connection, though a feed of Redis is there: it is out of reach.")
                 .of(sum("", of(&CONNECTIONS, "")), "connections")
                 .of(sum("", of(&REPLICAS, "")), "replicas"),
+            Panel::lines("Questions to Redis", "short", "Those that are not answered yet, and failures a second by cause. away: no connection; spared: its breaker is open; late: longer than it may take; failed: it broke or objected.")
+                .of(sum("", of(&REDIS_PENDING, "")), "pending")
+                .of(sum("cause", rate(&REDIS_FAILURES, "")), "{{cause}}"),
+            Panel::lines("How long Redis takes", "s", "Of the node where it takes longest.")
+                .of(quantile(&REDIS_SECONDS, "0.5", ""), "p50")
+                .of(quantile(&REDIS_SECONDS, "0.99", ""), "p99")
+                .from(0.05, "red"),
             Panel::lines("Writes that others were not told of", "short", "Tables that were written here of which other nodes could not be told yet, by node.")
                 .of(sum("instance", of(&UNPUBLISHED, "")), "{{instance}}")
                 .from(1.0, "red"),
