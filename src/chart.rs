@@ -41,7 +41,7 @@ impl Hue {
 const GRID: RGBColor = RGBColor(0xe1, 0xe5, 0xec);
 const TEXT: RGBColor = RGBColor(0x5b, 0x65, 0x75);
 /// In units of the drawing, which is scaled.
-const SIZE: (u32, u32) = (480, 170);
+const SIZE: (u32, u32) = (420, 150);
 
 /// One line of a chart: its values by seconds before now. What was not measured is a gap.
 #[derive(Debug, Clone)]
@@ -153,7 +153,7 @@ fn finished(svg: &str, said: &str, is_drawn: bool) -> String {
     let body = svg.find('>').filter(|_| is_drawn).map(|end| svg.split_at(end + 1));
     let Some((head, body)) = body else { return format!("<p>{said}</p>") };
     let size =
-        head.split_once("viewBox=\"").and_then(|(_, rest)| Some(rest.split_once('"')?.0)).unwrap_or("0 0 480 170");
+        head.split_once("viewBox=\"").and_then(|(_, rest)| Some(rest.split_once('"')?.0)).unwrap_or("0 0 420 150");
     let _ = write!(
         out,
         "<svg class=\"chart\" role=\"img\" viewBox=\"{size}\" xmlns=\"http://www.w3.org/2000/svg\" aria-label=\"{said}\">{body}"

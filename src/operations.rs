@@ -3,13 +3,16 @@
 //! In: a pool. Out: its state, its past, and orders. The page and the interface of `admin` show the same.
 //! It never shows a value, an address or a password.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use sqlx::{AssertSqlSafe, Executor, IntoArguments};
+use sqlx::{AssertSqlSafe, IntoArguments};
 
 use crate::analysis::Kind;
-use crate::backend::Backend;
+use crate::backend::{Backend, Request};
 use crate::explanation::Changes;
 #[cfg(feature = "redis")]
 use crate::guard::Transition;
@@ -73,7 +76,7 @@ impl<DB: Backend> CachedPool<DB> {
         Pressure::ALL.into_iter().filter(|pressure| self.inner.is_short_of(*pressure)).collect()
     }
 
-    /// The last 500 or so things that happened that somebody on call would want to know of, the oldest first: breakers that turned,
+    /// The last things that happened, up to 200 of a kind, that somebody on call would want to know of, the oldest first: breakers that turned,
     /// emergencies, everything dropped, answers found stale.
     pub fn events(&self) -> Vec<Event> {
         let mut events = self.inner.counters.events();
@@ -171,11 +174,12 @@ impl<DB: Backend> CachedPool<DB> {
         self.inner.counters.event(EventKind::Operator, what);
     }
 
-    /// Runs a read that has no parameters so that its result is kept, as before the first visitors come.
+    /// Runs a read that has no parameters so that its result is kept, as before the first visitors come. Whether it is: one that is too
+    /// large is not.
     ///
     /// # Errors
     /// Those of the read, and [`sqlx::Error::Configuration`] for a statement whose result would not be kept, with the reason.
-    pub async fn warm(&self, sql: &str) -> Result<usize, sqlx::Error>
+    pub async fn warm(&self, sql: &str) -> Result<bool, sqlx::Error>
     where
         DB::Arguments: IntoArguments<DB>,
     {
@@ -187,6 +191,11 @@ impl<DB: Backend> CachedPool<DB> {
             (_, _, Some(why)) => return refuse(format!("its result is kept only under a scope: {why}")),
             _ => return refuse(format!("{}: it does more than read", Reason::NotARead)),
         }
-        Ok(self.fetch_all(sqlx::query::<DB>(AssertSqlSafe(sql.to_owned()))).await?.len())
+        let is_kept = Arc::new(AtomicBool::new(false));
+        let kept = is_kept.clone();
+        let request = Request::take(sqlx::query::<DB>(AssertSqlSafe(sql.to_owned())));
+        let mut items = self.run(request, move |_| kept.store(true, Relaxed));
+        while items.try_next().await?.is_some() {}
+        Ok(is_kept.load(Relaxed))
     }
 }

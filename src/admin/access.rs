@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use axum::Form;
 use axum::extract::{NestedPath, OriginalUri, Request, State};
@@ -32,7 +33,7 @@ enum Kind {
 }
 
 /// What somebody may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Role {
     Read,
     Operate,
@@ -53,12 +54,16 @@ pub(super) struct Caller {
     pub role: Role,
     /// What the page is told, and has to say with an order. `None`: a token was shown, which no browser does by itself.
     pub word: Option<String>,
+    /// Whether he can log out.
+    pub has_cookie: bool,
 }
 
 /// Names the cookie; what is in it is made from the token, and is none.
 const COOKIE: &str = "larder_session";
 /// Where the page says its word.
 pub(super) const WORD: &str = "x-larder-word";
+
+const AFTER_A_WRONG_TOKEN: Duration = Duration::from_millis(500);
 
 /// Until this process ends.
 static SECRET: LazyLock<[u8; 32]> = LazyLock::new(|| {
@@ -71,13 +76,16 @@ impl Access {
     /// Whoever has the first token may look, whoever has the second may give orders as well. They should be long and random.
     ///
     /// # Panics
-    /// For a token of fewer than 16 bytes, which can be guessed.
+    /// For a token of fewer than 16 bytes, which can be guessed, and for two that are the same.
     pub fn tokens(read: impl AsRef<str>, operate: impl AsRef<str>) -> Self {
         let hash = |token: &str| {
+            let token = token.trim();
             assert!(token.len() >= 16, "a token of fewer than 16 bytes can be guessed");
             blake3::hash(token.as_bytes())
         };
-        Self(Kind::Tokens { read: hash(read.as_ref()), operate: hash(operate.as_ref()) })
+        let (read, operate) = (hash(read.as_ref()), hash(operate.as_ref()));
+        assert!(read != operate, "who may only look would have the token to give orders");
+        Self(Kind::Tokens { read, operate })
     }
 
     /// The router stands behind a layer of the application that asks who somebody is: all who come through may do everything.
@@ -91,8 +99,9 @@ impl Access {
         Self(Kind::Open)
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self.0, Kind::Open)
+    /// Whether the router itself asks nobody who he is.
+    pub(super) fn asks_nobody(&self) -> bool {
+        matches!(self.0, Kind::Open | Kind::OwnLayer)
     }
 
     fn of_token(&self, token: &str) -> Option<Role> {
@@ -123,15 +132,17 @@ impl Access {
 
     fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         if let Kind::OwnLayer | Kind::Open = self.0 {
-            return Some(Caller { role: Role::Operate, word: Some(word(&SECRET)) });
+            return Some(Caller { role: Role::Operate, word: Some(word(&SECRET)), has_cookie: false });
         }
         let shown = headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
-        if let Some(token) = shown.and_then(|shown| shown.strip_prefix("Bearer ")) {
-            return Some(Caller { role: self.of_token(token.trim())?, word: None });
+        let bearer =
+            shown.and_then(|shown| shown.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+        if let Some((_, token)) = bearer {
+            return Some(Caller { role: self.of_token(token.trim())?, word: None, has_cookie: false });
         }
         let session = cookie(headers)?;
         let role = self.of_session(session)?;
-        Some(Caller { role, word: Some(word(blake3::hash(session.as_bytes()).as_bytes())) })
+        Some(Caller { role, word: Some(word(blake3::hash(session.as_bytes()).as_bytes())), has_cookie: true })
     }
 }
 
@@ -208,29 +219,38 @@ fn admit(shared: &Shared, request: &Request, path: &str) -> Result<Option<Caller
         let why = format!("{host} is not a host name of this page: allow it by Admin::host");
         return Err((Problem::new(StatusCode::MISDIRECTED_REQUEST, why), false));
     }
+    let only_looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    // Another page may lead here, but have nothing sent from here to itself.
+    if only_looks && says("sec-fetch-site") == Some("cross-site") && says("sec-fetch-dest") != Some("document") {
+        return refuse(StatusCode::FORBIDDEN, "this came from another page");
+    }
     if matches!(path, "/login" | "/assets/page.css" | "/assets/page.js") || path.starts_with("/v1/health/") {
-        let is_order = request.method() != Method::GET && !comes_from(headers, &host);
-        return if is_order { refuse(StatusCode::FORBIDDEN, "this came from another page") } else { Ok(None) };
+        let is_foreign = !only_looks && !comes_from(headers, &host);
+        return if is_foreign { refuse(StatusCode::FORBIDDEN, "this came from another page") } else { Ok(None) };
     }
     let Some(caller) = shared.access.caller(headers) else {
         let why = "show a token, as Authorization: Bearer, or log in on the page";
         return Err((Problem::new(StatusCode::UNAUTHORIZED, why), true));
     };
-    if request.method() == Method::GET || request.method() == Method::HEAD {
+    if only_looks {
         return Ok(Some(caller));
     }
-    // Whatever is shown, a browser says which page it comes from.
-    let is_foreign = headers.contains_key(header::ORIGIN) && !comes_from(headers, &host);
-    let said = headers.get(WORD).and_then(|said| said.to_str().ok());
+    // A browser says which page something comes from; what says nothing of that is none, and does nothing unasked.
+    let is_browser = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    let is_ours = comes_from(headers, &host);
     let proved = match &caller.word {
-        None => true,
-        Some(word) => comes_from(headers, &host) && said.is_some_and(|said| is_same(said, word)),
+        None => !is_browser || is_ours,
+        Some(_) if !is_browser && shared.access.asks_nobody() => true,
+        Some(word) => is_ours && says(WORD).is_some_and(|said| is_same(said, word)),
     };
-    if is_foreign || !proved {
+    if !proved {
+        tracing::warn!(target: "larder::admin", path, role = caller.role.label(), "an order was refused that did not come from the page");
         return refuse(StatusCode::FORBIDDEN, "this did not come from the page itself; if it did, load the page again");
     }
     // To ask what would be is not to order it.
     if caller.role < Role::Operate && path != "/v1/explain-cache" && path != "/logout" {
+        tracing::warn!(target: "larder::admin", path, "an order was refused: the token may look alone");
         return refuse(StatusCode::FORBIDDEN, "this token may look, but give no orders");
     }
     Ok(Some(caller))
@@ -274,16 +294,20 @@ pub(super) struct Login {
 pub(super) async fn log_in(
     State(shared): State<Arc<Shared>>,
     OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
     Form(Login { token }): Form<Login>,
 ) -> Response {
     let mount = uri.path().trim_end_matches("/login").to_owned();
     let Some(role) = shared.access.of_token(token.trim()) else {
         tracing::warn!(target: "larder::admin", "somebody tried to log in with a token that is none");
+        // So that many cannot be tried.
+        tokio::time::sleep(AFTER_A_WRONG_TOKEN).await;
         return Redirect::to(&format!("{mount}/login?wrong")).into_response();
     };
     tracing::info!(target: "larder::admin", role = role.label(), "somebody logged in");
     let session = Access::session(&blake3::hash(token.trim().as_bytes()));
-    with_cookie(&mount, &session.to_hex(), "Max-Age=604800")
+    let is_https = headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https:"));
+    with_cookie(&mount, &session.to_hex(), if is_https { "Max-Age=604800; Secure" } else { "Max-Age=604800" })
 }
 
 /// Takes it away.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -19,8 +19,8 @@ use super::Shared;
 use super::access::Caller;
 use super::live;
 use super::operated::Operated;
-use super::problem::Problem;
-use crate::{BreakerState, BreakerStatus, Changes, Dependency};
+use super::problem::{Path, Problem, Query};
+use crate::{Changes, Dependency};
 
 type Told = Result<Json<Value>, Problem>;
 
@@ -68,14 +68,10 @@ impl Shared {
     }
 }
 
-/// Ready is who can answer: from the database, or from what is kept.
+/// Ready is who can answer, be it from what is kept alone: to take all nodes out of service while the database is away would make its
+/// outage everybody's.
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let is_ready = shared.pools.iter().all(|(_, pool)| {
-        let open = |status: &BreakerStatus| matches!(status.state, BreakerState::Open | BreakerState::ForcedOpen);
-        !pool.connections().is_closed
-            && !pool.breakers().iter().any(|status| status.backend == "database" && open(status))
-    });
-    match is_ready {
+    match shared.pools.iter().all(|(_, pool)| !pool.connections().is_closed) {
         true => Json(json!({"status": "ready"})).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "not ready"}))).into_response(),
     }
@@ -151,11 +147,15 @@ impl Top {
 }
 
 async fn queries(State(shared): State<Arc<Shared>>, Query(top): Query<Top>) -> Told {
-    shared.each(&Which { pool: top.pool }, |pool| {
-        let mut queries = pool.queries();
-        queries.truncate(top.limit);
-        serde_json::to_value(queries).unwrap_or_default()
-    })
+    let told = tokio::task::spawn_blocking(move || {
+        shared.each(&Which { pool: top.pool }, |pool| {
+            let mut queries = pool.queries();
+            queries.truncate(top.limit);
+            serde_json::to_value(queries).unwrap_or_default()
+        })
+    });
+    told.await
+        .unwrap_or_else(|_| Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the statements could not be told")))
 }
 
 async fn events(State(shared): State<Arc<Shared>>, Query(which): Query<Which>) -> Told {
@@ -231,8 +231,17 @@ fn order<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
 }
 
 fn take_down(name: &str, pool: &dyn Operated, caller: &Caller, what: &str) {
+    let what = plain(what);
     tracing::info!(target: "larder::admin", pool = name, role = caller.role.label(), what, "an order");
     pool.note(format!("{what} (token: {})", caller.role.label()));
+}
+
+/// As a line of a log has room for, without what would play tricks there.
+fn plain(text: &str) -> String {
+    let is_plain = |c: &char| {
+        !c.is_control() && !matches!(*c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().filter(is_plain).take(300).collect()
 }
 
 async fn flush(
@@ -258,6 +267,9 @@ struct Invalidate {
     patterns: Vec<String>,
     #[serde(default)]
     dry_run: bool,
+    /// Whether a name that is not known may drop everything.
+    #[serde(default)]
+    everything: bool,
 }
 
 async fn invalidate(
@@ -267,7 +279,7 @@ async fn invalidate(
     body: Result<Json<Invalidate>, JsonRejection>,
 ) -> Told {
     let pool = shared.named(&name)?;
-    let Invalidate { mut tables, tags, patterns, dry_run } = order(body)?;
+    let Invalidate { mut tables, tags, patterns, dry_run, everything } = order(body)?;
     if tables.is_empty() && tags.is_empty() && patterns.is_empty() {
         return Err(Problem::bad_request("name tables, tags or patterns; to drop everything, flush"));
     }
@@ -286,10 +298,16 @@ async fn invalidate(
     let last = |table: &str| table.rsplit('.').next().unwrap_or_default().to_owned();
     let is_known = |table: &String| known.iter().any(|known| known == table || last(known) == *table);
     let unknown: Vec<_> = tables.iter().filter(|table| !is_known(table)).collect();
+    if !unknown.is_empty() && !everything && !dry_run {
+        let why = format!(
+            "{unknown:?} are not known, so that everything would be dropped: say \"everything\": true if that is meant"
+        );
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+    }
     let told = json!({"tables": tables, "tags": tags, "unknown": unknown, "everything": !unknown.is_empty(), "dry_run": dry_run});
     if !dry_run {
-        let named: Vec<_> = tables.iter().map(String::as_str).chain(tags.iter().map(String::as_str)).collect();
-        take_down(&name, &**pool, &caller, &format!("invalidate: {}", named.join(", ")));
+        // Tags may name people.
+        take_down(&name, &**pool, &caller, &format!("invalidate: tables {}; {} tags", tables.join(", "), tags.len()));
         pool.invalidate(&tables);
         pool.invalidate_tags(&tags);
     }
@@ -311,18 +329,29 @@ async fn warm(
 ) -> Told {
     let pool = shared.named(&name)?;
     let Warm { statements } = order(body)?;
+    if statements.len() > MOST_STATEMENTS {
+        return Err(Problem::bad_request(format!("at most {MOST_STATEMENTS} statements at a time")));
+    }
     take_down(&name, &**pool, &caller, &format!("warm: {} statements", statements.len()));
     let mut told = Vec::new();
     for statement in statements {
-        told.push(match pool.warm(&statement).await {
-            Ok(rows) => json!({"kept": true, "rows": rows}),
-            Err(sqlx::Error::Configuration(why)) => json!({"kept": false, "why": why.to_string()}),
-            Err(sqlx::Error::Database(why)) => json!({"kept": false, "why": why.message()}),
-            Err(error) => return Err(Problem::database(&error)),
+        // What the database says of it may hold values of the rows.
+        told.push(match tokio::time::timeout(LONGEST_STATEMENT, pool.warm(&statement)).await {
+            Ok(Ok(true)) => json!({"kept": true}),
+            Ok(Ok(false)) => json!({"kept": false, "why": "its result was not stored: see not_stored_by_reason"}),
+            Ok(Err(sqlx::Error::Configuration(why))) => json!({"kept": false, "why": why.to_string()}),
+            Ok(Err(sqlx::Error::Database(why))) => {
+                json!({"kept": false, "why": format!("the database refused it: {}", why.code().unwrap_or_default())})
+            }
+            Ok(Err(error)) => return Err(Problem::database(&error)),
+            Err(_) => json!({"kept": false, "why": format!("it took longer than {LONGEST_STATEMENT:?}")}),
         });
     }
     Ok(Json(Value::Array(told)))
 }
+
+const MOST_STATEMENTS: usize = 100;
+const LONGEST_STATEMENT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -359,8 +388,7 @@ async fn force(
     }
     let time = seconds.map(Duration::try_from_secs_f64).transpose();
     let time = time.map_err(|why| Problem::bad_request(format!("seconds: {why}")))?;
-    // Control characters have no business in a log.
-    let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
+    let reason = plain(reason);
     take_down(&name, &**pool, &caller, &format!("breaker {backend}: {what:?} {reason}"));
     match what {
         Order::ForceOpen => breaker_of.force_open(reason, time),

@@ -48,11 +48,12 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 pub use access::Access;
+use live::Drawn;
 use operated::Operated;
 
 use crate::{Backend, CachedPool};
 
-/// Pages that are kept new at a time.
+/// Pages that are kept new at a time, and listeners to events.
 const VIEWERS: usize = 64;
 /// Most bytes of an order.
 const LONGEST: usize = 64 << 10;
@@ -73,6 +74,8 @@ struct Shared {
     hosts: Vec<String>,
     metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
     viewers: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
+    drawn: Drawn,
     started: SystemTime,
 }
 
@@ -83,11 +86,16 @@ impl Admin {
     }
 
     /// Shows this pool under a name.
+    ///
+    /// # Panics
+    /// For a name that is taken.
     pub fn pool<DB: Backend>(mut self, name: impl Into<String>, pool: &CachedPool<DB>) -> Self
     where
         DB::Arguments: IntoArguments<DB>,
     {
-        self.pools.push((name.into(), Arc::new(pool.clone())));
+        let name = name.into();
+        assert!(self.pools.iter().all(|(taken, _)| *taken != name), "there is a pool named {name:?} already");
+        self.pools.push((name, Arc::new(pool.clone())));
         self
     }
 
@@ -127,6 +135,8 @@ impl Admin {
             hosts: self.hosts,
             metrics: self.metrics,
             viewers: Arc::new(Semaphore::new(VIEWERS)),
+            listeners: Arc::new(Semaphore::new(VIEWERS)),
+            drawn: Drawn::default(),
             started: SystemTime::now(),
         });
         Router::new()
@@ -148,7 +158,7 @@ impl Admin {
     ///
     /// # Errors
     /// Those of binding the address. [`io::ErrorKind::InvalidInput`] for an address that others than this machine reach, if
-    /// anybody may see everything ([`Access::open`]).
+    /// the router itself asks nobody who he is ([`Access::open`], [`Access::own_layer`]).
     pub async fn serve(self, address: &str) -> io::Result<()> {
         let (listener, router) = self.bind(address).await?;
         axum::serve(listener, router).await
@@ -158,7 +168,7 @@ impl Admin {
     pub(crate) async fn bind(self, address: &str) -> io::Result<(TcpListener, Router)> {
         let listener = TcpListener::bind(address).await?;
         let bound: SocketAddr = listener.local_addr()?;
-        if !bound.ip().is_loopback() && self.access.is_open() {
+        if !bound.ip().is_loopback() && self.access.asks_nobody() {
             let sentence = format!(
                 "{bound} is reached by others than this machine, and nobody is asked who he is: use Access::tokens, or an address such as \
                  127.0.0.1"

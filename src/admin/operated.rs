@@ -27,9 +27,10 @@ pub(super) trait Operated: Send + Sync {
     fn clear(&self);
     fn invalidate(&self, tables: &[String]);
     fn invalidate_tags(&self, tags: &[String]);
+    fn closed(&self) -> BoxFuture<'static, ()>;
     fn tables(&self) -> BoxFuture<'_, Result<Vec<String>, sqlx::Error>>;
     fn explain<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Explanation, sqlx::Error>>;
-    fn warm<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<usize, sqlx::Error>>;
+    fn warm<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<bool, sqlx::Error>>;
 }
 
 /// The connections of a pool.
@@ -126,6 +127,10 @@ where
         Self::invalidate_tags(self, tags);
     }
 
+    fn closed(&self) -> BoxFuture<'static, ()> {
+        self.close_event().boxed()
+    }
+
     fn tables(&self) -> BoxFuture<'_, Result<Vec<String>, sqlx::Error>> {
         Self::tables(self).boxed()
     }
@@ -134,7 +139,7 @@ where
         Self::explain(self, sql).boxed()
     }
 
-    fn warm<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<usize, sqlx::Error>> {
+    fn warm<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<bool, sqlx::Error>> {
         Self::warm(self, sql).boxed()
     }
 }

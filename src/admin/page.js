@@ -13,43 +13,87 @@ const told = document.getElementById("told");
 const PATIENCE = 4;
 let last = Date.now();
 
+// Makes one piece of the page like another, and leaves alone what its user does to it: what has the focus, what is typed, what is open,
+// what is scrolled.
+function patch(now, then) {
+    if (now.nodeType !== then.nodeType || now.nodeName !== then.nodeName) {
+        now.replaceWith(then);
+        return;
+    }
+    if (now.nodeType === Node.TEXT_NODE) {
+        if (now.data !== then.data) now.data = then.data;
+        return;
+    }
+    if (now.nodeType !== Node.ELEMENT_NODE) return;
+    for (const { name, value } of [...then.attributes]) {
+        if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+    }
+    for (const { name } of [...now.attributes]) {
+        if (!then.hasAttribute(name) && !(now.nodeName === "DETAILS" && name === "open")) now.removeAttribute(name);
+    }
+    const [old, fresh] = [[...now.childNodes], [...then.childNodes]];
+    fresh.forEach((child, at) => (old[at] ? patch(old[at], child) : now.append(child)));
+    old.slice(fresh.length).forEach((child) => child.remove());
+}
+
 function show(sections) {
     for (const { id, html } of sections) {
         const section = document.getElementById(id);
-        // What somebody is filling in is left alone.
-        if (!section || (section.contains(document.activeElement) && document.activeElement.closest("form"))) continue;
-        const scrolled = section.querySelector(".events, .scroll");
-        const [top, left] = scrolled ? [scrolled.scrollTop, scrolled.scrollLeft] : [0, 0];
-        const focused = section.contains(document.activeElement) && document.activeElement.className;
-        section.innerHTML = html;
-        const again = section.querySelector(".events, .scroll");
-        if (again) {
-            again.scrollTop = top;
-            again.scrollLeft = left;
-            if (focused && focused === again.className) again.focus();
-        }
+        if (!section) continue;
+        const closed = [...section.querySelectorAll("details:not([open])")].length > 0;
+        const then = section.cloneNode(false);
+        then.innerHTML = html;
+        if (closed) then.querySelectorAll("details").forEach((details) => details.removeAttribute("open"));
+        patch(section, then);
     }
 }
 
+let source = null;
+
 function listen() {
-    const source = new EventSource(`${mount}/live?pool=${encodeURIComponent(pool)}`);
+    source?.close();
+    source = new EventSource(`${mount}/live?pool=${encodeURIComponent(pool)}`);
     source.addEventListener("look", (event) => {
         last = Date.now();
         show(JSON.parse(event.data));
     });
     source.addEventListener("error", () => {
         // A server that refuses ends it for good; one that is away is tried again by the browser.
-        if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+        if (source.readyState === EventSource.CLOSED) setTimeout(ask, 2000);
     });
+}
+
+// Why it refuses: who is not known any more has to log in again.
+async function ask() {
+    try {
+        const answer = await fetch(`${mount}/v1/info`);
+        if (answer.status === 401) {
+            location.reload();
+            return;
+        }
+    } catch {
+        // Not there: tried again.
+    }
+    listen();
+}
+
+// A browser has few connections to one server: pages that nobody sees leave theirs to others.
+document.addEventListener("visibilitychange", () => {
+    if (document.hidden) source?.close();
+    else listen();
+});
+
+function set(node, text) {
+    if (node.textContent !== text) node.textContent = text;
 }
 
 function look() {
     const age = Math.round((Date.now() - last) / 1000);
-    const isOld = age >= PATIENCE;
+    const isOld = age >= PATIENCE && !document.hidden;
     heard.classList.toggle("live", !isOld);
-    heardText.textContent = isOld ? "not connected" : "live";
-    old.hidden = !isOld;
-    oldText.textContent = `Nothing was heard for ${age} s; trying again.`;
+    set(heardText, isOld ? "not connected" : "live");
+    if (old.hidden === isOld) old.hidden = !isOld;
+    if (isOld) set(oldText, `Since ${age} s; trying again.`);
 }
 
 function say(text, bad) {
@@ -86,6 +130,12 @@ function inWords(answer) {
 
 document.addEventListener("submit", async (event) => {
     const form = event.target;
+    if ("logOut" in form.dataset) {
+        event.preventDefault();
+        await fetch(`${mount}/logout`, { method: "POST", headers: { "x-larder-word": word ?? "" } });
+        location.reload();
+        return;
+    }
     if (!form.dataset.order) return;
     event.preventDefault();
     if (form.dataset.sure && !window.confirm(form.dataset.sure)) return;
@@ -98,7 +148,7 @@ document.addEventListener("submit", async (event) => {
         });
         const text = await answer.json();
         if (answer.ok) {
-            document.activeElement?.blur();
+            form.querySelectorAll("input[name=reason], input[name=minutes]").forEach((field) => (field.value = ""));
             say(inWords(text));
         } else {
             say(text.detail ?? text.title, true);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, OriginalUri, Query, State};
+use axum::extract::{Extension, OriginalUri, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
@@ -10,7 +10,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::Shared;
 use super::access::{Caller, Role, home};
 use super::api::Which;
-use super::problem::Problem;
+use super::problem::{Problem, Query};
 use super::sections;
 
 pub(super) async fn style() -> Response {
@@ -54,7 +54,7 @@ pub(super) async fn page(
     let mount = uri.path().trim_end_matches('/');
     let found = shared.pool(which.pool.as_deref());
     let (name, pool) = found.ok_or_else(|| Problem::unknown("pool", which.pool.as_deref().unwrap_or("(none)")))?;
-    let sections = sections::all(name, &**pool, &caller, 0);
+    let sections = shared.sections(name, pool, mount, caller.role).await;
     let body = html! {
         a.skip href="#main" { "Skip to the content" }
         header.top {
@@ -72,12 +72,15 @@ pub(super) async fn page(
                 a href=(format!("{mount}/v1/reports/{}?format=html", encoded(name))) { "Report" }
                 a href=(format!("{mount}/v1/history?format=csv&pool={}", encoded(name))) { "History" }
             }
+            @if caller.has_cookie {
+                form data-log-out { button type="submit" { "Log out" } }
+            }
             p #heard.heard role="status" aria-live="polite" { span.dot {} " " span #heard-text { "connecting" } }
         }
-        p #old.banner.bad role="alert" hidden { "These figures are old. " span #old-text {} }
+        p #old.banner.bad role="alert" hidden { "These figures are old: nothing is heard from the server. " span #old-text aria-hidden="true" {} }
         p #told.banner role="status" aria-live="polite" hidden {}
         main #main data-mount=(mount) data-pool=(name) data-word=[caller.word.as_deref()] data-role=(caller.role.label()) {
-            @for section in &sections {
+            @for section in sections.iter() {
                 section id=(section.id) class="card" aria-labelledby=(format!("{}-title", section.id)) { (section.html) }
             }
             @if caller.role == Role::Operate {
@@ -92,7 +95,7 @@ pub(super) async fn page(
 }
 
 /// For a link.
-fn encoded(name: &str) -> String {
+pub(super) fn encoded(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -1,7 +1,10 @@
 //! Errors as RFC 9457 has them.
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 /// Something that is not done, and why.
@@ -28,7 +31,6 @@ impl Problem {
     pub fn database(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Configuration(why) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()),
-            sqlx::Error::Database(why) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, why.message().to_owned()),
             error => {
                 tracing::warn!(target: "larder::admin", %error, "the database could not be asked");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database could not be asked; the log says why")
@@ -61,4 +63,28 @@ pub(super) async fn not_found(uri: Uri) -> Problem {
 
 pub(super) async fn wrong_verb(method: Method, uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
+}
+
+/// As axum's, but what cannot be read is told as a problem.
+pub(super) struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Query::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Query(query)| Self(query)).map_err(|why| Problem::bad_request(why.body_text()))
+    }
+}
+
+/// As axum's, but what cannot be read is told as a problem.
+pub(super) struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Path::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Path(path)| Self(path)).map_err(|why| Problem::bad_request(why.body_text()))
+    }
 }

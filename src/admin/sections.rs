@@ -4,12 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use maud::{Markup, PreEscaped, html};
 
-use super::access::{Caller, Role};
+use super::access::Role;
 use super::operated::Operated;
+use super::page::encoded;
 use crate::chart::{self, Hue, Line};
 use crate::{BreakerState, BreakerStatus, EventKind, FeedStatus, QueryStats, Sample, Stats, Transition};
 
 /// A part of the page that is renewed as a whole.
+#[derive(Debug, Clone)]
 pub(super) struct Section {
     pub id: &'static str,
     pub html: PreEscaped<String>,
@@ -24,23 +26,29 @@ const SHOWN: usize = 300;
 /// What costs more to tell is told again after so many looks.
 const SELDOM: u64 = 5;
 
-/// All of them, in order; at looks between, those that cost little.
-pub(super) fn all(name: &str, pool: &dyn Operated, caller: &Caller, look: u64) -> Vec<Section> {
+/// Where they are shown, of which pool, to whom.
+pub(super) struct Place {
+    pub mount: String,
+    pub pool: String,
+    pub role: Role,
+}
+
+/// All of them, in order. What costs much to tell is taken from `before` at most looks.
+pub(super) fn all(place: &Place, pool: &dyn Operated, look: u64, before: Option<&[Section]>) -> Vec<Section> {
     let (stats, breakers, feeds, history) = (pool.stats(), pool.breakers(), pool.feeds(), pool.history());
     let recent = &history.seconds[history.seconds.len().saturating_sub(SHOWN)..];
-    let mut sections = vec![
+    let kept = before.filter(|_| !look.is_multiple_of(SELDOM));
+    let kept = kept.and_then(|before| before.iter().find(|section| section.id == "queries"));
+    vec![
         Section { id: "health", html: health(pool, &stats, &breakers, &feeds) },
-        Section { id: "breakers", html: guards(name, &breakers, caller) },
+        Section { id: "breakers", html: guards(place, &breakers) },
         Section { id: "cache", html: cache(&stats, recent) },
         Section { id: "pool", html: connections(pool, recent) },
         Section { id: "latency", html: latency(recent) },
         Section { id: "invalidation", html: invalidation(&stats, &feeds) },
-    ];
-    if look.is_multiple_of(SELDOM) {
-        sections.push(Section { id: "queries", html: queries(&pool.queries()) });
-    }
-    sections.push(Section { id: "events", html: events(pool) });
-    sections
+        kept.cloned().unwrap_or_else(|| Section { id: "queries", html: queries(place, &pool.queries()) }),
+        Section { id: "events", html: events(pool) },
+    ]
 }
 
 fn health(pool: &dyn Operated, stats: &Stats, breakers: &[BreakerStatus], feeds: &[FeedStatus]) -> Markup {
@@ -53,6 +61,7 @@ fn health(pool: &dyn Operated, stats: &Stats, breakers: &[BreakerStatus], feeds:
         ul.strip {
             @if let Some(status) = database { (light("Database", mood(status.state), &said(status.state))) }
             @if let Some(status) = redis { (light("Redis", mood(status.state), &said(status.state))) }
+            @if connections.is_closed { (light("Pool", "bad", "closed")) }
             @match &off {
                 Some(refusal) => (light("Cache", "bad", &format!("off: {}", refusal.sentence))),
                 None => (light("Cache", "good", "on")),
@@ -63,7 +72,8 @@ fn health(pool: &dyn Operated, stats: &Stats, breakers: &[BreakerStatus], feeds:
                 (light("Connections", "good", &format!("{} of {} in use", connections.used, connections.most)))
             }
             @for feed in feeds {
-                @let age = feed.age.map_or("nothing heard yet".into(), |age| format!("heard {} ago", short(age)));
+                @let late = if feed.is_current { "" } else { "late: " };
+                @let age = feed.age.map_or("nothing heard yet".into(), |age| format!("{late}heard {} ago", short(age)));
                 (light(&format!("Feed {}", feed.feed), if feed.is_current { "good" } else { "bad" }, &age))
             }
             @if emergencies.is_empty() {
@@ -95,30 +105,38 @@ fn mood(state: BreakerState) -> &'static str {
 }
 
 fn said(state: BreakerState) -> String {
-    state.label().replace('_', " ")
+    match state {
+        BreakerState::Closed => "closed, well".into(),
+        state => state.label().replace('_', " "),
+    }
 }
 
-fn guards(name: &str, breakers: &[BreakerStatus], caller: &Caller) -> Markup {
+fn guards(place: &Place, breakers: &[BreakerStatus]) -> Markup {
     html! {
         h2 #breakers-title { "Breakers" }
         div.breakers {
-            @for status in breakers { (guard(name, status, caller)) }
+            @for status in breakers { (guard(place, status)) }
         }
     }
 }
 
-fn guard(name: &str, status: &BreakerStatus, caller: &Caller) -> Markup {
-    let fill = format!("{} of {} calls seen", status.calls, status.minimum_calls.max(status.calls));
+fn guard(place: &Place, status: &BreakerStatus) -> Markup {
+    let full = status.window_calls.unwrap_or(status.minimum_calls).max(1);
+    let fill = match status.window_calls {
+        Some(full) => format!("{} of {full} calls", status.calls),
+        None => format!("{} calls, judged from {} on", status.calls, status.minimum_calls),
+    };
     html! {
         article class={ "breaker " (mood(status.state)) } data-backend=(status.backend) data-state=(status.state.label()) {
             h3 { (status.backend) " " span.state { (said(status.state)) } }
             dl {
                 dt { "since" } dd { (clock(status.since)) }
+                @if let Some(since) = in_trouble_since(status) { dt { "in trouble since" } dd { (clock(since)) } }
                 dt { "failures" } dd { (rate(status.failure_rate, status.failure_threshold)) }
                 @if let Some(threshold) = status.slow_threshold {
                     dt { "slow" } dd { (rate(status.slow_rate, threshold)) }
                 }
-                dt { "window" } dd { (fill) progress max="1" value=(format!("{:.2}", (f64::from(status.calls) / f64::from(status.minimum_calls.max(1))).min(1.0))) aria-label="window fill" {} }
+                dt { "window" } dd { (fill) progress max="1" value=(format!("{:.2}", (f64::from(status.calls) / f64::from(full)).min(1.0))) aria-label="window fill" {} }
                 dt { "rejected" } dd { (count(status.rejected)) }
                 @if let Some(pause) = status.next_probe {
                     dt { "next probe" } dd { "in " (short(pause.as_secs_f64())) }
@@ -128,8 +146,8 @@ fn guard(name: &str, status: &BreakerStatus, caller: &Caller) -> Markup {
                 }
             }
             (timeline(&status.transitions))
-            @if caller.role == Role::Operate {
-                form.force data-order=(format!("breakers/{name}/{}", status.backend)) {
+            @if place.role == Role::Operate {
+                form.force data-order=(format!("breakers/{}/{}", encoded(&place.pool), status.backend)) {
                     label { span { "Reason" } input name="reason" maxlength="200" placeholder="why"; }
                     label { span { "Minutes" } input name="minutes" type="number" min="1" max="10080" placeholder="until released"; }
                     div.buttons {
@@ -144,6 +162,13 @@ fn guard(name: &str, status: &BreakerStatus, caller: &Caller) -> Markup {
             }
         }
     }
+}
+
+/// When it was closed last, if it is not and nobody ordered that.
+fn in_trouble_since(status: &BreakerStatus) -> Option<SystemTime> {
+    let is_in_trouble = matches!(status.state, BreakerState::Open | BreakerState::HalfOpen);
+    let left = |turn: &&Transition| turn.from == BreakerState::Closed;
+    status.transitions.iter().rev().filter(|_| is_in_trouble).find(left).map(|turn| turn.at)
 }
 
 /// The last transitions, the newest first.
@@ -266,6 +291,8 @@ fn latency(recent: &[Sample]) -> Markup {
         recent
             .iter()
             .rev()
+            // What was longer ago says nothing of now.
+            .take(10)
             .find_map(of)
             .map_or(("N/A".into(), "N/A".into()), |(p50, p99)| (short(p50.as_secs_f64()), short(p99.as_secs_f64())))
     };
@@ -316,16 +343,16 @@ fn invalidation(stats: &Stats, feeds: &[FeedStatus]) -> Markup {
         @if tables.is_empty() {
             p.quiet { "Nothing was written yet." }
         } @else {
-            table { thead { tr { th { "table" } th.number { "writes that voided results" } } }
+            div.scroll tabindex="0" { table { thead { tr { th { "table" } th.number { "writes that voided results" } } }
                 tbody { @for (table, times) in tables.iter().take(10) {
                     tr { td { code { (table) } } td.number { (count(**times)) } }
                 } }
-            }
+            } }
         }
     }
 }
 
-fn queries(queries: &[QueryStats]) -> Markup {
+fn queries(place: &Place, queries: &[QueryStats]) -> Markup {
     let all: f64 = queries.iter().map(|query| query.database_time.as_secs_f64()).sum();
     let share = |query: &QueryStats| if all > 0.0 { query.database_time.as_secs_f64() / all } else { 0.0 };
     html! {
@@ -349,7 +376,10 @@ fn queries(queries: &[QueryStats]) -> Markup {
                     } }
                 }
             }
-            p.quiet { (count(queries.len() as u64)) " statements are known; the report has all of them." }
+            p.quiet {
+                (count(queries.len() as u64)) " statements are known: "
+                a href=(format!("{}/v1/reports/{}?format=html", place.mount, encoded(&place.pool))) { "the report says what to do about them" } "."
+            }
         }
     }
 }
@@ -377,12 +407,12 @@ pub(super) fn orders(name: &str) -> Markup {
     html! {
         h2 #orders-title { "Orders" }
         div.orders {
-            form data-order=(format!("caches/{name}/invalidate")) {
+            form data-order=(format!("caches/{}/invalidate", encoded(name))) {
                 label { span { "Tables, with commas" } input name="tables" required placeholder="shop.products"; }
                 label.check { input type="checkbox" name="dry_run"; span { "only say what would be dropped" } }
                 button type="submit" { "Drop what rests on them" }
             }
-            form data-order=(format!("caches/{name}/flush")) data-sure="Everything that is kept will have to be loaded again." {
+            form data-order=(format!("caches/{}/flush", encoded(name))) data-sure="Everything that is kept will have to be loaded again." {
                 button.danger type="submit" { "Drop everything" }
             }
             form data-order="explain-cache" {
@@ -438,7 +468,7 @@ fn short(seconds: f64) -> String {
 fn clock(at: SystemTime) -> Markup {
     let stamp = humantime::format_rfc3339_seconds(at).to_string();
     let time = stamp.get(11..19).unwrap_or_default().to_owned();
-    html! { span title=(stamp) { (time) } }
+    html! { span title=(stamp) { (time) " UTC" } }
 }
 
 fn shortened(text: &str) -> String {

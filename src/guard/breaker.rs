@@ -96,6 +96,9 @@ pub struct BreakerStatus {
     pub since: SystemTime,
     /// Calls that it judges by.
     pub calls: u32,
+    /// How many it judges by at most; `None`: those of a time, however many.
+    #[serde(default)]
+    pub window_calls: Option<u32>,
     /// Of fewer it thinks nothing.
     pub minimum_calls: u32,
     /// The share of them that failed, from 0 to 1; `None` while they are too few.
@@ -524,6 +527,10 @@ impl Breaker {
             state: gate.state(),
             since: gate.since,
             calls: tally.calls,
+            window_calls: match self.options.window {
+                Window::Calls(calls) => Some(calls),
+                Window::Time(_) => None,
+            },
             minimum_calls: self.options.minimum_calls,
             failure_rate: enough.then_some(failed),
             failure_threshold: self.options.failure_rate,

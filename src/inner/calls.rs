@@ -110,8 +110,20 @@ fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
         // It never reached the database.
         Some(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => call.never_made(),
         Some(error) if Rejected::of(error).is_some() => call.never_made(),
-        Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || error.to_string()),
+        Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || said(error)),
         _ => call.ends(Fate::Answered, String::new),
+    }
+}
+
+/// What is the matter, without what a driver says besides: addresses, names, perhaps values.
+fn said(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(error) => error.kind().to_string(),
+        sqlx::Error::Database(error) => format!("the database said {}", error.code().unwrap_or("something".into())),
+        sqlx::Error::Tls(_) => "TLS failed".into(),
+        sqlx::Error::PoolTimedOut => "no connection in time".into(),
+        sqlx::Error::WorkerCrashed => "the database's thread ended".into(),
+        _ => "an answer that makes no sense".into(),
     }
 }
 
@@ -182,7 +194,7 @@ impl<DB: Driver> Inner<DB> {
     /// A statement ended on a connection that somebody holds, who is not rejected.
     pub fn witness(&self, failure: Option<&sqlx::Error>) {
         match failure {
-            Some(error) if DB::is_outage(error) => self.gatehouse.breaker.witness(Fate::Failed, || error.to_string()),
+            Some(error) if DB::is_outage(error) => self.gatehouse.breaker.witness(Fate::Failed, || said(error)),
             _ => self.gatehouse.breaker.witness(Fate::Answered, String::new),
         }
     }

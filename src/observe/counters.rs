@@ -346,7 +346,7 @@ impl Counters {
         };
         let (used, idle) = self.pool.connections();
         let waiting = u32::try_from(self.waiting()).unwrap_or(u32::MAX);
-        self.recent.tick(totals, Now { used, idle, waiting, entries, bytes });
+        self.recent.tick(totals, Now { used, idle, waiting, entries, bytes }, Instant::now());
     }
 
     /// A read that could have been answered from the cache goes to the database, unless something else comes of it.
@@ -452,7 +452,9 @@ impl Counters {
         self.invalidations.one(reason);
         match reason {
             Reason::SchemaChange => self.event(EventKind::Cache, "everything was dropped: the schema changed"),
-            Reason::Manual => self.event(EventKind::Cache, format!("by hand, what rests on {what} was dropped")),
+            // Names of tags are the application's, and may be those of people.
+            Reason::Manual if tables.is_some() => self.event(EventKind::Cache, "by hand, some results were dropped"),
+            Reason::Manual => self.event(EventKind::Cache, "by hand, everything was dropped"),
             _ => {}
         }
         match tables {

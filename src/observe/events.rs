@@ -1,6 +1,6 @@
 //! The last things that happened to a pool that somebody on call would want to know of.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 
 use crate::json::since_1970;
 
-/// Events that are remembered.
-const REMEMBERED: usize = 500;
+/// Events of a kind that are remembered: a breaker that turns all day must not push out who ordered what.
+const REMEMBERED: usize = 200;
 
 /// Something that happened to a pool: see [`CachedPool::events`](crate::CachedPool::events). It holds no SQL and no value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -73,13 +73,14 @@ impl Event {
     }
 }
 
-/// The last events of one pool.
+/// The last events of one pool, by kind.
 #[derive(Debug, Default)]
-pub(super) struct Events(Mutex<VecDeque<Event>>);
+pub(super) struct Events(Mutex<BTreeMap<EventKind, VecDeque<Event>>>);
 
 impl Events {
     pub fn push(&self, event: Event) {
         let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let events = events.entry(event.kind).or_default();
         if events.len() >= REMEMBERED {
             events.pop_front();
         }
@@ -87,6 +88,9 @@ impl Events {
     }
 
     pub fn snapshot(&self) -> Vec<Event> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events: Vec<_> = events.values().flatten().cloned().collect();
+        events.sort_by_key(|event| event.at);
+        events
     }
 }

@@ -138,6 +138,9 @@ async fn it_shows_what_the_metrics_say_and_nothing_that_is_not_its_own() {
     );
     // Every 0 % is one: what was not measured says so.
     assert!(page.text("#breakers").await.contains("0.0 % of 50.0 %"), "{}", page.text("#breakers").await);
+    pool.breaker().force_closed("to begin anew", None);
+    pool.breaker().release();
+    until(&page, "document.querySelector('#breakers .na')?.textContent === 'N/A'").await;
     let requests = page.ask("return performance.getEntriesByType('resource').map(entry => entry.name)").await;
     for request in requests.as_array().unwrap() {
         assert!(request.as_str().unwrap().starts_with(&page_at(port)), "{request}");
@@ -203,6 +206,13 @@ async fn a_card_turns_within_two_seconds_of_the_database_and_buttons_work() {
     reason.send_keys("to change the disk").await.unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(reason.value().await.unwrap().as_deref(), Some("to change the disk"), "what is typed stays");
+    // While he types, others give orders: he sees that too.
+    pool.breaker().disable("by somebody else", None);
+    until(&page, "document.querySelector('.breaker[data-state=disabled]')").await;
+    pool.breaker().release();
+    until(&page, "document.querySelector('.breaker[data-state=closed]')").await;
+    assert_eq!(reason.value().await.unwrap().as_deref(), Some("to change the disk"));
+    assert_eq!(page.ask("return document.activeElement.name").await, json!("reason"), "the focus stays");
     page.driver
         .find(thirtyfour::By::Css("button[value=force_open]"))
         .await
