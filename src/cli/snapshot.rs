@@ -21,14 +21,15 @@ pub(super) struct Snapshot {
     /// A report that was written as JSON, by `--format json` or Report::to_json; - is stdin.
     #[arg(long, value_name = "SNAPSHOT")]
     file: Option<String>,
+    // What is needed beside something else is not asked for where that is ruled out by a third: so both are said.
     /// Which of the pools at --url, where there are several.
-    #[arg(long, value_name = "NAME", requires = "url")]
+    #[arg(long, value_name = "NAME", requires = "url", conflicts_with = "file")]
     pool: Option<String>,
     /// The token of --url that may read. Others on this machine see arguments, but not the environment.
     #[arg(long, value_name = "TOKEN", env = "LARDER_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// For how long --url is waited for.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration, requires = "url")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration, requires = "url", conflicts_with = "file")]
     timeout: Duration,
 }
 

@@ -112,6 +112,9 @@ async fn busy() -> PgPool {
             .await
             .unwrap();
     }
+    for _ in 0..30 {
+        sqlx::query("SELECT id FROM people WHERE id = 1").fetch_all(&pool).await.unwrap();
+    }
     pool
 }
 
@@ -119,7 +122,9 @@ async fn busy() -> PgPool {
 async fn a_running_pool_is_told_in_every_format_and_no_value_in_any() {
     let pool = busy().await;
     let other = crate::support::sqlite().await;
-    let url = serve(Admin::new(Access::tokens(READ, "to-order")).pool("the shop/1", &pool).pool("other", &other)).await;
+    let url =
+        serve(Admin::new(Access::tokens(READ, "to-order-whatever")).pool("the shop/1", &pool).pool("other", &other))
+            .await;
     // A few seconds, so that there are lines to draw.
     let begun = Instant::now();
     while pool.history().seconds.len() < 3 {
@@ -376,7 +381,8 @@ fn health_by_a_file_tells_all_that_is_not_well() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_goes_wrong_says_what_to_do() {
     let shop = crate::support::sqlite().await;
-    let url = serve(Admin::new(Access::tokens(READ, "to-order")).pool("shop", &shop).pool("stock", &shop)).await;
+    let url =
+        serve(Admin::new(Access::tokens(READ, "to-order-whatever")).pool("shop", &shop).pool("stock", &shop)).await;
     // A server of something else, one that never answers, and one that never ends.
     let foreign = axum::Router::new()
         .route(
@@ -455,8 +461,12 @@ async fn what_goes_wrong_says_what_to_do() {
         (vec!["report"], 2, "--database-url"),
         (vec!["report", "--file", file, "--url", url], 2, "cannot be used with"),
         (vec!["report", "--file", file, "--database-url", "postgres://x"], 2, "cannot be used with"),
-        (vec!["report", "--file", file, "--pool", "shop"], 2, "--url"),
-        (vec!["report", "--file", file, "--top", "3"], 2, "--database-url"),
+        (vec!["report", "--file", file, "--pool", "shop"], 2, "cannot be used with"),
+        (vec!["check", "health", "--file", file, "--timeout", "1s"], 2, "cannot be used with"),
+        (vec!["report", "--file", file, "--top", "3"], 2, "cannot be used with"),
+        (vec!["report", "--url", url, "--explain"], 2, "cannot be used with"),
+        (vec!["report", "--database-url", "postgres://x", "--pool", "shop"], 2, "cannot be used with"),
+        (vec!["report", "--database-url", "postgres://x", "--fail-on", "n+1"], 2, "cannot be used with"),
         (vec!["report", "--file", file, "--fail-on", "regression"], 2, "--baseline FILE"),
         (vec!["report", "--file", file, "--fail-on", "slow"], 2, "hit-rate<80%"),
         (

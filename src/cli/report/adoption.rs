@@ -28,13 +28,13 @@ use crate::{Changes, Explanation};
 #[derive(Debug, Args)]
 pub(super) struct Source {
     /// The database: postgres://user@host/database, mysql://.. or mariadb://..
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["pool", "timeout"])]
     pub database_url: Option<String>,
     /// For how long a result would be kept at most.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration, requires = "database_url")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration, requires = "database_url", conflicts_with_all = ["url", "file"])]
     ttl: Duration,
     /// Ask the server by EXPLAIN how it would run the heaviest reads, and draw hints from that. Nothing is run.
-    #[arg(long, requires = "database_url")]
+    #[arg(long, requires = "database_url", conflicts_with_all = ["url", "file"])]
     explain: bool,
     /// Reads that are explained, the heaviest first.
     #[arg(long, value_name = "N", default_value_t = 10, requires = "explain")]

@@ -47,6 +47,7 @@ pub struct Report {
         value_name = "N",
         default_value_t = 20,
         requires = "database_url",
+        conflicts_with_all = ["url", "file"],
         help_heading = "Before adoption: a database's own statistics"
     )]
     top: usize,
