@@ -144,15 +144,16 @@ fn table(headings: &[&str], rows: &[Vec<Cell>]) -> Markup {
     }
 }
 
-/// Numbers are short, stay on one line and stand below each other; what is longer is text.
+/// Numbers are short, stay on one line and stand below each other; what is longer, or holds no digit, is text.
 fn side(at: usize, columns: usize, rows: &[Vec<Cell>]) -> &'static str {
     const LONGEST: usize = 20;
-    let is_text = |row: &Vec<Cell>| match row.get(at) {
-        Some(Cell::Text(text)) => text.chars().count() > LONGEST,
-        Some(Cell::Code(_)) => true,
-        None => false,
-    };
-    if at + 1 == columns || rows.iter().any(is_text) { "text" } else { "number" }
+    let mut texts = rows.iter().map(|row| match row.get(at) {
+        Some(Cell::Text(text)) if text.chars().count() <= LONGEST => Some(text),
+        _ => None,
+    });
+    let is_number = texts.clone().all(|text| text.is_some())
+        && texts.any(|text| text.is_some_and(|text| text == "n/a" || text.contains(|c: char| c.is_ascii_digit())));
+    if is_number && at + 1 < columns { "number" } else { "text" }
 }
 
 fn cells(row: &[Cell]) -> Markup {

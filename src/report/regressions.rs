@@ -187,8 +187,8 @@ impl Report {
 }
 
 impl Report {
-    /// Statements with enough calls in both reports for something to be told of them.
-    pub(crate) fn comparable(&self, baseline: &Self) -> usize {
+    /// How many statements have twenty calls or more in both reports: where there are none, that nothing got worse says nothing.
+    pub fn comparable(&self, baseline: &Self) -> usize {
         let counted = |report: &Self| -> HashSet<Fingerprint> {
             let enough = report.queries.iter().filter(|query| query.calls >= ENOUGH);
             enough.filter_map(|query| query.fingerprint).collect()

@@ -34,7 +34,7 @@ pub(super) fn of(history: &History) -> Body {
         row("hit rate", both(hit_rate), |rate| percent(Some(rate)), points),
         row("reads a second", both(reads_per_second), |rate| format!("{rate:.1}"), share),
         row("p99 of the database, in the median of the samples", both(database_p99), time, share),
-        row("callers that wait for a connection, on average", both(waiting), |number| format!("{number:.1}"), share),
+        row("callers that wait for a connection, on average", both(waiting), |number| format!("{number:.2}"), share),
     ];
     Body::Table(headings, rows)
 }
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(rows[1], "90.0 %|50.0 %|-40.0 points|hit rate");
         assert_eq!(rows[2], "10.0|20.0|+100 %|reads a second");
         assert!(rows[3].starts_with("10.0ms|30.0ms|+200 %|"), "{}", rows[3]);
-        assert!(rows[4].starts_with("0.0|2.0|from nothing|"), "{}", rows[4]);
+        assert!(rows[4].starts_with("0.00|2.00|from nothing|"), "{}", rows[4]);
         history.seconds.pop();
         assert_eq!(told(&history), Vec::<String>::new());
     }

@@ -475,8 +475,6 @@ impl Profile {
     }
 
     fn html(&self, top: usize) -> String {
-        let heaviest = |judged: &'_ Judged| (judged.counted.sql.clone(), judged.counted.time);
-        let heaviest: Vec<_> = self.statements.iter().map(heaviest).collect();
         let statements = self.statements.iter().take(top).map(|judged| {
             let [cells @ .., statement] = self.row(judged);
             cells.into_iter().map(text).chain([code(statement)]).collect()
@@ -505,7 +503,7 @@ impl Profile {
         Page {
             title: "What Larder would keep",
             summary: &summary,
-            charts: html::heaviest(heaviest.iter().map(|(sql, time)| (&**sql, *time))),
+            charts: html::heaviest(self.statements.iter().map(|judged| (&*judged.counted.sql, judged.counted.time))),
             sections: &sections,
             end: &end,
         }
