@@ -3,13 +3,18 @@
 //! In: arguments. Out: text or JSON on stdout, progress and errors on stderr, an exit code.
 //! It never uses more of the crate than its users can.
 
+mod check;
 mod database;
 mod demo;
 mod doctor;
 mod explain;
+mod history;
 mod monitoring;
+mod output;
 mod proxy;
+mod remote;
 mod report;
+mod snapshot;
 mod soak;
 mod watch;
 
@@ -24,6 +29,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// It could not be done. Exit code 1.
     Failed(String),
+    /// It was done, and what was looked at is not as it should be: for these reasons, as far as they were not printed. Exit code 3.
+    NotWell(Vec<String>),
     /// The user ended it. Exit code 130, as shells have it.
     Interrupted,
 }
@@ -48,6 +55,8 @@ enum Command {
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
     Report(report::Report),
+    Check(check::Check),
+    History(history::History),
     Monitoring(monitoring::Monitoring),
     Watch(watch::Watch),
     Soak(soak::Soak),
@@ -67,6 +76,8 @@ pub fn main() -> ExitCode {
                     Command::Explain(explain) => explain.run().await,
                     Command::Doctor(doctor) => doctor.run().await,
                     Command::Report(report) => report.run().await,
+                    Command::Check(check) => check.run().await,
+                    Command::History(history) => history.run().await,
                     Command::Monitoring(monitoring) => monitoring.run(),
                     Command::Watch(watch) => watch.run().await,
                     Command::Soak(soak) => soak.run().await,
@@ -83,6 +94,10 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(text)) => fail(&text, 2),
         Err(Failure::Failed(text)) => fail(&text, 1),
+        Err(Failure::NotWell(reasons)) => {
+            reasons.iter().for_each(|reason| told("failed", reason));
+            ExitCode::from(3)
+        }
         Err(Failure::Interrupted) => fail("interrupted", 130),
     }
 }
@@ -92,8 +107,17 @@ fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// Something that is worth knowing, and no error.
+fn note(text: &str) {
+    anstream::eprintln!("note: {text}");
+}
+
 fn fail(text: &str, code: u8) -> ExitCode {
-    let style = anstyle::AnsiColor::Red.on_default().bold();
-    anstream::eprintln!("{style}error:{style:#} {text}");
+    told("error", text);
     ExitCode::from(code)
+}
+
+fn told(what: &str, text: &str) {
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    anstream::eprintln!("{style}{what}:{style:#} {text}");
 }

@@ -1,8 +1,10 @@
 //! A report as one HTML file: with its style and its charts in it, without a script, and without anything from elsewhere.
 
+use std::time::Duration;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::sections::{Body, Cell};
+use super::document::{Body, Cell, Section};
 use super::{Report, plain};
 use crate::chart::{self, Hue, Line};
 use crate::observe::Sample;
@@ -10,11 +12,19 @@ use crate::observe::Sample;
 /// Statements in the chart of the heaviest.
 const BARS: usize = 8;
 
-impl Report {
-    /// As one HTML file, to be kept, sent and opened anywhere: its charts are SVG, it needs no script and loads nothing.
+/// One of those files.
+pub(crate) struct Page<'r> {
+    pub title: &'r str,
+    /// The first paragraphs.
+    pub summary: &'r [String],
+    pub charts: Option<Markup>,
+    pub sections: &'r [Section],
+    /// The last line.
+    pub end: &'r str,
+}
+
+impl Page<'_> {
     pub fn html(&self) -> String {
-        let title = format!("What the pool did: {}", self.backend);
-        let sections = self.sections();
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -22,42 +32,66 @@ impl Report {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
-                    title { (title) }
+                    title { (self.title) }
                     style { (PreEscaped(include_str!("html.css"))) }
                 }
                 body {
-                    header { h1 { (title) } p { (plain(&self.summary())) } }
+                    header { h1 { (self.title) } @for paragraph in self.summary { p { (plain(paragraph)) } } }
                     main {
-                        @if let Some(charts) = self.charts() { (charts) }
-                        @for section in &sections {
+                        @if let Some(charts) = &self.charts { section.charts { h2 { "At a glance" } (charts) } }
+                        @for section in self.sections {
                             section { h2 { (section.title) } (body(&section.body)) }
                         }
                     }
-                    footer {
-                        p { "Larder " (self.release) ", taken at " (humantime::format_rfc3339_seconds(self.taken)) ". It holds no value that was bound." }
-                    }
+                    footer { p { (plain(self.end)) } }
                 }
             }
         }
         .into_string()
     }
+}
+
+/// How much time each statement takes, by bars; `None`: none takes any.
+pub(crate) fn heaviest<'q>(statements: impl Iterator<Item = (&'q str, Duration)>) -> Option<Markup> {
+    let heavy: Vec<_> = statements
+        .filter(|(_, time)| !time.is_zero())
+        .take(BARS)
+        .map(|(text, time)| (start(&plain(text)), time.as_secs_f64()))
+        .collect();
+    (!heavy.is_empty()).then(|| {
+        html! {
+            figure.wide {
+                figcaption { "Database time by statement" }
+                (PreEscaped(chart::bars("Database time", Hue::Database, &heavy, short)))
+            }
+        }
+    })
+}
+
+impl Report {
+    /// As one HTML file, to be kept, sent and opened anywhere: its charts are SVG, it needs no script and loads nothing.
+    pub fn html(&self) -> String {
+        let taken = humantime::format_rfc3339_seconds(self.taken);
+        Page {
+            title: &format!("What the pool did: {}", plain(&self.backend)),
+            summary: &[self.summary()],
+            charts: self.charts(),
+            sections: &self.sections(),
+            end: &format!("Larder {}, taken at {taken}. It holds no value that was bound.", self.release),
+        }
+        .html()
+    }
 
     fn charts(&self) -> Option<Markup> {
-        let heavy: Vec<_> = self
-            .queries
-            .iter()
-            .filter(|query| !query.database_time.is_zero())
-            .take(BARS)
-            .map(|query| (start(&plain(&query.text)), query.database_time.as_secs_f64()))
-            .collect();
+        let heavy = heaviest(self.queries.iter().map(|query| (&*query.text, query.database_time)));
         // By minute where there are some, else by second.
         let past = if self.history.minutes.len() > 1 { &self.history.minutes } else { &self.history.seconds };
-        if heavy.is_empty() && past.len() < 2 {
+        if heavy.is_none() && past.len() < 2 {
             return None;
         }
         let line =
             |label, hue, value: &dyn Fn(&Sample) -> Option<f64>| Line { label, hue, points: points(past, value) };
-        let p99 = |times: Option<(std::time::Duration, std::time::Duration)>| times.map(|(_, p99)| p99.as_secs_f64());
+        let p99 = |times: Option<(Duration, Duration)>| times.map(|(_, p99)| p99.as_secs_f64());
         let reads = [
             line("from the cache", Hue::Cache, &|sample| Some(sample.per_second(sample.hits + sample.coalesced))),
             line("from the database", Hue::Database, &|sample| {
@@ -69,16 +103,11 @@ impl Report {
             line("the database", Hue::Database, &|sample| p99(sample.database_latency)),
         ];
         Some(html! {
-            section.charts {
-                h2 { "At a glance" }
-                @if past.len() > 1 {
-                    figure { figcaption { "Reads a second" } (PreEscaped(chart::lines("Reads a second", &reads, |value| format!("{value:.0}/s")))) (legend(&reads)) }
-                    figure { figcaption { "How long 99 of 100 took" } (PreEscaped(chart::lines("Latency, p99", &latency, short))) (legend(&latency)) }
-                }
-                @if !heavy.is_empty() {
-                    figure.wide { figcaption { "Database time by statement" } (PreEscaped(chart::bars("Database time", Hue::Database, &heavy, short))) }
-                }
+            @if past.len() > 1 {
+                figure { figcaption { "Reads a second" } (PreEscaped(chart::lines("Reads a second", &reads, |value| format!("{value:.0}/s")))) (legend(&reads)) }
+                figure { figcaption { "How long 99 of 100 took" } (PreEscaped(chart::lines("Latency, p99", &latency, short))) (legend(&latency)) }
             }
+            @if let Some(heavy) = heavy { (heavy) }
         })
     }
 }
@@ -98,18 +127,33 @@ fn body(body: &Body) -> Markup {
         @match body {
             Body::Numbered(rows) => ol { @for row in rows { li { (cells(row)) } } },
             Body::Points(rows) => ul { @for row in rows { li { (cells(row)) } } },
-            Body::Table(headings, rows) => div.scroll tabindex="0" {
-                table {
-                    thead { tr { @for (at, heading) in headings.iter().enumerate() { th class=(side(at, headings.len())) scope="col" { (heading) } } } }
-                    tbody { @for row in rows { tr { @for (at, one) in row.iter().enumerate() { td class=(side(at, headings.len())) { (cell(one)) } } } } }
-                }
-            },
+            Body::Table(headings, rows) => (table(headings, rows)),
         }
     }
 }
 
-fn side(at: usize, columns: usize) -> &'static str {
-    if at + 1 == columns { "text" } else { "number" }
+fn table(headings: &[&str], rows: &[Vec<Cell>]) -> Markup {
+    let sides: Vec<_> = (0..headings.len()).map(|at| side(at, headings.len(), rows)).collect();
+    html! {
+        div.scroll tabindex="0" {
+            table {
+                thead { tr { @for (heading, side) in headings.iter().zip(&sides) { th class=(side) scope="col" { (heading) } } } }
+                tbody { @for row in rows { tr { @for (one, side) in row.iter().zip(&sides) { td class=(side) { (cell(one)) } } } } }
+            }
+        }
+    }
+}
+
+/// Numbers are short, stay on one line and stand below each other; what is longer, or holds no digit, is text.
+fn side(at: usize, columns: usize, rows: &[Vec<Cell>]) -> &'static str {
+    const LONGEST: usize = 20;
+    let mut texts = rows.iter().map(|row| match row.get(at) {
+        Some(Cell::Text(text)) if text.chars().count() <= LONGEST => Some(text),
+        _ => None,
+    });
+    let is_number = texts.clone().all(|text| text.is_some())
+        && texts.any(|text| text.is_some_and(|text| text == "n/a" || text.contains(|c: char| c.is_ascii_digit())));
+    if is_number && at + 1 < columns { "number" } else { "text" }
 }
 
 fn cells(row: &[Cell]) -> Markup {
@@ -124,7 +168,7 @@ fn cell(cell: &Cell) -> Markup {
 }
 
 fn short(seconds: f64) -> String {
-    format!("{:.1?}", std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default())
+    format!("{:.1?}", Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 fn start(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::sections::{Body, Cell};
+use super::document::{Body, Cell};
 use super::{Report, plain};
 
 impl Report {

@@ -8,8 +8,10 @@
 //! | `advice` | what could be done? |
 //! | `ttl` | how long should results live? |
 //! | `regressions` | what got worse? |
+//! | `trends` | how does it change over time? |
 //! | `sections` | what is told, in which order? |
-//! | `text`, `markdown`, `csv` | how does it look? |
+//! | `document` | what is it made of? |
+//! | `text`, `markdown`, `csv`, `html` | how does it look? |
 
 use std::time::{Duration, SystemTime};
 
@@ -24,12 +26,14 @@ use crate::pool::CachedPool;
 
 mod advice;
 mod csv;
+pub(crate) mod document;
 #[cfg(feature = "html")]
-mod html;
+pub(crate) mod html;
 mod markdown;
 mod regressions;
 mod sections;
 mod text;
+mod trends;
 mod ttl;
 
 pub use advice::{Advice, AdviceKind, Confidence};
@@ -101,7 +105,7 @@ pub enum NotAReport {
 }
 
 /// Calls below which nothing is said of a statement.
-const ENOUGH: u64 = 20;
+pub(crate) const ENOUGH: u64 = 20;
 /// The share of database time below which nothing is advised.
 const FLOOR: f64 = 0.01;
 
@@ -146,7 +150,19 @@ impl Report {
     /// As JSON, which [`Report::from_json`] reads back.
     pub fn to_json(&self) -> String {
         // Numbers, texts and maps by text: there is nothing in it that could not be written.
-        serde_json::to_string_pretty(self).unwrap_or_default()
+        let json = serde_json::to_string_pretty(self).unwrap_or_default();
+        // JSON escapes the oldest control characters alone; of the others, which are within texts only, a terminal knows some as well.
+        let is_told_as_it_is = |c: char| c == '\n' || !is_sly(c);
+        match json.chars().all(is_told_as_it_is) {
+            true => json,
+            false => json.chars().fold(String::new(), |mut out, c| {
+                match is_told_as_it_is(c) {
+                    true => out.push(c),
+                    false => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                }
+                out
+            }),
+        }
     }
 
     /// Reads what [`Report::to_json`] wrote, be it by another release: what this one does not know is left out.
@@ -202,7 +218,7 @@ fn about(query: &QueryStats, calls: u64) -> f64 {
 }
 
 /// As much of a text as a line has room for.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const MOST: usize = 120;
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -211,10 +227,12 @@ fn shortened(text: &str) -> String {
 }
 
 /// On one line, without what could play tricks on a terminal or turn the order of letters around.
-fn plain(text: &str) -> String {
-    let is_sly = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if is_sly(c) { ' ' } else { c }).collect()
+}
+
+/// All of these are written with four hexadecimal digits.
+fn is_sly(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

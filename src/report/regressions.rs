@@ -3,7 +3,7 @@
 //! Two reports of one run of a pool are told by when it was built: what the earlier one counted is then taken off the later one, so that
 //! old times do not hide new ones. Only percentiles cannot be taken apart: those are of the whole run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -183,6 +183,17 @@ impl Report {
             }));
         }
         worse
+    }
+}
+
+impl Report {
+    /// How many statements have twenty calls or more in both reports: where there are none, that nothing got worse says nothing.
+    pub fn comparable(&self, baseline: &Self) -> usize {
+        let counted = |report: &Self| -> HashSet<Fingerprint> {
+            let enough = report.queries.iter().filter(|query| query.calls >= ENOUGH);
+            enough.filter_map(|query| query.fingerprint).collect()
+        };
+        counted(self).intersection(&counted(baseline)).count()
     }
 }
 

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Advice, ENOUGH, FLOOR, Figures, Report, about, shortened};
+use super::document::{Body, Cell, Section, code, text};
+use super::{Advice, ENOUGH, FLOOR, Figures, Report, about, shortened, trends};
 use crate::observe::{QueryStats, Stats};
 use crate::reason::Reason;
 
@@ -12,43 +13,6 @@ use crate::reason::Reason;
 const SHOWN: usize = 10;
 /// What is to be done first.
 const FIRST: usize = 3;
-
-/// A part of a report.
-pub(super) struct Section {
-    pub title: &'static str,
-    pub body: Body,
-}
-
-pub(super) enum Body {
-    /// In order of weight.
-    Numbered(Vec<Vec<Cell>>),
-    Points(Vec<Vec<Cell>>),
-    /// What is in the last column is to the left.
-    Table(&'static [&'static str], Vec<Vec<Cell>>),
-}
-
-impl Body {
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::Numbered(rows) | Self::Points(rows) | Self::Table(_, rows) => rows.is_empty(),
-        }
-    }
-}
-
-pub(super) enum Cell {
-    /// A sentence or a number.
-    Text(String),
-    /// What is written as it is: SQL, a name, a place in the code.
-    Code(String),
-}
-
-fn text(text: impl Into<String>) -> Cell {
-    Cell::Text(text.into())
-}
-
-fn code(text: impl Into<String>) -> Cell {
-    Cell::Code(text.into())
-}
 
 fn sql(query: &QueryStats) -> Cell {
     match query.fingerprint {
@@ -66,7 +30,7 @@ fn rate(rate: Option<f64>) -> Cell {
     text(percent(rate))
 }
 
-fn percent(rate: Option<f64>) -> String {
+pub(super) fn percent(rate: Option<f64>) -> String {
     rate.map_or("n/a".into(), |rate| format!("{:.1} %", rate * 100.0))
 }
 
@@ -98,6 +62,7 @@ impl Report {
         let sections = [
             section("What to do first", Body::Numbered(self.advice.iter().take(FIRST).map(advised).collect())),
             section("What got worse", self.got_worse()),
+            section("Trends", trends::of(&self.history)),
             section("Where the database's time goes", self.profile()),
             section("What is saved", {
                 let mut saving: Vec<_> = queries().filter(|query| !query.saved_time.is_zero()).collect();
@@ -266,6 +231,12 @@ impl Report {
         }
         if self.regressions.is_none() {
             blind.push("How it was before: no earlier report was given to compare with.".into());
+        }
+        if trends::of(&self.history).is_empty() {
+            blind.push(format!(
+                "How it changes over time: that takes {} samples, by minute or by second.",
+                trends::ENOUGH_SAMPLES
+            ));
         }
         if self.stats.audited == 0 && self.stats.hits > 0 {
             blind.push(

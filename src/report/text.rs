@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::sections::{Body, Cell};
+use super::document::{Body, Cell};
 use super::{Report, plain};
 
 /// For people, in columns.

@@ -169,8 +169,14 @@ async fn names_cannot_break_the_page_or_the_terminal() {
         sqlx::query(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
     }
     let is_clean = |text: &str| !text.chars().any(|c| c.is_control() && c != '\n');
-    for format in ["terminal", "json", "csv", "markdown"] {
+    for format in ["terminal", "html", "json", "csv", "markdown"] {
         let (text, errors, succeeded) = report(&["--database-url", &url, "--format", format, "--explain"]);
+        if format == "html" {
+            let page =
+                crate::snapshots::assert_is_one_page(&text, &["At a glance", "The heaviest statements", "Blind spots"]);
+            let shown = page.root_element().text().collect::<String>();
+            assert!(shown.contains("a|b*_<i>`"), "{shown}");
+        }
         assert!(succeeded && is_clean(&text) && is_clean(&errors), "{text:?} {errors:?}");
         assert!(text.contains("2J"), "the name is there: {text}");
     }

@@ -55,6 +55,8 @@ mod servers_come_and_go;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod shared_through_redis;
 #[cfg(feature = "cli")]
+mod snapshots;
+#[cfg(feature = "cli")]
 mod soak;
 mod statistics;
 #[cfg(feature = "postgres")]

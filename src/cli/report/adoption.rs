@@ -18,20 +18,23 @@ use super::plans::{self, Planned};
 use super::servers::{Counted, Statistics, Unseen};
 use crate::analysis::{Dialect, Kind, Name};
 use crate::cli::database::Database;
+use crate::cli::output::Output;
 use crate::cli::{Failure, shown};
+use crate::report::document::{Body, Section, code, text};
+use crate::report::html::{self, Page};
 use crate::{Changes, Explanation};
 
 /// Where the statistics of a server are, and what is made of them.
 #[derive(Debug, Args)]
 pub(super) struct Source {
     /// The database: postgres://user@host/database, mysql://.. or mariadb://..
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["pool", "timeout"])]
     pub database_url: Option<String>,
     /// For how long a result would be kept at most.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration, requires = "database_url")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration, requires = "database_url", conflicts_with_all = ["url", "file"])]
     ttl: Duration,
     /// Ask the server by EXPLAIN how it would run the heaviest reads, and draw hints from that. Nothing is run.
-    #[arg(long, requires = "database_url")]
+    #[arg(long, requires = "database_url", conflicts_with_all = ["url", "file"])]
     explain: bool,
     /// Reads that are explained, the heaviest first.
     #[arg(long, value_name = "N", default_value_t = 10, requires = "explain")]
@@ -46,8 +49,8 @@ const ASSUMPTION: &str = "The estimate supposes that calls and writes come indep
     that each statement has one set of parameters; the servers do not tell how many. More sets save less, bursts of calls more.";
 
 impl Source {
-    /// Reads the statistics and prints what is made of them. The inner error is one of printing.
-    pub async fn run(&self, url: &str, format: Format, top: usize) -> Result<io::Result<()>, Failure> {
+    /// Reads the statistics and prints what is made of them.
+    pub async fn run(&self, url: &str, format: Format, top: usize, output: &Output) -> Result<(), Failure> {
         let statistics = Statistics::of(url).await?;
         let database = Database::open(url).await?;
         let mut statements = Vec::new();
@@ -70,11 +73,12 @@ impl Source {
         if self.explain {
             profile.plan(url, self.explain_top, database.dialect() == Dialect::MySql).await?;
         }
-        Ok(match format {
-            Format::Terminal => profile.people(&mut anstream::stdout().lock(), top),
-            Format::Json => writeln!(io::stdout().lock(), "{:#}", profile.json()),
-            Format::Csv => profile.csv(io::stdout().lock()),
-            Format::Markdown => profile.markdown(&mut io::stdout().lock(), top),
+        output.write(|mut out| match format {
+            Format::Terminal => profile.people(&mut out, top),
+            Format::Html => out.write_all(profile.html(top).as_bytes()),
+            Format::Json => writeln!(out, "{:#}", profile.json()),
+            Format::Csv => profile.csv(out),
+            Format::Markdown => profile.markdown(&mut out, top),
         })
     }
 }
@@ -409,7 +413,7 @@ impl Profile {
     fn people(&self, out: &mut impl Write, top: usize) -> io::Result<()> {
         let (bold, good) = (Style::new().bold(), AnsiColor::Green.on_default().bold());
         if self.statements.is_empty() {
-            writeln!(out, "The server has counted no statement of this database that could be looked at.")?;
+            writeln!(out, "{NOTHING}")?;
         } else {
             writeln!(out, "{good}{}{good:#}\n{ASSUMPTION}\n", self.summary())?;
             let mut table = self.table(top);
@@ -432,7 +436,7 @@ impl Profile {
             .into_iter()
             .take(10)
             .map(|(reason, time, why)| format!("{:>5.1} %  {reason}: such as: {why}", self.share(time) * 100.0));
-        section(out, "Reads that would not be kept, by reason", reasons.collect())?;
+        section(out, REASONS, reasons.collect())?;
         let plans = self.planned().flat_map(|(judged, plan)| {
             let details = told(plan).into_iter().map(|line| format!("  {line}"));
             std::iter::once(shortened(&judged.counted.sql)).chain(details)
@@ -443,7 +447,7 @@ impl Profile {
     }
 
     fn markdown(&self, out: &mut impl Write, top: usize) -> io::Result<()> {
-        let text = |text: &str| escaped(text);
+        let text = escaped;
         writeln!(out, "# What Larder would keep\n\n{}\n\n{}\n", text(&self.summary()), text(ASSUMPTION))?;
         writeln!(out, "| {} |\n|---:|---:|---:|---:|---|---|", HEADINGS.join(" | "))?;
         for judged in self.statements.iter().take(top) {
@@ -451,7 +455,7 @@ impl Profile {
         }
         let reasons = self.reasons();
         if !reasons.is_empty() {
-            writeln!(out, "\n## Reads that would not be kept, by reason\n")?;
+            writeln!(out, "\n## {REASONS}\n")?;
         }
         for (reason, time, why) in reasons.iter().take(10) {
             writeln!(out, "- {:.1} % {}: such as: {}", self.share(*time) * 100.0, text(reason), text(why))?;
@@ -468,6 +472,42 @@ impl Profile {
             writeln!(out, "\n## {BLIND_SPOTS}\n")?;
         }
         spots.iter().try_for_each(|spot| writeln!(out, "- {}", text(spot)))
+    }
+
+    fn html(&self, top: usize) -> String {
+        let statements = self.statements.iter().take(top).map(|judged| {
+            let [cells @ .., statement] = self.row(judged);
+            cells.into_iter().map(text).chain([code(statement)]).collect()
+        });
+        let reasons = self.reasons().into_iter().take(10).map(|(reason, time, why)| {
+            vec![text(format!("{:.1} %", self.share(time) * 100.0)), code(reason), text(why)]
+        });
+        let plans = self.planned().map(|(judged, plan)| {
+            let said = told(plan).join(". ");
+            vec![code(shortened(&judged.counted.sql)), text(said)]
+        });
+        let section = |title, body| Section { title, body };
+        let sections = [
+            section("The heaviest statements", Body::Table(&HEADINGS, statements.collect())),
+            section(REASONS, Body::Table(&["time", "reason", "such as"], reasons.collect())),
+            section(PLANS, Body::Points(plans.collect())),
+            section(BLIND_SPOTS, Body::Points(self.blind_spots().into_iter().map(|spot| vec![text(spot)]).collect())),
+        ];
+        let sections: Vec<Section> = sections.into_iter().filter(|section| !section.body.is_empty()).collect();
+        let summary = match self.statements.is_empty() {
+            true => vec![NOTHING.to_owned()],
+            false => vec![self.summary(), ASSUMPTION.to_owned()],
+        };
+        let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
+        let end = format!("Larder {}, made at {now}. It shows no value.", env!("CARGO_PKG_VERSION"));
+        Page {
+            title: "What Larder would keep",
+            summary: &summary,
+            charts: html::heaviest(self.statements.iter().map(|judged| (&*judged.counted.sql, judged.counted.time))),
+            sections: &sections,
+            end: &end,
+        }
+        .html()
     }
 
     fn csv(&self, out: impl Write) -> io::Result<()> {
@@ -567,6 +607,8 @@ impl Profile {
 }
 
 const HEADINGS: [&str; 6] = ["time", "calls", "mean", "writes/s", "with Larder", "statement"];
+const NOTHING: &str = "The server has counted no statement of this database that could be looked at.";
+const REASONS: &str = "Reads that would not be kept, by reason";
 const PLANS: &str = "Plans of the heaviest reads, by EXPLAIN without running them";
 const BLIND_SPOTS: &str = "Blind spots";
 

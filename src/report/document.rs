@@ -1,0 +1,38 @@
+//! What a report is made of, however it looks: sections with lists and tables.
+
+/// A part of a report.
+pub(crate) struct Section {
+    pub title: &'static str,
+    pub body: Body,
+}
+
+pub(crate) enum Body {
+    /// In order of weight.
+    Numbered(Vec<Vec<Cell>>),
+    Points(Vec<Vec<Cell>>),
+    /// What is in the last column is to the left.
+    Table(&'static [&'static str], Vec<Vec<Cell>>),
+}
+
+impl Body {
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Numbered(rows) | Self::Points(rows) | Self::Table(_, rows) => rows.is_empty(),
+        }
+    }
+}
+
+pub(crate) enum Cell {
+    /// A sentence or a number.
+    Text(String),
+    /// What is written as it is: SQL, a name, a place in the code.
+    Code(String),
+}
+
+pub(crate) fn text(text: impl Into<String>) -> Cell {
+    Cell::Text(text.into())
+}
+
+pub(crate) fn code(text: impl Into<String>) -> Cell {
+    Cell::Code(text.into())
+}
