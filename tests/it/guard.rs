@@ -398,6 +398,6 @@ async fn a_server_that_hangs_is_spared_by_impatient_pools_as_well() {
         }
     }
     let cause = pool.breaker().status().transitions[0].cause.clone();
-    assert!(cause.contains("no connection c"), "{cause}");
+    assert!(cause.contains("timed out") || cause.contains("no connection"), "{cause}");
     server.resume();
 }
