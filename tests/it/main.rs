@@ -22,6 +22,8 @@ mod catalog_properties;
 mod configuration;
 mod day_one;
 #[cfg(feature = "cli")]
+mod demo_serves_the_page;
+#[cfg(feature = "cli")]
 mod demo_shows_what_it_promises;
 mod drop_in;
 #[cfg(feature = "cli")]
