@@ -43,7 +43,8 @@ impl<DB: Backend> CachedPool<DB> {
     /// ```
     /// # #[cfg(feature = "sqlite")] {
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    ///     /// use larder::{BreakerState, SqlitePool};
+    /// use std::time::Duration;
+    /// use larder::{BreakerState, SqlitePool};
     ///
     /// let pool = SqlitePool::connect("sqlite::memory:").await?;
     /// pool.breaker().force_open("the disk is being changed", Some(Duration::from_secs(600)));

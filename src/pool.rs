@@ -119,7 +119,8 @@ impl<DB: Backend> CachedPool<DB> {
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
     /// # let pool = larder::SqlitePool::connect("sqlite::memory:").await?;
     /// # sqlx::query("CREATE TABLE news (title TEXT)").execute(&pool).await?;
-    ///     /// use larder::Policy;
+    /// use std::time::Duration;
+    /// use larder::Policy;
     ///
     /// let home = pool.with(Policy::ttl(Duration::from_secs(30)).tag("home"));
     /// let news = sqlx::query("SELECT title FROM news").fetch_all(&home).await?;

@@ -14,6 +14,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 
 use crate::analysis::Dialect;
 use crate::backend::{Driver, InStep, Options, leave};
@@ -247,6 +248,11 @@ impl<DB: Driver> Inner<DB> {
                     sqlx::Error::PoolTimedOut if self.is_unreachable() => {
                         call.ends(Fate::Failed, || "no connection can be made".into());
                     }
+                    sqlx::Error::PoolTimedOut if DB::DIALECT != Dialect::Sqlite => {
+                        call.never_made();
+                        // For the sake of those who come next.
+                        drop(self.look(CONNECT_WITHIN));
+                    }
                     _ => judge::<DB>(call, Some(&error)),
                 }
                 Err(error)
@@ -308,10 +314,10 @@ impl<DB: Driver> Inner<DB> {
         let mut acquiring = std::pin::pin!(self.pool.acquire());
         // The answer to the look has to be there before the pool gives up.
         let patience = self.pool.options().get_acquire_timeout();
-        let acquired = match tokio::time::timeout(LOOKED_INTO.min(patience / 4), &mut acquiring).await {
+        let acquired = match tokio::time::timeout(LOOKED_INTO, &mut acquiring).await {
             Ok(acquired) => acquired,
-            // A file is always within reach.
-            Err(_) if DB::DIALECT == Dialect::Sqlite => acquiring.await,
+            // A file is always within reach; and there is no time for an answer to the look.
+            Err(_) if DB::DIALECT == Dialect::Sqlite || patience <= LOOKED_INTO * 2 => acquiring.await,
             Err(_) => match select(acquiring, std::pin::pin!(self.is_out_of_reach(patience / 2))).await {
                 Either::Left((acquired, _)) => acquired,
                 Either::Right((error, _)) => Err(error),
@@ -331,30 +337,35 @@ impl<DB: Driver> Inner<DB> {
     async fn is_out_of_reach(&self, patience: Duration) -> sqlx::Error {
         let within = CONNECT_WITHIN.min(patience);
         loop {
-            let (reach, options) = (self.gatehouse.reach.clone(), self.pool.connect_options());
-            // In a task: a caller who goes away meanwhile leaves the answer to the next.
-            let looking = tokio::spawn(async move {
-                let mut reach = reach.lock().await;
-                if reach.as_ref().is_none_or(|reach| reach.at.elapsed() >= ANSWER_HOLDS) {
-                    let why_not = try_to_connect::<DB>(&options, within).await;
-                    *reach = Some(Reach { at: Instant::now(), why_not });
-                }
-                reach.as_ref().and_then(|reach| reach.why_not.clone())
-            });
-            match looking.await {
+            match self.look(within).await {
                 Ok(Some((kind, why))) => return sqlx::Error::Io(io::Error::new(kind, why)),
                 _ => tokio::time::sleep(ANSWER_HOLDS).await,
             }
         }
     }
 
-    /// Whether no connection could be made a moment ago, or somebody waits for that now.
+    /// Looks whether a connection can be made, unless somebody did just now. In a task: a caller who goes away meanwhile leaves the answer
+    /// to the next.
+    fn look(&self, within: Duration) -> JoinHandle<Option<(io::ErrorKind, String)>> {
+        let (reach, options) = (self.gatehouse.reach.clone(), self.pool.connect_options());
+        tokio::spawn(async move {
+            let mut reach = reach.lock().await;
+            if reach.as_ref().is_none_or(|reach| reach.at.elapsed() >= ANSWER_HOLDS) {
+                let why_not = try_to_connect::<DB>(&options, within).await;
+                *reach = Some(Reach { at: Instant::now(), why_not });
+            }
+            reach.as_ref().and_then(|reach| reach.why_not.clone())
+        })
+    }
+
+    /// Whether no connection could be made a moment ago.
     fn is_unreachable(&self) -> bool {
         match self.gatehouse.reach.try_lock() {
             Ok(reach) => {
                 reach.as_ref().is_some_and(|reach| reach.why_not.is_some() && reach.at.elapsed() < CONNECT_WITHIN)
             }
-            Err(_) => true,
+            // Somebody looks just now: nothing is known yet.
+            Err(_) => false,
         }
     }
 
