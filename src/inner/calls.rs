@@ -312,13 +312,14 @@ impl<DB: Driver> Inner<DB> {
     async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
         let _waiting = self.counters.waits_for_connection();
         let mut acquiring = std::pin::pin!(self.pool.acquire());
-        // The answer to the look has to be there before the pool gives up.
+        // The answer to the look should be there before the pool gives up, where that leaves it time enough.
         let patience = self.pool.options().get_acquire_timeout();
+        let within = if patience > LOOKED_INTO * 2 { CONNECT_WITHIN.min(patience / 2) } else { CONNECT_WITHIN };
         let acquired = match tokio::time::timeout(LOOKED_INTO, &mut acquiring).await {
             Ok(acquired) => acquired,
-            // A file is always within reach; and there is no time for an answer to the look.
-            Err(_) if DB::DIALECT == Dialect::Sqlite || patience <= LOOKED_INTO * 2 => acquiring.await,
-            Err(_) => match select(acquiring, std::pin::pin!(self.is_out_of_reach(patience / 2))).await {
+            // A file is always within reach.
+            Err(_) if DB::DIALECT == Dialect::Sqlite => acquiring.await,
+            Err(_) => match select(acquiring, std::pin::pin!(self.is_out_of_reach(within))).await {
                 Either::Left((acquired, _)) => acquired,
                 Either::Right((error, _)) => Err(error),
             },
@@ -334,8 +335,7 @@ impl<DB: Driver> Inner<DB> {
     }
 
     /// Never returns while new connections can be made.
-    async fn is_out_of_reach(&self, patience: Duration) -> sqlx::Error {
-        let within = CONNECT_WITHIN.min(patience);
+    async fn is_out_of_reach(&self, within: Duration) -> sqlx::Error {
         loop {
             match self.look(within).await {
                 Ok(Some((kind, why))) => return sqlx::Error::Io(io::Error::new(kind, why)),
