@@ -80,6 +80,7 @@ impl<DB: Backend> CachedPool<DB> {
     /// The last things that happened, up to 200 of a kind, that somebody on call would want to know of, the oldest first: breakers that turned,
     /// emergencies, everything dropped, answers found stale.
     pub fn events(&self) -> Vec<Event> {
+        #[cfg_attr(not(feature = "redis"), expect(unused_mut, reason = "those of Redis are added"))]
         let mut events = self.inner.counters.events();
         #[cfg(feature = "redis")]
         if let Some(breaker) = self.redis_breaker() {
