@@ -289,6 +289,7 @@ impl Breaker {
     }
 
     /// The same for a call that is made anyhow: `None`, and it says nothing here.
+    #[cfg(feature = "redis")]
     pub(crate) fn admit_anyhow(self: &Arc<Self>) -> Option<Call> {
         self.try_admit(&mut self.gate()).ok()
     }
