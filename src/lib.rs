@@ -64,6 +64,7 @@ mod reason;
 mod recency;
 mod rejected;
 mod stamp;
+mod wording;
 
 // The rooms.
 pub mod analysis;

@@ -20,6 +20,7 @@ use super::access::Caller;
 use super::live;
 use super::operated::Operated;
 use super::problem::{Path, Problem, Query};
+use crate::wording::is_sly;
 use crate::{Changes, Dependency};
 
 type Told = Result<Json<Value>, Problem>;
@@ -238,10 +239,7 @@ fn take_down(name: &str, pool: &dyn Operated, caller: &Caller, what: &str) {
 
 /// As a line of a log has room for, without what would play tricks there.
 fn plain(text: &str) -> String {
-    let is_plain = |c: &char| {
-        !c.is_control() && !matches!(*c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().filter(is_plain).take(300).collect()
+    text.chars().filter(|c| !is_sly(*c)).take(300).collect()
 }
 
 async fn flush(

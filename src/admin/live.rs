@@ -13,7 +13,7 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::future::{Either, select};
+use futures_util::future::select;
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
@@ -69,13 +69,8 @@ fn seat(seats: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
 
 /// Ends with the pool, and in time.
 fn sent(events: impl Stream<Item = Sent> + Send + 'static, pool: &dyn Operated) -> Response {
-    let end = select(pool.closed(), Box::pin(tokio::time::sleep(LIFE)));
-    let ends = async move {
-        match end.await {
-            Either::Left(_) | Either::Right(_) => {}
-        }
-    };
-    let events = events.map(Ok::<_, Infallible>).take_until(Box::pin(ends));
+    let ends = select(pool.closed(), Box::pin(tokio::time::sleep(LIFE)));
+    let events = events.map(Ok::<_, Infallible>).take_until(ends);
     let mut response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
     // A proxy that gathers what it passes on would make it old.
     response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));

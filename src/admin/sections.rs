@@ -8,6 +8,8 @@ use super::access::Role;
 use super::operated::Operated;
 use super::page::encoded;
 use crate::chart::{self, Hue, Line};
+use crate::report::html::points;
+use crate::wording::{grouped as count, shortened};
 use crate::{BreakerState, BreakerStatus, EventKind, FeedStatus, QueryStats, Sample, Stats, Transition};
 
 /// A part of the page that is renewed as a whole.
@@ -19,6 +21,8 @@ pub(super) struct Section {
 
 /// Statements that are shown.
 const TOP: usize = 12;
+/// Letters of a statement in a row.
+const IN_A_ROW: usize = 160;
 /// Events that are shown.
 const EVENTS: usize = 40;
 /// Seconds that charts show.
@@ -201,12 +205,6 @@ fn meter(share: f64, what: &str) -> Markup {
     html! { meter min="0" max="1" low="0.5" high="0.9" optimum="0" value=(format!("{:.2}", share.clamp(0.0, 1.0))) aria-label=(what) {} }
 }
 
-fn points(samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, Option<f64>)> {
-    let now = samples.last().map_or_else(SystemTime::now, |sample| sample.at);
-    let ago = |sample: &Sample| -now.duration_since(sample.at).unwrap_or_default().as_secs_f64();
-    samples.iter().map(|sample| (ago(sample), value(sample))).collect()
-}
-
 fn figure(svg: String) -> Markup {
     html! { figure { (PreEscaped(svg)) } }
 }
@@ -371,7 +369,7 @@ fn queries(place: &Place, queries: &[QueryStats]) -> Markup {
                             td.number { (query.hit_rate().map_or("N/A".into(), percent)) }
                             td.number { (short(query.latency.p50.as_secs_f64())) }
                             td.number { (short(query.latency.p99.as_secs_f64())) }
-                            td.sql { code title=(query.text) { (shortened(&query.text)) } }
+                            td.sql { code title=(query.text) { (shortened(&query.text, IN_A_ROW)) } }
                         }
                     } }
                 }
@@ -427,19 +425,6 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// `1234567` is `1,234,567`.
-fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 fn human(value: f64) -> String {
     match value {
         ..1_000.0 => format!("{value:.0}"),
@@ -469,12 +454,4 @@ fn clock(at: SystemTime) -> Markup {
     let stamp = humantime::format_rfc3339_seconds(at).to_string();
     let time = stamp.get(11..19).unwrap_or_default().to_owned();
     html! { span title=(stamp) { (time) " UTC" } }
-}
-
-fn shortened(text: &str) -> String {
-    const MOST: usize = 160;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }

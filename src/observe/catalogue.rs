@@ -47,29 +47,26 @@ pub struct Metric {
     what: &'static str,
 }
 
+/// The labels of every value of a type.
+macro_rules! labels {
+    ($of:ty) => {{
+        let mut labels = [""; <$of>::ALL.len()];
+        let mut at = 0;
+        while at < labels.len() {
+            labels[at] = <$of>::ALL[at].label();
+            at += 1;
+        }
+        labels
+    }};
+}
+
 const NONE: Values = Are(&[""]);
 const HERE: Values = Are(&["local"]);
-const CACHED: Values = Are(&[Tier::Memory.label(), Tier::Typed.label(), Tier::Redis.label()]);
-const FEED: Values = Are(&[Feed::Redis.label(), Feed::Triggers.label()]);
+const CACHED: Values = Are(&labels!(Tier));
+const FEED: Values = Are(&labels!(Feed));
 const BACKEND: Values = Are(&["database", "redis"]);
-const STATES: [&str; BreakerState::ALL.len()] = {
-    let mut labels = [""; BreakerState::ALL.len()];
-    let mut at = 0;
-    while at < labels.len() {
-        labels[at] = BreakerState::ALL[at].label();
-        at += 1;
-    }
-    labels
-};
-const GUARDS: [&str; Guard::ALL.len()] = {
-    let mut labels = [""; Guard::ALL.len()];
-    let mut at = 0;
-    while at < labels.len() {
-        labels[at] = Guard::ALL[at].label();
-        at += 1;
-    }
-    labels
-};
+const STATES: [&str; BreakerState::ALL.len()] = labels!(BreakerState);
+const GUARDS: [&str; Guard::ALL.len()] = labels!(Guard);
 const KEPT: Values = Are(&[Tier::Memory.label()]);
 
 /// What a table's name is replaced with where all tables are meant.
@@ -336,7 +333,7 @@ pub static EMERGENCIES: Metric = Metric {
     kind: Kind::Gauge,
     unit: Unit::Count,
     labels: &["pressure"],
-    series: &[&[Are(&[Pressure::Database.label(), Pressure::Memory.label()])]],
+    series: &[&[Are(&labels!(Pressure))]],
     always: true,
     what: "Pools that shed work for want of connections or of memory.",
 };

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Report, plain};
+use super::Report;
 use crate::observe::QueryStats;
 use crate::reason::Reason;
+use crate::wording::plain;
 
 const HEADINGS: [&str; 34] = [
     "fingerprint",

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::Report;
 use super::document::{Body, Cell, Section};
-use super::{Report, plain};
 use crate::chart::{self, Hue, Line};
 use crate::observe::Sample;
+use crate::wording::{plain, shortened};
 
 /// Statements in the chart of the heaviest.
 const BARS: usize = 8;
+/// Letters of a statement in a bar.
+const IN_A_BAR: usize = 60;
 
 /// One of those files.
 pub(crate) struct Page<'r> {
@@ -56,7 +59,7 @@ pub(crate) fn heaviest<'q>(statements: impl Iterator<Item = (&'q str, Duration)>
     let heavy: Vec<_> = statements
         .filter(|(_, time)| !time.is_zero())
         .take(BARS)
-        .map(|(text, time)| (start(&plain(text)), time.as_secs_f64()))
+        .map(|(text, time)| (shortened(&plain(text), IN_A_BAR), time.as_secs_f64()))
         .collect();
     (!heavy.is_empty()).then(|| {
         html! {
@@ -112,7 +115,8 @@ impl Report {
     }
 }
 
-fn points(past: &[Sample], value: &dyn Fn(&Sample) -> Option<f64>) -> Vec<(f64, Option<f64>)> {
+/// The values of samples, by how long they are before the last.
+pub(crate) fn points(past: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, Option<f64>)> {
     let Some(last) = past.last().map(|sample| sample.at) else { return Vec::new() };
     let ago = |sample: &Sample| -last.duration_since(sample.at).unwrap_or_default().as_secs_f64();
     past.iter().map(|sample| (ago(sample), value(sample))).collect()
@@ -169,12 +173,4 @@ fn cell(cell: &Cell) -> Markup {
 
 fn short(seconds: f64) -> String {
     format!("{:.1?}", Duration::try_from_secs_f64(seconds).unwrap_or_default())
-}
-
-fn start(text: &str) -> String {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }

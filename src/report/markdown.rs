@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use super::Report;
 use super::document::{Body, Cell};
-use super::{Report, plain};
+use crate::wording::plain;
 
 impl Report {
     /// As Markdown.

@@ -23,6 +23,7 @@ use crate::json::{since_1970, to_the_millisecond};
 use crate::observe::{History, QueryStats, Stats};
 use crate::operations::FeedStatus;
 use crate::pool::CachedPool;
+use crate::wording::{self, is_sly};
 
 mod advice;
 mod csv;
@@ -217,22 +218,7 @@ fn about(query: &QueryStats, calls: u64) -> f64 {
     query.database_time.as_secs_f64() * (calls as f64 / asked as f64).min(1.0)
 }
 
-/// As much of a text as a line has room for.
+/// As much of a statement as a line has room for.
 pub(crate) fn shortened(text: &str) -> String {
-    const MOST: usize = 120;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// On one line, without what could play tricks on a terminal or turn the order of letters around.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if is_sly(c) { ' ' } else { c }).collect()
-}
-
-/// All of these are written with four hexadecimal digits.
-fn is_sly(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    wording::shortened(text, 120)
 }

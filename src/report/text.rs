@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::Report;
 use super::document::{Body, Cell};
-use super::{Report, plain};
+use crate::wording::plain;
 
 /// For people, in columns.
 impl fmt::Display for Report {

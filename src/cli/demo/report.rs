@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::mix::Class;
 use super::run::{Load, Measured};
+use crate::wording::grouped;
 
 /// Everything there is to tell.
 pub struct Report {
@@ -190,19 +191,6 @@ fn rate(part: u64, whole: u64) -> Option<f64> {
 fn round(number: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (number * scale).round() / scale
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Nanoseconds, to two or three digits.

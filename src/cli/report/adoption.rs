@@ -22,6 +22,7 @@ use crate::cli::output::Output;
 use crate::cli::{Failure, shown};
 use crate::report::document::{Body, Section, code, text};
 use crate::report::html::{self, Page};
+use crate::wording;
 use crate::{Changes, Explanation};
 
 /// Where the statistics of a server are, and what is made of them.
@@ -643,13 +644,9 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// As much of a text as a line has room for.
+/// As much of a statement as a line has room for.
 fn shortened(text: &str) -> String {
-    const MOST: usize = 200;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    wording::shortened(text, 200)
 }
 
 /// To the millisecond below a second, to the second above.

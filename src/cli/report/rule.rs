@@ -6,7 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::report::{ENOUGH, plain, shortened};
+use crate::report::{ENOUGH, shortened};
+use crate::wording::plain;
 use crate::{QueryStats, Report};
 
 /// A figure that has a limit.
