@@ -154,11 +154,12 @@ impl<DB: Backend> CachedPool<DB> {
     }
 
     /// How far this node knows what was written, its own writes included. Given to another node, it makes sure that those are
-    /// seen there: see [`CachedPool::at_least`]. `None` without a Redis that was reached.
+    /// seen there: see [`CachedPool::at_least`]. `None` without a Redis that was reached, and while
+    /// [it could not be told](CachedPool::unpublished) of all that this node wrote: then only this node is sure to show it.
     #[cfg(feature = "redis")]
     pub fn token(&self) -> Option<Token> {
-        let (epoch, seq) = self.inner.node()?.token();
-        (epoch != 0).then_some(Token { epoch, seq })
+        let (epoch, seq) = self.inner.node()?.token()?;
+        Some(Token { epoch, seq })
     }
 
     /// Returns when this node knows all that the node knew that gave the token: what is read from now on is no older. At most one

@@ -410,9 +410,12 @@ impl Node {
         }
     }
 
-    /// The furthest that this node heard of.
-    pub fn token(&self) -> (u128, u64) {
-        self.mirror().told()
+    /// The furthest that this node heard of. `None` where that leaves out what it wrote itself, or where it heard of nothing.
+    pub fn token(&self) -> Option<(u128, u64)> {
+        // In this order: what was told in between is heard of.
+        let all_told = self.unpublished() == 0;
+        let token = self.mirror().told();
+        (all_told && token.0 != 0).then_some(token)
     }
 
     /// Hears of everything up to a token of any node, or gives out nothing from memory until it has.

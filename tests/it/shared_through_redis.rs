@@ -60,6 +60,18 @@ fn node_until_kept(node: &mut Node) {
     }
 }
 
+/// The token of a node, which has none until Redis was told of all that it wrote.
+async fn once_told<T>(mut token: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(token) = token() {
+            return token;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "Redis is not told what was written");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_writes_another_sees_at_once() {
     let setup = Setup::new(&database().await, &Redis::shared().url());
@@ -76,11 +88,11 @@ async fn what_one_node_writes_another_sees_at_once() {
             assert!(begun.elapsed() < Duration::from_secs(1), "stale for longer than the bound");
         }
         there.write(&format!("UPDATE t SET n = {n} * 1000 WHERE id = 1")).unwrap();
-        let token = there.token().unwrap();
+        let token = once_told(|| there.token()).await;
         here.at_least(token.parse().unwrap()).await;
         assert_eq!(read(&here).await, n * 1000, "the token was there");
         write(&here, n * 1000 + 1).await;
-        there.at_least(&here.token().unwrap().to_string());
+        there.at_least(&once_told(|| here.token()).await.to_string());
         assert_eq!(there.read(READ), Some(n * 1000 + 1));
     }
 }
@@ -168,6 +180,7 @@ async fn without_redis_queries_run_and_nothing_old_is_given_out() {
     redis.kill();
     write(&here, 1).await;
     assert_eq!(read(&here).await, 1, "a node sees its own writes");
+    assert_eq!((here.token(), here.unpublished()), (None, 1), "a token would promise what nobody was told");
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(there.read(READ), Some(1), "without word, nothing is given out from memory");
     there.write("UPDATE t SET n = 2 WHERE id = 1").unwrap();
@@ -178,7 +191,10 @@ async fn without_redis_queries_run_and_nothing_old_is_given_out() {
         read(&here).await;
     }
     assert!(asked.elapsed() < Duration::from_secs(5), "nobody waits for a Redis that is known to be away");
+    write(&here, 2).await;
     redis.restart();
+    there.at_least(&once_told(|| here.token()).await.to_string());
+    assert_eq!(there.read(READ), Some(2));
     until_kept(&here).await;
     node_until_kept(&mut there);
     write(&here, 3).await;
@@ -308,7 +324,7 @@ async fn sentinels_lead_to_the_primary_of_the_day() {
     until_kept(&here).await;
     node_until_kept(&mut there);
     write(&here, 3).await;
-    there.at_least(&here.token().unwrap().to_string());
+    there.at_least(&once_told(|| here.token()).await.to_string());
     assert_eq!(there.read(READ), Some(3));
 }
 
@@ -324,7 +340,7 @@ async fn a_cluster_serves_as_one_server_does() {
         for n in 1..10 {
             let n = n + 100 * round as i64;
             write(&here, n).await;
-            there.at_least(&here.token().unwrap().to_string());
+            there.at_least(&once_told(|| here.token()).await.to_string());
             assert_eq!((read(&here).await, there.read(READ)), (n, Some(n)));
         }
         // One of them has the versions.

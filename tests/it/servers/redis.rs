@@ -167,8 +167,13 @@ impl Cluster {
     /// # Panics
     /// As [`Redis::start`].
     pub fn start() -> Self {
-        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-        let servers: Vec<Redis> = (0..6).map(|_| Redis::start_with(&options)).collect();
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port"];
+        let server = || {
+            // The usual one is among those which the kernel hands to clients: a restarted server would find it taken.
+            let port = daemon::free_port().to_string();
+            Redis::start_with(&[&options[..], &[&port]].concat())
+        };
+        let servers: Vec<Redis> = (0..6).map(|_| server()).collect();
         let mut create = servers[0].programs.client(servers[0].port(), None);
         create.args(["--cluster", "create"]);
         create.args(servers.iter().map(|server| format!("127.0.0.1:{}", server.port())));
