@@ -57,25 +57,38 @@ has_redis() {
 }
 
 has_chromium() { command -v chromedriver >/dev/null && { command -v chromium || command -v chrome || command -v google-chrome; } >/dev/null; }
-has_promtool() { command -v promtool >/dev/null && command -v prometheus >/dev/null; }
+# The only place where Debian's Alertmanager looks for what it words its messages with.
+wordings=/usr/share/prometheus/alertmanager
 
-# Unpacks Prometheus and its promtool into the target folder: installing the package would start a server on the usual port.
-fetch_prometheus() {
-    local folder=${CARGO_TARGET_DIR:-target}/prometheus
+has_monitoring() {
+    local program
+    for program in prometheus promtool prometheus-alertmanager amtool; do
+        command -v "$program" >/dev/null || return
+    done
+    [ -e "$wordings" ]
+}
+
+# Unpacks Prometheus and Alertmanager with their tools into the target folder: installing the packages would start servers on the
+# usual ports.
+fetch_monitoring() {
+    local folder=${CARGO_TARGET_DIR:-target}/prometheus packages=(prometheus prometheus-alertmanager)
     PATH=$PATH:$(realpath -m "$folder/usr/bin")
-    has_promtool && return 0
+    has_monitoring && return 0
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
-        die "missing, and there is no apt-get to fetch it with: prometheus and promtool"
-    say "Fetching prometheus"
+        die "missing, and there is no apt-get to fetch them with: prometheus, promtool, prometheus-alertmanager, amtool"
+    say "Fetching ${packages[*]}"
     mkdir -p "$folder"
-    # What a machine knows of packages may be old, or nothing. It may be root who fetches it, into a folder of its own.
+    # What a machine knows of packages may be old, or nothing. It may be root who fetches them, into a folder of its own.
     (
-        cd "$folder" && rm -f prometheus_*.deb || exit
-        fetch() { apt-get download -qq -o APT::Sandbox::User="$(id -un)" prometheus; }
+        cd "$folder" && rm -f ./*.deb || exit
+        fetch() { apt-get download -qq -o APT::Sandbox::User="$(id -un)" "${packages[@]}"; }
         fetch || { as_root apt-get update -qq && fetch; } || exit
-        dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb
-    ) || die "could not fetch prometheus"
-    has_promtool || die "the package prometheus has no promtool"
+        for package in ./*.deb; do
+            dpkg-deb -x "$package" . && rm "$package" || exit
+        done
+        [ -e "$wordings" ] || { as_root mkdir -p "${wordings%/*}" && as_root cp -r ".$wordings" "$wordings"; }
+    ) || die "could not fetch ${packages[*]}"
+    has_monitoring || die "the packages ${packages[*]} lack promtool or amtool"
 }
 
 has_linker() { command -v cc >/dev/null; }
@@ -125,7 +138,7 @@ export SQLX_OFFLINE=true
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 command -v cargo >/dev/null || die "cargo is missing; see https://rustup.rs"
 install_missing
-fetch_prometheus
+fetch_monitoring
 
 step "Build" cargo build --all-features --tests --bins --examples
 if [ "$failed" = 0 ]; then

@@ -1,5 +1,5 @@
-//! The monitoring kit: promtool accepts it, a real Prometheus finds in a real service all that rules and dashboards ask for, and the files
-//! around it hold together.
+//! The monitoring kit: promtool and amtool accept it, a real Prometheus finds in a real service all that rules and dashboards ask for, a real
+//! Alertmanager tells whom it should, and the files around it hold together.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::servers::{self, Daemon, Postgres, Prometheus, Redis, promtool};
+use crate::servers::{self, Alertmanager, Daemon, Postgres, Prometheus, Redis, amtool, promtool};
 use crate::support::larder;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -210,6 +210,102 @@ async fn until_noticed(prometheus: &Prometheus, alert: &str) {
         assert!(begun.elapsed() < PATIENCE, "{rule:#}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// The routes of the kit, with receivers at `url`: Debian's Alertmanager is older than addresses in files.
+fn routes(folder: &Path, url: &str) -> PathBuf {
+    let kit = fs::read_to_string(kit().join("alertmanager/alertmanager.yml")).unwrap();
+    let routes = kit.replace("url_file: /etc/alertmanager/receivers", &format!("url: {url}"));
+    assert_eq!(routes.matches(url).count(), 2, "{routes}");
+    let path = folder.join("alertmanager.yml");
+    fs::write(&path, routes).unwrap();
+    path
+}
+
+#[test]
+fn each_alert_reaches_whom_its_severity_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let routes = routes(folder.path(), "http://127.0.0.1:9");
+    let routes = routes.to_str().unwrap();
+    let (told, is_content) = amtool(&["check-config", routes]);
+    assert!(is_content, "{told}");
+    let rules = &documents(&kit().join("prometheus/larder.rules.yml"))[0];
+    let mut reached = BTreeSet::new();
+    for rule in rules["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()) {
+        let (Some(alert), Some(severity)) = (rule["alert"].as_str(), rule["labels"]["severity"].as_str()) else {
+            continue;
+        };
+        let labels = [format!("alertname={alert}"), format!("severity={severity}")];
+        let arguments = ["config", "routes", "test", "--config.file", routes, "--verify.receivers", severity];
+        let (told, is_content) = amtool(&[&arguments[..], &[&labels[0], &labels[1]]].concat());
+        assert!(is_content, "{alert}: {told}");
+        reached.insert(severity);
+    }
+    assert_eq!(reached, ["page", "ticket"].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_alertmanager_tells_the_cause_and_not_what_follows_from_it() {
+    // What was told, and to whom.
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel::<(String, Value)>();
+    let receive = async move |axum::extract::Path(receiver): axum::extract::Path<String>,
+                              message: axum::Json<Value>| {
+        tell.send((receiver, message.0)).unwrap();
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let receivers = axum::Router::new().route("/{receiver}", axum::routing::post(receive));
+    tokio::spawn(async move { axum::serve(listener, receivers).await });
+
+    let folder = tempfile::tempdir().unwrap();
+    let routes = routes(folder.path(), &url);
+    let text = fs::read_to_string(&routes).unwrap();
+    assert!(text.contains("group_wait: 30s") && text.contains("group_wait: 10s"));
+    fs::write(&routes, text.replace("group_wait: 30s", "group_wait: 3s").replace("group_wait: 10s", "group_wait: 1s"))
+        .unwrap();
+    let alertmanager = tokio::task::block_in_place(|| Alertmanager::start(&routes));
+
+    let alert = |name: &str, severity: &str, job: &str, instance: &str| serde_json::json!({ "labels": { "alertname": name, "severity": severity, "job": job, "instance": instance } });
+    let alerts = [
+        alert("LarderBreakerOpen", "page", "shop", "a"),
+        alert("LarderBreakerOpen", "page", "shop", "b"),
+        // Follows from it; that of another service does not.
+        alert("LarderCallsRejected", "ticket", "shop", "a"),
+        alert("LarderCallsRejected", "ticket", "bank", "a"),
+        // Follows from what only one of two nodes has.
+        alert("LarderFeedBehind", "ticket", "bank", "a"),
+        alert("LarderCacheOff", "ticket", "bank", "a"),
+        alert("LarderCacheOff", "ticket", "bank", "b"),
+    ];
+    let answer = reqwest::Client::new().post(alertmanager.url("alerts")).json(&alerts).send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+
+    let wanted: BTreeSet<_> = [
+        "page LarderBreakerOpen shop a b",
+        "ticket LarderCallsRejected bank a",
+        "ticket LarderFeedBehind bank a",
+        "ticket LarderCacheOff bank b",
+    ]
+    .map(str::to_owned)
+    .into();
+    let mut seen = BTreeSet::new();
+    while seen.len() < wanted.len() {
+        let (receiver, message) = tokio::time::timeout(PATIENCE, told.recv()).await.expect("a message").unwrap();
+        let group = &message["groupLabels"];
+        let mut nodes: Vec<&str> = message["alerts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|alert| alert["labels"]["instance"].as_str().unwrap())
+            .collect();
+        nodes.sort_unstable();
+        let [name, job] = ["alertname", "job"].map(|label| group[label].as_str().unwrap());
+        seen.insert(format!("{receiver} {name} {job} {}", nodes.join(" ")));
+    }
+    assert_eq!(seen, wanted);
+    // All waited equally long, so that what was held back has had its time.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(told.try_recv().is_err(), "more than the causes");
 }
 
 /// The documents of a file of YAML.

@@ -235,10 +235,11 @@ pub(super) fn dashboard(uid: &str, title: &str, about: &str, rows: &[(&str, Vec<
         "editable": true, "graphTooltip": 1, "refresh": "30s", "timezone": "browser", "time": { "from": "now-3h", "to": "now" },
         "annotations": { "list": [] },
         "links": [{
-            "type": "dashboards", "title": "Larder", "tags": ["larder"], "asDropdown": false, "includeVars": true, "keepTime": true,
+            "type": "dashboards", "title": "Larder", "icon": "external link", "tooltip": "", "tags": ["larder"], "asDropdown": false,
+            "targetBlank": false, "includeVars": true, "keepTime": true,
         }],
         "templating": { "list": [
-            { "name": "datasource", "label": "datasource", "type": "datasource", "query": "prometheus", "current": {}, "refresh": 1 },
+            { "name": "datasource", "label": "datasource", "type": "datasource", "query": "prometheus", "refresh": 1 },
             choice("job", format!("label_values({requests}, job)")),
             choice("instance", format!("label_values({requests}{{job=~\"$job\"}}, instance)")),
         ] },

@@ -85,7 +85,7 @@ impl Daemon {
             match self.launch(program(self), &is_ready) {
                 Ok(()) => return,
                 Err(log)
-                    if ["could not bind", "ould not create server TCP", "Address already in use"]
+                    if ["could not bind", "ould not create server TCP", "ddress already in use"]
                         .iter()
                         .any(|sign| log.contains(sign)) => {}
                 Err(log) => panic!("the server did not start; its log:\n{log}"),

@@ -34,7 +34,7 @@ pub use chromium::{Chromium, Page};
 pub use daemon::{Daemon, command, free_port, run, signal};
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
-pub use prometheus::{Prometheus, promtool};
+pub use prometheus::{Alertmanager, Prometheus, amtool, promtool};
 pub use redis::{Cluster, Redis, Replicated};
 
 /// The URL (TCP) of a fresh, empty database in the PostgreSQL server that all tests of this process share.

@@ -1,6 +1,7 @@
-//! Prometheus, and the tool that checks and tests its rules.
+//! Prometheus and Alertmanager, and the tools that check and test what they are told.
 //!
-//! In: both, from the machine or from where tests/run.sh unpacked them. Out: a server that asks whom its configuration names.
+//! In: all four, from the machine or from where tests/run.sh unpacked them. Out: servers that ask and tell whom their
+//! configuration names.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,13 +14,22 @@ fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([target.join("prometheus/usr/bin")]);
     folders.map(|folder| folder.join(name)).find(|program| program.is_file()).unwrap_or_else(|| {
-        panic!("{name} is missing: tests/run.sh fetches it; by hand, it is in Debian's package prometheus")
+        panic!("{name} is missing: tests/run.sh fetches it; by hand, it is in one of Debian's packages prometheus and prometheus-alertmanager")
     })
 }
 
 /// Runs promtool; what it printed, and whether it was content.
 pub fn promtool(arguments: &[&str]) -> (String, bool) {
-    let output = daemon::command(&program("promtool"), None).args(arguments).output().expect("promtool runs");
+    told_by("promtool", arguments)
+}
+
+/// Runs amtool; what it printed, and whether it was content.
+pub fn amtool(arguments: &[&str]) -> (String, bool) {
+    told_by("amtool", arguments)
+}
+
+fn told_by(tool: &str, arguments: &[&str]) -> (String, bool) {
+    let output = daemon::command(&program(tool), None).args(arguments).output().expect("the tool runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ([text(&output.stdout), text(&output.stderr)].concat(), output.status.success())
 }
@@ -51,5 +61,39 @@ impl Prometheus {
     /// Where its API is.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/api/v1/{path}", self.daemon.port)
+    }
+}
+
+/// A private Alertmanager. Dropping it stops it and removes its folder.
+pub struct Alertmanager {
+    daemon: Daemon,
+}
+
+impl Alertmanager {
+    /// Starts one with this configuration, alone.
+    ///
+    /// # Panics
+    /// If it is missing or does not start.
+    pub fn start(configuration: &Path) -> Self {
+        let program = program("prometheus-alertmanager");
+        let mut daemon = Daemon::new("larder-alertmanager-", None, None);
+        let command = |daemon: &Daemon| -> Command {
+            let mut command = daemon::command(&program, None);
+            command.arg(format!("--config.file={}", configuration.display()));
+            command.arg(format!("--storage.path={}", daemon.folder.join("data").display()));
+            command.arg(format!("--web.listen-address=127.0.0.1:{}", daemon.port));
+            command.arg("--cluster.listen-address=");
+            command
+        };
+        daemon.launch_first(command, |daemon| {
+            daemon.log().contains("Completed loading of configuration file")
+                && std::net::TcpStream::connect(("127.0.0.1", daemon.port)).is_ok()
+        });
+        Self { daemon }
+    }
+
+    /// Where its API is.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/api/v2/{path}", self.daemon.port)
     }
 }
