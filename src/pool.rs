@@ -163,7 +163,8 @@ impl<DB: Backend> CachedPool<DB> {
     }
 
     /// Returns when this node knows all that the node knew that gave the token: what is read from now on is no older. At most one
-    /// question to Redis; if that is not answered, nothing is given out from memory until it is.
+    /// question to Redis; if that is not answered, nothing is given out from memory until it is. With `Consistency::Ttl` what is in
+    /// memory is dropped then.
     ///
     /// ```no_run
     /// # #[cfg(feature = "postgres")] async fn f(here: larder::PgPool, there: larder::PgPool) -> sqlx::Result<()> {

@@ -406,6 +406,11 @@ impl Node {
     async fn catch_up(&self) {
         if !self.redis.is_up() || !self.poll().await.unwrap_or(false) {
             self.polled.forget();
+            if self.keeps_alone() {
+                // Memory is given out without word from Redis: what is in it is dropped instead.
+                self.everything[0].arm();
+                self.everything[0].finish();
+            }
             self.nudge.notify_one();
         }
     }

@@ -203,6 +203,24 @@ async fn without_redis_queries_run_and_nothing_old_is_given_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_holds_without_redis_whatever_the_consistency() {
+    for consistency in ["1000", "strict", "ttl"] {
+        let mut redis = Redis::start();
+        let setup = Setup::new(&database().await, &redis.url()).consistency(consistency);
+        let here = setup.pool().await;
+        until_kept(&here).await;
+        let token = once_told(|| here.token()).await.to_string();
+        // Of a node that knows more than this one will ever hear.
+        let (epoch, seq) = token.rsplit_once('-').unwrap();
+        let ahead = format!("{epoch}-{}", seq.parse::<u64>().unwrap() + 1000);
+        redis.kill();
+        sqlx::query("UPDATE t SET n = 7 WHERE id = 1").execute(here.inner()).await.unwrap();
+        here.at_least(ahead.parse().unwrap()).await;
+        assert_eq!(read(&here).await, 7, "{consistency}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flushed_or_paused_redis_loses_nothing() {
     let mut redis = Redis::start();
     let setup = Setup::new(&database().await, &redis.url());
