@@ -138,7 +138,8 @@ document.addEventListener("submit", async (event) => {
     }
     if (!form.dataset.order) return;
     event.preventDefault();
-    if (form.dataset.sure && !window.confirm(form.dataset.sure)) return;
+    const sure = event.submitter?.dataset.sure ?? form.dataset.sure;
+    if (sure && !window.confirm(sure)) return;
     const body = order(form, event.submitter);
     try {
         const answer = await fetch(`${mount}/v1/${form.dataset.order}`, {

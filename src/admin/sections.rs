@@ -154,18 +154,26 @@ fn guard(place: &Place, status: &BreakerStatus) -> Markup {
                 form.force data-order=(format!("breakers/{}/{}", encoded(&place.pool), status.backend)) {
                     label { span { "Reason" } input name="reason" maxlength="200" placeholder="why"; }
                     label { span { "Minutes" } input name="minutes" type="number" min="1" max="10080" placeholder="until released"; }
+                    // A browser presses the first button for whoever presses Enter in a field: this one does nothing.
+                    button type="submit" disabled hidden {}
+                    // Always the same ones in the same order, so that none turns into another under somebody's finger.
                     div.buttons {
-                        @if status.forced.is_some() {
-                            button type="submit" name="order" value="release" { "Release" }
-                        }
-                        button type="submit" name="order" value="force_open" { "Force open" }
+                        button type="submit" name="order" value="force_open"
+                            data-sure=(format!("All calls to {} will be rejected.", backend(status))) { "Force open" }
                         button type="submit" name="order" value="force_closed" { "Force closed" }
-                        button type="submit" name="order" value="disable" { "Disable" }
+                        button type="submit" name="order" value="disable"
+                            data-sure=(format!("Nothing will protect {} while it is in trouble.", backend(status))) { "Disable" }
+                        button type="submit" name="order" value="release" disabled[status.forced.is_none()] { "Release" }
                     }
                 }
             }
         }
     }
+}
+
+/// What it stands before, in a sentence.
+fn backend(status: &BreakerStatus) -> &'static str {
+    if status.backend == "redis" { "Redis" } else { "the database" }
 }
 
 /// When it was closed last, if it is not and nobody ordered that.

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::servers::{Chromium, Page, Postgres};
 
 const WIDE: (u32, u32) = (1400, 1500);
+const ENTER: &str = "\u{e007}";
 const SETUP: &str =
     "CREATE TABLE t (id INT PRIMARY KEY, n BIGINT); INSERT INTO t SELECT i, 0 FROM generate_series(1, 100) i";
 
@@ -213,13 +214,28 @@ async fn a_card_turns_within_two_seconds_of_the_database_and_buttons_work() {
     until(&page, "document.querySelector('.breaker[data-state=closed]')").await;
     assert_eq!(reason.value().await.unwrap().as_deref(), Some("to change the disk"));
     assert_eq!(page.ask("return document.activeElement.name").await, json!("reason"), "the focus stays");
-    page.driver
-        .find(thirtyfour::By::Css("button[value=force_open]"))
-        .await
-        .unwrap()
-        .send_keys("\u{e007}")
-        .await
-        .unwrap();
+    // Enter in a field is no order, however often it is pressed.
+    page.ask("document.addEventListener('submit', () => window.submitted = true, true); return 0").await;
+    let minutes = page.driver.find(thirtyfour::By::Css(".breaker [name=minutes]")).await.unwrap();
+    minutes.send_keys(ENTER).await.unwrap();
+    reason.send_keys(ENTER).await.unwrap();
+    assert_eq!(page.ask("return window.submitted ?? false").await, json!(false));
+    // A button stays what it is while others give orders.
+    page.ask("document.querySelector('button[value=force_closed]').focus(); return 0").await;
+    pool.breaker().disable("by somebody else", None);
+    until(&page, "!document.querySelector('button[value=release]').disabled").await;
+    assert_eq!(page.ask("return document.activeElement.value").await, json!("force_closed"));
+    pool.breaker().release();
+    until(&page, "document.querySelector('button[value=release]').disabled").await;
+    assert_eq!(page.ask("return document.activeElement.value").await, json!("force_closed"));
+    // What rejects all calls is asked for twice.
+    let force_open = page.driver.find(thirtyfour::By::Css("button[value=force_open]")).await.unwrap();
+    force_open.send_keys(ENTER).await.unwrap();
+    assert!(page.driver.get_alert_text().await.unwrap().contains("rejected"));
+    page.driver.dismiss_alert().await.unwrap();
+    assert!(pool.events().iter().all(|event| event.kind != larder::EventKind::Operator), "{:?}", pool.events());
+    force_open.send_keys(ENTER).await.unwrap();
+    page.driver.accept_alert().await.unwrap();
     until(&page, "document.querySelector('.breaker[data-state=forced_open]')").await;
     assert_eq!(pool.breaker().status().state, BreakerState::ForcedOpen);
     until(&page, "document.getElementById('events').innerText.includes('to change the disk')").await;
