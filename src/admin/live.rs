@@ -29,6 +29,8 @@ use super::sections::{self, Section};
 const PAUSE: Duration = Duration::from_secs(1);
 /// A stream ends after this.
 const LIFE: Duration = Duration::from_secs(120);
+/// A browser that was told nothing waits for 3 to 5 s before it begins another: long enough to call what it shows old.
+const RETRY: Duration = Duration::from_millis(500);
 
 type Sections = Arc<Vec<Section>>;
 
@@ -106,6 +108,7 @@ pub(super) async fn page(
                 }
             }
             let sent = Sent::default().event("look").data(json!(changed).to_string());
+            let sent = if is_first { sent.retry(RETRY) } else { sent };
             Some((sent, (shared, pool, seen, false, seat)))
         }
     });

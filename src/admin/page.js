@@ -11,7 +11,9 @@ const told = document.getElementById("told");
 
 // Every second something is heard; after so many without, the figures are called old.
 const PATIENCE = 4;
+// When something was heard last, or it began to listen; and whether anything was heard since then.
 let last = Date.now();
+let isHeard = false;
 
 // Makes one piece of the page like another, and leaves alone what its user does to it: what has the focus, what is typed, what is open,
 // what is scrolled.
@@ -55,6 +57,7 @@ function listen() {
     source = new EventSource(`${mount}/live?pool=${encodeURIComponent(pool)}`);
     source.addEventListener("look", (event) => {
         last = Date.now();
+        isHeard = true;
         show(JSON.parse(event.data));
     });
     source.addEventListener("error", () => {
@@ -79,8 +82,13 @@ async function ask() {
 
 // A browser has few connections to one server: pages that nobody sees leave theirs to others.
 document.addEventListener("visibilitychange", () => {
-    if (document.hidden) source?.close();
-    else listen();
+    if (document.hidden) {
+        source?.close();
+        return;
+    }
+    last = Date.now();
+    isHeard = false;
+    listen();
 });
 
 function set(node, text) {
@@ -90,8 +98,8 @@ function set(node, text) {
 function look() {
     const age = Math.round((Date.now() - last) / 1000);
     const isOld = age >= PATIENCE && !document.hidden;
-    heard.classList.toggle("live", !isOld);
-    set(heardText, isOld ? "not connected" : "live");
+    heard.classList.toggle("live", isHeard && !isOld);
+    set(heardText, isOld ? "not connected" : isHeard ? "live" : "connecting");
     if (old.hidden === isOld) old.hidden = !isOld;
     if (isOld) set(oldText, `Since ${age} s; trying again.`);
 }

@@ -1,8 +1,10 @@
 //! The page for those who operate, in a real browser.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use larder::admin::{Access, Admin};
 use larder::{BreakerOptions, BreakerState, CachedPool, PgPool, Sessions, Window};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -41,6 +43,10 @@ impl Drop for Serving {
 
 /// The page, on a port that is free or was so.
 async fn serve(admin: Admin, port: u16) -> (u16, Serving) {
+    serve_router(axum::Router::new().nest("/ops/larder", admin.router()), port).await
+}
+
+async fn serve_router(router: axum::Router, port: u16) -> (u16, Serving) {
     let listener = loop {
         match std::net::TcpListener::bind(("127.0.0.1", port)) {
             Ok(listener) => break listener,
@@ -50,7 +56,6 @@ async fn serve(admin: Admin, port: u16) -> (u16, Serving) {
     };
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let router = axum::Router::new().nest("/ops/larder", admin.router());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -276,6 +281,46 @@ async fn it_says_when_its_figures_are_old_and_comes_back_by_itself() {
         read(&pool, id).await.unwrap();
     }
     until(&page, "document.getElementById('misses').textContent === '7'").await;
+    page.close().await;
+}
+
+/// A stream ends by design, or because a proxy thinks that it was long enough. Nobody is to be told of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_ends_is_followed_by_another_before_its_figures_are_old() {
+    let pool = pool_at(&Postgres::shared().fresh()).await;
+    let begun = Arc::new(AtomicUsize::new(0));
+    let streams = begun.clone();
+    // Just before the next look, so that as much time as can be is without one.
+    let cut = axum::middleware::map_response(move |response: axum::response::Response| {
+        let kind = response.headers().get("content-type");
+        if kind.is_none_or(|kind| kind != "text/event-stream") {
+            return std::future::ready(response);
+        }
+        streams.fetch_add(1, SeqCst);
+        let end = Box::pin(tokio::time::sleep(Duration::from_millis(2_800)));
+        std::future::ready(response.map(|body| axum::body::Body::from_stream(body.into_data_stream().take_until(end))))
+    });
+    let admin = Admin::new(Access::open()).pool("main", &pool);
+    let router = axum::Router::new().nest("/ops/larder", admin.router()).layer(cut);
+    let (port, _serving) = serve_router(router, 0).await;
+    let chromium = Chromium::start();
+    let page = chromium.open(&page_at(port), WIDE, "light").await;
+    page.ask(
+        "window.alarms = 0;
+         const old = document.getElementById('old');
+         new MutationObserver(() => window.alarms += old.hidden ? 0 : 1).observe(old, {attributes: true}); return 0",
+    )
+    .await;
+    // A machine that has much else to do may be late once, but not each time.
+    let (started, mut alarms, mut since) = (Instant::now(), json!(0), begun.load(SeqCst));
+    while begun.load(SeqCst) < since + 3 {
+        assert!(started.elapsed() < Duration::from_secs(120), "{alarms}");
+        let now = page.ask("return window.alarms").await;
+        if now != alarms {
+            (alarms, since) = (now, begun.load(SeqCst));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     page.close().await;
 }
 
