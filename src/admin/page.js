@@ -8,6 +8,7 @@ const heardText = document.getElementById("heard-text");
 const old = document.getElementById("old");
 const oldText = document.getElementById("old-text");
 const told = document.getElementById("told");
+const toldText = document.getElementById("told-text");
 
 // Every second something is heard; after so many without, the figures are called old.
 const PATIENCE = 4;
@@ -105,10 +106,18 @@ function look() {
 }
 
 function say(text, bad) {
-    told.textContent = text;
+    toldText.textContent = text;
     told.classList.toggle("bad", Boolean(bad));
     told.hidden = false;
 }
+
+// The answer to an order is not to be taken for that to the next.
+function sayNothing() {
+    toldText.textContent = "";
+    told.hidden = true;
+}
+
+document.getElementById("told-close").addEventListener("click", sayNothing);
 
 function order(form, button) {
     const fields = Object.fromEntries(new FormData(form));
@@ -148,6 +157,7 @@ document.addEventListener("submit", async (event) => {
     event.preventDefault();
     const sure = event.submitter?.dataset.sure ?? form.dataset.sure;
     if (sure && !window.confirm(sure)) return;
+    sayNothing();
     const body = order(form, event.submitter);
     try {
         const answer = await fetch(`${mount}/v1/${form.dataset.order}`, {

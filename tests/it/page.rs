@@ -244,6 +244,26 @@ async fn a_card_turns_within_two_seconds_of_the_database_and_buttons_work() {
     until(&page, "document.querySelector('.breaker[data-state=forced_open]')").await;
     assert_eq!(pool.breaker().status().state, BreakerState::ForcedOpen);
     until(&page, "document.getElementById('events').innerText.includes('to change the disk')").await;
+    // Its answer is seen wherever the page is scrolled to, and is gone when the next order begins.
+    until(&page, "document.getElementById('told').innerText.includes('forced open now')").await;
+    let is_seen = "(box => box.top >= 0 && box.height > 0 && box.bottom <= innerHeight)(document.getElementById('told').getBoundingClientRect())";
+    for place in ["0", "document.body.scrollHeight"] {
+        page.ask(&format!("scrollTo(0, {place}); return 0")).await;
+        until(&page, is_seen).await;
+    }
+    let statement = page.driver.find(thirtyfour::By::Css("[name=sql]")).await.unwrap();
+    statement.send_keys("SELECT n FROM t WHERE id = 1").await.unwrap();
+    page.ask(
+        "window.said = []; const told = document.getElementById('told');
+         new MutationObserver(() => window.said.push(told.hidden)).observe(told, {attributes: true}); return 0",
+    )
+    .await;
+    page.driver.find(thirtyfour::By::Css("[data-order=explain-cache] button")).await.unwrap().click().await.unwrap();
+    until(&page, "document.getElementById('told').innerText.includes('Cached')").await;
+    assert_eq!(page.ask("return window.said[0]").await, json!(true), "the old answer goes first");
+    until(&page, is_seen).await;
+    page.driver.find(thirtyfour::By::Id("told-close")).await.unwrap().click().await.unwrap();
+    until(&page, "document.getElementById('told').hidden").await;
     page.driver.find(thirtyfour::By::Css("button[value=release]")).await.unwrap().click().await.unwrap();
     until(&page, "document.querySelector('.breaker[data-state=closed]')").await;
     going.store(false, std::sync::atomic::Ordering::Relaxed);
