@@ -410,11 +410,13 @@ async fn explain(State(shared): State<Arc<Shared>>, body: Result<Json<Explain>, 
     let (_, pool) = found.ok_or_else(|| Problem::unknown("pool", pool.as_deref().unwrap_or_default()))?;
     let explanation = pool.explain(&sql).await.map_err(|error| Problem::database(&error))?;
     let names = |tables: &[Dependency]| tables.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let refusal = explanation.reads.as_ref().err();
     Ok(Json(json!({
-        "cached": explanation.reads.is_ok() && explanation.writes == Changes::Nothing,
+        // Without a scope, what needs one is not kept.
+        "cached": refusal.is_none() && explanation.scope.is_none() && explanation.writes == Changes::Nothing,
         "reads": explanation.reads.as_ref().ok().map(|tables| names(tables)),
-        "reason": explanation.reads.as_ref().err().map(|refusal| refusal.reason.label()),
-        "sentence": explanation.reads.as_ref().err().map(|refusal| refusal.sentence.clone()),
+        "reason": refusal.map(|refusal| refusal.reason.label()),
+        "sentence": refusal.map(|refusal| refusal.sentence.clone()),
         "scope": explanation.scope,
         "writes": match &explanation.writes {
             Changes::Nothing => json!([]),

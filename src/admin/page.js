@@ -135,7 +135,9 @@ function order(form, button) {
 
 function inWords(answer) {
     if (answer.cached !== undefined) {
-        return answer.cached ? `Cached. It rests on ${answer.reads.join(", ") || "nothing"}.` : `Not cached: ${answer.sentence ?? "it writes."}`;
+        const rests = () => `It rests on ${answer.reads.join(", ") || "nothing"}.`;
+        if (answer.cached) return `Cached. ${rests()}`;
+        return answer.scope ? `Cached only under a scope, by pool.scoped(..): ${answer.scope}. ${rests()}` : `Not cached: ${answer.sentence ?? "it writes."}`;
     }
     if (answer.tables) {
         const what = answer.everything ? `everything, since there is no ${answer.unknown.join(", ")}` : answer.tables.join(", ");

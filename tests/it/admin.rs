@@ -252,6 +252,47 @@ async fn it_tells_what_the_pool_does() {
     assert_eq!(explained("DELETE FROM t").await["writes"], json!(["main.t"]));
 }
 
+/// What is said of a statement is what becomes of it.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_to_be_kept_is_what_is_kept() {
+    let plain = sqlx::PgPool::connect(&crate::servers::Postgres::shared().fresh()).await.unwrap();
+    let setup = "CREATE TABLE t (n INT); INSERT INTO t VALUES (1); CREATE TABLE diary (n INT); CREATE TABLE users (id INT, secret TEXT);
+         CREATE TABLE tenants (n INT); ALTER TABLE tenants ENABLE ROW LEVEL SECURITY";
+    sqlx::raw_sql(setup).execute(&plain).await.unwrap();
+    let config: larder::Config = "[never_cache]\ntables = ['diary']\ncolumns = ['users.secret']".parse().unwrap();
+    let builder = CachedPool::builder(plain, Sessions::Uniform).sole_writer().config(config);
+    let pool = builder.build().await.unwrap();
+    let router = Admin::new(Access::open()).pool("shop", &pool).router();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("http://{}/v1/explain-cache", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    for (sql, is_kept, says) in [
+        ("SELECT n FROM t", true, None),
+        ("SELECT id FROM users", true, None),
+        ("SELECT n FROM diary", false, Some("never_cache")),
+        ("SELECT secret FROM users", false, Some("never_cache")),
+        ("SELECT n FROM tenants", false, Some("scope")),
+    ] {
+        let told: Value =
+            Client::new().post(&at).json(&json!({"sql": sql})).send().await.unwrap().json().await.unwrap();
+        assert_eq!(told["cached"], json!(is_kept), "{sql}: {told}");
+        let explained = pool.explain(sql).await.unwrap();
+        match says {
+            Some("scope") => assert!(told["scope"].is_string() && explained.scope.is_some(), "{sql}: {told}"),
+            says => {
+                assert_eq!(told["reason"].as_str(), says, "{sql}: {told}");
+                assert_eq!(explained.reads.err().map(|refusal| refusal.reason.label()), says, "{sql}");
+            }
+        }
+        let hits = pool.stats().hits;
+        for _ in 0..2 {
+            sqlx::query(sql).fetch_all(&pool).await.unwrap();
+        }
+        assert_eq!(pool.stats().hits > hits, is_kept, "{sql}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_are_carried_out_and_taken_down() {
     let here = Operated::start(Access::tokens(READ, OPERATE)).await;
