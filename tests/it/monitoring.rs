@@ -47,6 +47,9 @@ fn rules_that_fire_otherwise_are_found() {
         ("for: 5m", "for: 1m"),
         ("increase(larder_pool_timeouts_total[5m])", "larder_pool_timeouts_total"),
         ("> 0.5", "> 0.95"),
+        // Two backends that are each well enough are not together in trouble.
+        ("sum by (job, instance, backend) (increase", "sum by (job, instance) (increase"),
+        ("sum by (job, instance, backend, state)", "sum by (job, instance, state)"),
     ] {
         assert!(text.contains(is), "{is}");
         fs::write(&rules, text.replace(is, becomes)).unwrap();
