@@ -193,6 +193,9 @@ async fn a_real_prometheus_finds_all_that_rules_and_dashboards_ask_for() {
     until_noticed(&prometheus, "LarderFeedBehind").await;
     postgres.kill();
     until_noticed(&prometheus, "LarderBreakerOpen").await;
+    // It goes on with what it keeps: nobody is to take it away.
+    let health = reqwest::get(format!("http://127.0.0.1:{}/health", service.port)).await.unwrap();
+    assert_eq!(health.status(), reqwest::StatusCode::NO_CONTENT);
 }
 
 async fn rules(prometheus: &Prometheus) -> Vec<Value> {
