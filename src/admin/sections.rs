@@ -10,7 +10,7 @@ use super::page::encoded;
 use crate::chart::{self, Hue, Line};
 use crate::report::html::points;
 use crate::wording::{grouped as count, shortened};
-use crate::{BreakerState, BreakerStatus, EventKind, FeedStatus, QueryStats, Sample, Stats, Transition};
+use crate::{BreakerState, BreakerStatus, EventKind, FeedStatus, QueryStats, Sample, Stats};
 
 /// A part of the page that is renewed as a whole.
 #[derive(Debug, Clone)]
@@ -135,7 +135,7 @@ fn guard(place: &Place, status: &BreakerStatus) -> Markup {
             h3 { (status.backend) " " span.state { (said(status.state)) } }
             dl {
                 dt { "since" } dd { (clock(status.since)) }
-                @if let Some(since) = in_trouble_since(status) { dt { "in trouble since" } dd { (clock(since)) } }
+                @if let Some(began) = &status.trouble { dt { "in trouble since" } dd { (clock(began.at)) } }
                 dt { "failures" } dd { (rate(status.failure_rate, status.failure_threshold)) }
                 @if let Some(threshold) = status.slow_threshold {
                     dt { "slow" } dd { (rate(status.slow_rate, threshold)) }
@@ -149,7 +149,7 @@ fn guard(place: &Place, status: &BreakerStatus) -> Markup {
                     dt { "by hand" } dd { (forced.reason) @if let Some(left) = forced.left { ", for " (short(left.as_secs_f64())) } }
                 }
             }
-            (timeline(&status.transitions))
+            (timeline(status))
             @if place.role == Role::Operate {
                 form.force data-order=(format!("breakers/{}/{}", encoded(&place.pool), status.backend)) {
                     label { span { "Reason" } input name="reason" maxlength="200" placeholder="why"; }
@@ -176,23 +176,18 @@ fn backend(status: &BreakerStatus) -> &'static str {
     if status.backend == "redis" { "Redis" } else { "the database" }
 }
 
-/// When it was closed last, if it is not and nobody ordered that.
-fn in_trouble_since(status: &BreakerStatus) -> Option<SystemTime> {
-    let is_in_trouble = matches!(status.state, BreakerState::Open | BreakerState::HalfOpen);
-    let left = |turn: &&Transition| turn.from == BreakerState::Closed;
-    status.transitions.iter().rev().filter(|_| is_in_trouble).find(left).map(|turn| turn.at)
-}
-
-/// The last transitions, the newest first.
-fn timeline(transitions: &[Transition]) -> Markup {
+/// The last transitions, the newest first, and how the trouble began.
+fn timeline(status: &BreakerStatus) -> Markup {
+    let last: Vec<_> = status.transitions.iter().rev().take(6).collect();
+    let began = status.trouble.as_ref().filter(|began| !last.contains(began));
     html! {
-        @if transitions.is_empty() {
+        @if last.is_empty() {
             p.quiet { "It has not turned yet." }
         } @else {
             ol.timeline {
-                @for turn in transitions.iter().rev().take(6) {
+                @for turn in last.into_iter().chain(began) {
                     li class=(mood(turn.to)) {
-                        time { (clock(turn.at)) } " " b { (said(turn.to)) } " " span.quiet { (turn.cause) }
+                        (clock(turn.at)) " " b { (said(turn.to)) } " " span.quiet { (turn.cause) }
                     }
                 }
             }
@@ -400,7 +395,7 @@ fn events(pool: &dyn Operated) -> Markup {
             ol.events tabindex="0" aria-labelledby="events-title" {
                 @for event in events.iter().rev().take(EVENTS) {
                     li class=(match event.kind { EventKind::Audit => "bad", EventKind::Breaker | EventKind::Emergency => "warn", _ => "quiet" }) {
-                        time { (clock(event.at)) } " " b { (event.kind.label()) } " " (event.text)
+                        (clock(event.at)) " " b { (event.kind.label()) } " " (event.text)
                     }
                 }
             }
@@ -457,9 +452,31 @@ fn short(seconds: f64) -> String {
     }
 }
 
-/// Of the day, in UTC, as the servers' logs have it.
+/// In UTC, as the servers' logs have it; with its day, unless that is today.
 fn clock(at: SystemTime) -> Markup {
-    let stamp = humantime::format_rfc3339_seconds(at).to_string();
-    let time = stamp.get(11..19).unwrap_or_default().to_owned();
-    html! { span title=(stamp) { (time) " UTC" } }
+    clock_at(at, SystemTime::now())
+}
+
+fn clock_at(at: SystemTime, now: SystemTime) -> Markup {
+    let [stamp, now] = [at, now].map(|time| humantime::format_rfc3339_seconds(time).to_string());
+    let (day, time) = (stamp.get(..10).unwrap_or_default(), stamp.get(11..19).unwrap_or_default());
+    html! {
+        time datetime=(stamp) title=(stamp) { @if !now.starts_with(day) { (day) " " } (time) " UTC" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_of_today_has_its_day() {
+        let at = |stamp| humantime::parse_rfc3339(stamp).unwrap();
+        let yesterday = at("2026-02-28T23:59:58Z");
+        let text = |now| clock_at(yesterday, at(now)).0;
+        assert!(text("2026-02-28T23:59:59Z").ends_with(">23:59:58 UTC</time>"), "{}", text("2026-02-28T23:59:59Z"));
+        let tomorrow = text("2026-03-01T00:00:01Z");
+        assert!(tomorrow.contains("datetime=\"2026-02-28T23:59:58Z\""), "{tomorrow}");
+        assert!(tomorrow.ends_with(">2026-02-28 23:59:58 UTC</time>"), "{tomorrow}");
+    }
 }

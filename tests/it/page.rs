@@ -201,6 +201,8 @@ async fn a_card_turns_within_two_seconds_of_the_database_and_buttons_work() {
     until(&page, "document.querySelector('.breaker[data-state=open], .breaker[data-state=half_open]')").await;
     let turned = killed.elapsed();
     assert!(turned < Duration::from_secs(2), "{turned:?}");
+    until(&page, "document.querySelector('.breaker dl').innerText.includes('in trouble since')").await;
+    until(&page, "document.querySelector('.breaker dl time[datetime]')").await;
     // On its own, without a load of the page.
     server.restart();
     until(&page, "document.querySelector('.breaker[data-state=closed]')").await;
