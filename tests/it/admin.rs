@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use larder::admin::{Access, Admin};
 use larder::{CachedPool, EventKind, Sessions, SqlitePool};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -361,6 +361,59 @@ async fn orders_are_carried_out_and_taken_down() {
     let ended = async { while stream.next().await.is_some() {} };
     tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the stream ends with its pool");
     assert_eq!(here.send(Method::GET, "/v1/health/ready", &[], None).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+/// What is heard on a stream until this is in it.
+async fn hear(stream: &mut (impl Stream<Item = reqwest::Result<impl AsRef<[u8]>>> + Unpin), what: &str) -> String {
+    let mut heard = String::new();
+    while !heard.contains(what) {
+        let more = tokio::time::timeout(Duration::from_secs(30), stream.next()).await;
+        let more = more.unwrap_or_else(|_| panic!("no {what}: {heard}")).unwrap().unwrap();
+        heard.push_str(&String::from_utf8_lossy(more.as_ref()));
+    }
+    heard
+}
+
+fn last_id(heard: &str) -> String {
+    heard.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().expect("an id").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_listens_again_misses_nothing_of_what_happened_meanwhile() {
+    let here = Operated::start(Access::tokens(READ, OPERATE)).await;
+    let authorization = bearer(READ);
+    let listen = async |last: Option<&str>| {
+        let headers: Vec<_> = [("authorization", &*authorization)]
+            .into_iter()
+            .chain(last.map(|last| ("last-event-id", last)))
+            .collect();
+        here.send(Method::GET, "/v1/events/stream", &headers, None).await.bytes_stream()
+    };
+    here.pool.note("before anybody listened");
+    let mut stream = listen(None).await;
+    let begins = hear(&mut stream, "\n\n").await;
+    assert!(begins.contains("retry: ") && !begins.contains("data"), "{begins}");
+    // Its stream ends before anything happens.
+    drop(stream);
+    here.pool.note("the first");
+    here.pool.breaker().disable("the second", None);
+    let heard = hear(&mut listen(Some(&last_id(&begins))).await, "the second").await;
+    assert!(heard.contains("the first"), "{heard}");
+    here.pool.note("the third");
+    let mut stream = listen(Some(&last_id(&heard))).await;
+    let heard = hear(&mut stream, "the third").await;
+    assert!(!heard.contains("the second"), "{heard}");
+    // What says nothing of when it was heard is none of our ids.
+    for anew in [None, Some("nonsense"), Some("x-1"), Some("")] {
+        let mut stream = listen(anew).await;
+        hear(&mut stream, "\n\n").await;
+        here.pool.note(format!("after {anew:?}"));
+        let heard = hear(&mut stream, &format!("after {anew:?}").replace('"', "\\\"")).await;
+        assert!(!heard.contains("the third"), "{heard}");
+    }
+    here.pool.note("once");
+    let heard = hear(&mut stream, "once").await;
+    assert!(!heard.contains("the third") && heard.matches("once").count() == 1, "{heard}");
 }
 
 #[tokio::test]
