@@ -353,7 +353,9 @@ async fn orders_are_carried_out_and_taken_down() {
     }
     assert_eq!(here.order("/v1/breakers/shop/database", json!({"order": "release"})).await["state"], "closed");
     let events = operator_events(&here.pool);
-    assert_eq!(events.len(), 7, "{events:?}");
+    assert_eq!(events.len(), 8, "{events:?}");
+    assert!(events.contains(&"warm: 1 of 3 are kept (token: operate)".into()), "{events:?}");
+    assert!(events.contains(&"breaker database: force_open for 10m: a[31mdisk (token: operate)".into()), "{events:?}");
     assert!(events.iter().all(|event| event.ends_with("(token: operate)")), "{events:?}");
     assert!(here.get("/v1/events").await["shop"].as_array().unwrap().len() > events.len());
     // An open stream is no reason for a server to wait when it ends.
@@ -414,6 +416,33 @@ async fn who_listens_again_misses_nothing_of_what_happened_meanwhile() {
     here.pool.note("once");
     let heard = hear(&mut stream, "once").await;
     assert!(!heard.contains("the third") && heard.matches("once").count() == 1, "{heard}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_behind_an_own_layer_say_who_gave_them() {
+    let pool = pool().await;
+    let named = |mut request: axum::extract::Request, next: axum::middleware::Next| {
+        let name = request.headers().get("x-user").map(|name| name.to_str().unwrap().to_owned());
+        if let Some(name) = name {
+            request.extensions_mut().insert(larder::admin::Operator(name));
+        }
+        next.run(request)
+    };
+    let router = Admin::new(Access::own_layer()).pool("shop", &pool).router().layer(axum::middleware::from_fn(named));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    for name in [Some("ada"), None] {
+        let mut order = Client::new().post(format!("{at}/v1/caches/shop/flush"));
+        if let Some(name) = name {
+            order = order.header("x-user", name);
+        }
+        assert_eq!(order.send().await.unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(
+        operator_events(&pool),
+        ["flush: everything is dropped (by ada)", "flush: everything is dropped (no name)"]
+    );
 }
 
 #[tokio::test]
