@@ -155,7 +155,11 @@ pub(super) async fn events(
         Some((last, at)) => {
             let before = at.saturating_sub(AGAIN.as_nanos());
             let is_told = |id: &String, event: &Event| id == last || nanoseconds(event.at) < before;
-            remembered(&shared, &which).into_iter().filter(|(id, _, event)| is_told(id, event)).map(|(id, ..)| id).collect()
+            remembered(&shared, &which)
+                .into_iter()
+                .filter(|(id, _, event)| is_told(id, event))
+                .map(|(id, ..)| id)
+                .collect()
         }
         None => remembered(&shared, &which).into_iter().map(|(id, ..)| id).collect(),
     };

@@ -117,23 +117,43 @@ async fn it_shows_what_the_metrics_say_and_nothing_that_is_not_its_own() {
     let page = chromium.open(&page_at(port), WIDE, "light").await;
     until(&page, "document.querySelector('.live') && document.querySelector('#queries td.sql')").await;
 
-    let metrics = reqwest::get(format!("{}/v1/metrics", page_at(port))).await.unwrap().text().await.unwrap();
-    let counted = |outcome: &str| -> u64 {
-        let of = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64;
-        let wanted = format!("outcome=\"{outcome}\"");
-        metrics
-            .lines()
-            .filter(|line| line.starts_with("larder_requests_total{") && line.contains(&wanted))
-            .map(of)
-            .sum()
-    };
-    for (id, outcome) in [("hits", "hit"), ("misses", "miss"), ("bypasses", "bypass"), ("stale", "stale")] {
-        let shown: u64 = page.text(&format!("#{id}")).await.replace(',', "").parse().unwrap();
-        assert_eq!(shown, counted(outcome), "{outcome}");
+    // What both tell of connections, they tell once a second: until they say the same.
+    let begun = Instant::now();
+    loop {
+        let metrics = reqwest::get(format!("{}/v1/metrics", page_at(port))).await.unwrap().text().await.unwrap();
+        let told = |metric: &str, label: &str| -> u64 {
+            let of = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64;
+            let is_meant = |line: &&str| line.split(['{', ' ']).next() == Some(metric) && line.contains(label);
+            metrics.lines().filter(is_meant).map(of).sum()
+        };
+        let outcome = |outcome: &str| told("larder_requests_total", &format!("outcome=\"{outcome}\""));
+        let state = |state: &str| told("db_client_connection_count", &format!("state=\"{state}\""));
+        let rate = (outcome("hit") + outcome("coalesced")) as f64 / told("larder_requests_total", "") as f64;
+        let of_requests = [("hits", "hit"), ("misses", "miss"), ("bypasses", "bypass"), ("stale", "stale")];
+        let mut expected: Vec<(String, String)> = Vec::new();
+        // All of it happened in the last minutes.
+        for of_when in ["", "-start"] {
+            let counted = |id: &str, count: u64| (format!("{id}{of_when}"), count.to_string());
+            expected.extend(of_requests.map(|(id, what)| counted(id, outcome(what))));
+            expected.push(counted("writes", told("larder_writes_total", "")));
+            expected.push(counted("invalidations", told("larder_invalidations_total", "")));
+            expected.push((format!("hit-rate{of_when}"), format!("{:.1} %", rate * 100.0)));
+        }
+        let now = [("entries", told("larder_entries", "")), ("most", told("db_client_connection_max", ""))];
+        let now = now.into_iter().chain(["used", "idle"].map(|id| (id, state(id))));
+        expected.extend(now.map(|(id, count)| (id.to_owned(), count.to_string())));
+        let shown: Vec<_> = futures::stream::iter(&expected)
+            .then(async |(id, _)| (id.clone(), page.text(&format!("#{id}")).await.replace(',', "")))
+            .collect()
+            .await;
+        if shown == expected {
+            assert!(outcome("hit") > 500 && outcome("miss") >= 49 && state("idle") > 0, "{shown:?}");
+            assert!(told("larder_writes_total", "") > 0 && told("larder_entries", "") > 0, "{shown:?}");
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{shown:?}\n{expected:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    assert!(counted("hit") > 500 && counted("miss") >= 49, "{metrics}");
-    let rate = pool.stats().hit_rate().unwrap();
-    assert_eq!(page.text("#hit-rate").await, format!("{:.1} %", rate * 100.0));
 
     // What others wrote is text.
     let shown = page.ask("return document.getElementById('queries').innerText").await.to_string();
