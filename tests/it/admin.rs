@@ -36,6 +36,10 @@ impl Operated {
     async fn start(access: Access) -> Self {
         let pool = pool().await;
         let admin = Admin::new(access).pool("shop", &pool).host("ops.example").metrics(|| "# nothing\n".into());
+        Self::serve(admin, pool).await
+    }
+
+    async fn serve(admin: Admin, pool: SqlitePool) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = format!("http://{}/deep/down", listener.local_addr().unwrap());
         let router = axum::Router::new().nest("/deep/down", admin.router());
@@ -385,10 +389,8 @@ async fn who_listens_again_misses_nothing_of_what_happened_meanwhile() {
     let here = Operated::start(Access::tokens(READ, OPERATE)).await;
     let authorization = bearer(READ);
     let listen = async |last: Option<&str>| {
-        let headers: Vec<_> = [("authorization", &*authorization)]
-            .into_iter()
-            .chain(last.map(|last| ("last-event-id", last)))
-            .collect();
+        let headers: Vec<_> =
+            [("authorization", &*authorization)].into_iter().chain(last.map(|last| ("last-event-id", last))).collect();
         here.send(Method::GET, "/v1/events/stream", &headers, None).await.bytes_stream()
     };
     here.pool.note("before anybody listened");
@@ -461,18 +463,25 @@ async fn it_does_not_listen_where_others_reach_it_without_a_token() {
 /// As many statements as an application that writes its values into its texts would have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_statements_leave_the_page_small_and_quick() {
-    let here = Operated::start(Access::own_layer()).await;
+    let pool = pool().await;
+    // Under each name it is drawn anew, as it is once a second under one.
+    let names: Vec<_> = (0..10).map(|n| format!("shop{n}")).collect();
+    let admin = names.iter().fold(Admin::new(Access::own_layer()), |admin, name| admin.pool(name, &pool));
+    let here = Operated::serve(admin, pool).await;
     for n in 0..10_000 {
         let sql = format!("SELECT n AS a{n} FROM t WHERE id = 1");
         sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&here.pool).await.unwrap();
     }
-    let begun = std::time::Instant::now();
-    for _ in 0..10 {
-        let page = here.send(Method::GET, "", &[], None).await.text().await.unwrap();
+    let mut times = Vec::new();
+    for name in &names {
+        let begun = std::time::Instant::now();
+        let page = here.send(Method::GET, &format!("?pool={name}"), &[], None).await.text().await.unwrap();
+        times.push(begun.elapsed());
         assert!(page.len() < 100_000 && page.contains("statements are known"), "{}", page.len());
     }
-    // Generous: it is drawn once a second, without optimization.
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    let queries = here.get("/v1/queries?limit=1000000").await["shop"].as_array().unwrap().len();
+    // A machine that has much else to do is late with some, not with most; and all of this is without optimization.
+    times.sort_unstable();
+    assert!(times[4] < Duration::from_secs(1), "it has to be drawn once a second: {times:?}");
+    let queries = here.get("/v1/queries?limit=1000000").await["shop0"].as_array().unwrap().len();
     assert!(queries <= 5_001, "{queries}");
 }
