@@ -96,6 +96,8 @@ impl<DB: Backend> CachedPool<DB> {
             Some(refusal) => Err(refusal),
             None => known.gate.reads(&facts),
         };
+        let rules = &self.inner.settings.rules;
+        let reading = reading.and_then(|reading| rules.policy(&facts, &reading, &known.gate).map(|_| reading));
         let (reads, scope) = match reading {
             Ok(reading) => (Ok(dependencies(reading.tables)), reading.scope),
             Err(refusal) => (Err(refusal), None),

@@ -32,6 +32,11 @@ enum Kind {
     Open,
 }
 
+/// Who asks, by name. A layer of the application that asks who somebody is ([`Access::own_layer`]) puts it into the extensions of a
+/// request; with an order, it goes into the log and the events.
+#[derive(Debug, Clone)]
+pub struct Operator(pub String);
+
 /// What somebody may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Role {
@@ -46,12 +51,18 @@ impl Role {
             Self::Operate => "operate",
         }
     }
+
+    fn of_a_token(self) -> String {
+        format!("token: {}", self.label())
+    }
 }
 
 /// Who asks.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub role: Role,
+    /// As far as it is known, for the log and the events.
+    pub who: String,
     /// What the page is told, and has to say with an order. `None`: a token was shown, which no browser does by itself.
     pub word: Option<String>,
     /// Whether he can log out.
@@ -88,7 +99,8 @@ impl Access {
         Self(Kind::Tokens { read, operate })
     }
 
-    /// The router stands behind a layer of the application that asks who somebody is: all who come through may do everything.
+    /// The router stands behind a layer of the application that asks who somebody is: all who come through may do everything. It may tell
+    /// their names by [`Operator`].
     pub fn own_layer() -> Self {
         Self(Kind::OwnLayer)
     }
@@ -132,17 +144,24 @@ impl Access {
 
     fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         if let Kind::OwnLayer | Kind::Open = self.0 {
-            return Some(Caller { role: Role::Operate, word: Some(word(&SECRET)), has_cookie: false });
+            return Some(Caller {
+                role: Role::Operate,
+                who: "no name".into(),
+                word: Some(word(&SECRET)),
+                has_cookie: false,
+            });
         }
         let shown = headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
         let bearer =
             shown.and_then(|shown| shown.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
         if let Some((_, token)) = bearer {
-            return Some(Caller { role: self.of_token(token.trim())?, word: None, has_cookie: false });
+            let role = self.of_token(token.trim())?;
+            return Some(Caller { role, who: role.of_a_token(), word: None, has_cookie: false });
         }
         let session = cookie(headers)?;
         let role = self.of_session(session)?;
-        Some(Caller { role, word: Some(word(blake3::hash(session.as_bytes()).as_bytes())), has_cookie: true })
+        let word = word(blake3::hash(session.as_bytes()).as_bytes());
+        Some(Caller { role, who: role.of_a_token(), word: Some(word), has_cookie: true })
     }
 }
 
@@ -182,7 +201,10 @@ pub(super) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
     let path = request.uri().path().to_owned();
     let mut response = match admit(&shared, &request, &path) {
         Ok(caller) => {
-            if let Some(caller) = caller {
+            if let Some(mut caller) = caller {
+                if let Some(Operator(name)) = request.extensions().get() {
+                    caller.who = format!("by {name}");
+                }
                 request.extensions_mut().insert(caller);
             }
             next.run(request).await

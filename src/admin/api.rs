@@ -1,6 +1,7 @@
 //! The interface: what is asked and ordered, as JSON.
 //!
-//! An order is taken down as an event and in the log before it is carried out, with the role of who gave it.
+//! An order is taken down as an event and in the log before it is carried out, with who gave it as far as that is known; and what came of
+//! it where it may fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -232,9 +233,9 @@ fn order<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
 }
 
 fn take_down(name: &str, pool: &dyn Operated, caller: &Caller, what: &str) {
-    let what = plain(what);
-    tracing::info!(target: "larder::admin", pool = name, role = caller.role.label(), what, "an order");
-    pool.note(format!("{what} (token: {})", caller.role.label()));
+    let (what, who) = (plain(what), plain(&caller.who));
+    tracing::info!(target: "larder::admin", pool = name, role = caller.role.label(), who, what, "an order");
+    pool.note(format!("{what} ({who})"));
 }
 
 /// As a line of a log has room for, without what would play tricks there.
@@ -331,6 +332,17 @@ async fn warm(
         return Err(Problem::bad_request(format!("at most {MOST_STATEMENTS} statements at a time")));
     }
     take_down(&name, &**pool, &caller, &format!("warm: {} statements", statements.len()));
+    let asked = statements.len();
+    let told = warmed(&**pool, statements).await;
+    let outcome = match &told {
+        Ok(told) => format!("{} of {asked} are kept", told.iter().filter(|one| one["kept"] == true).count()),
+        Err(_) => "failed, since the database could not be asked".into(),
+    };
+    take_down(&name, &**pool, &caller, &format!("warm: {outcome}"));
+    told.map(|told| Json(Value::Array(told)))
+}
+
+async fn warmed(pool: &dyn Operated, statements: Vec<String>) -> Result<Vec<Value>, Problem> {
     let mut told = Vec::new();
     for statement in statements {
         // What the database says of it may hold values of the rows.
@@ -345,7 +357,7 @@ async fn warm(
             Err(_) => json!({"kept": false, "why": format!("it took longer than {LONGEST_STATEMENT:?}")}),
         });
     }
-    Ok(Json(Value::Array(told)))
+    Ok(told)
 }
 
 const MOST_STATEMENTS: usize = 100;
@@ -358,6 +370,18 @@ enum Order {
     ForceClosed,
     Disable,
     Release,
+}
+
+impl Order {
+    /// As it is given.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::ForceOpen => "force_open",
+            Self::ForceClosed => "force_closed",
+            Self::Disable => "disable",
+            Self::Release => "release",
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -387,7 +411,9 @@ async fn force(
     let time = seconds.map(Duration::try_from_secs_f64).transpose();
     let time = time.map_err(|why| Problem::bad_request(format!("seconds: {why}")))?;
     let reason = plain(reason);
-    take_down(&name, &**pool, &caller, &format!("breaker {backend}: {what:?} {reason}"));
+    let lasts = time.map(|time| format!(" for {}", humantime::format_duration(time))).unwrap_or_default();
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    take_down(&name, &**pool, &caller, &format!("breaker {backend}: {}{lasts}{why}", what.label()));
     match what {
         Order::ForceOpen => breaker_of.force_open(reason, time),
         Order::ForceClosed => breaker_of.force_closed(reason, time),
@@ -410,11 +436,13 @@ async fn explain(State(shared): State<Arc<Shared>>, body: Result<Json<Explain>, 
     let (_, pool) = found.ok_or_else(|| Problem::unknown("pool", pool.as_deref().unwrap_or_default()))?;
     let explanation = pool.explain(&sql).await.map_err(|error| Problem::database(&error))?;
     let names = |tables: &[Dependency]| tables.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let refusal = explanation.reads.as_ref().err();
     Ok(Json(json!({
-        "cached": explanation.reads.is_ok() && explanation.writes == Changes::Nothing,
+        // Without a scope, what needs one is not kept.
+        "cached": refusal.is_none() && explanation.scope.is_none() && explanation.writes == Changes::Nothing,
         "reads": explanation.reads.as_ref().ok().map(|tables| names(tables)),
-        "reason": explanation.reads.as_ref().err().map(|refusal| refusal.reason.label()),
-        "sentence": explanation.reads.as_ref().err().map(|refusal| refusal.sentence.clone()),
+        "reason": refusal.map(|refusal| refusal.reason.label()),
+        "sentence": refusal.map(|refusal| refusal.sentence.clone()),
         "scope": explanation.scope,
         "writes": match &explanation.writes {
             Changes::Nothing => json!([]),

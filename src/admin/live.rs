@@ -4,13 +4,13 @@
 //! does not. What all viewers of a pool see is drawn once a second, off the runtime's own threads. A stream ends after two minutes, or
 //! with its pool, and the browser begins another: so that a server that waits for its requests to end does not wait for ever.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Extension, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::select;
@@ -24,11 +24,17 @@ use super::api::Which;
 use super::operated::Operated;
 use super::problem::{Problem, Query};
 use super::sections::{self, Section};
+use crate::Event;
 
 /// Between looks.
 const PAUSE: Duration = Duration::from_secs(1);
 /// A stream ends after this.
 const LIFE: Duration = Duration::from_secs(120);
+/// A browser that was told nothing waits for 3 to 5 s before it begins another: long enough to call what it shows old.
+const RETRY: Duration = Duration::from_millis(500);
+/// A listener that comes back is told again what happened so shortly before the last event that he heard of: breakers tell times to the
+/// millisecond only, and pools are asked one after another.
+const AGAIN: Duration = Duration::from_secs(2);
 
 type Sections = Arc<Vec<Section>>;
 
@@ -106,32 +112,73 @@ pub(super) async fn page(
                 }
             }
             let sent = Sent::default().event("look").data(json!(changed).to_string());
+            let sent = if is_first { sent.retry(RETRY) } else { sent };
             Some((sent, (shared, pool, seen, false, seat)))
         }
     });
     Ok(sent(looks, &*pool))
 }
 
-/// Events of all pools, or of one, from now on.
-pub(super) async fn events(State(shared): State<Arc<Shared>>, Query(which): Query<Which>) -> Result<Response, Problem> {
+/// Names an event on a stream: when it was, and a hash that tells it from others of that time.
+fn id(at: SystemTime, pool: &str, event: &Event) -> String {
+    let text = format!("{pool}\n{}\n{}", event.kind, event.text);
+    format!("{}-{}", nanoseconds(at), &blake3::hash(text.as_bytes()).to_hex()[..16])
+}
+
+fn nanoseconds(at: SystemTime) -> u128 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+}
+
+/// What is remembered of the pools that are asked for: each with its name on a stream, and that of its pool.
+fn remembered(shared: &Shared, which: &Which) -> Vec<(String, String, Event)> {
+    let asked = shared.pools.iter().filter(|(name, _)| which.pool.as_ref().is_none_or(|asked| asked == name));
+    let events = asked.flat_map(|(name, pool)| {
+        pool.events().into_iter().map(move |event| (id(event.at, name, &event), name.clone(), event))
+    });
+    events.collect()
+}
+
+/// Events of all pools, or of one, from now on, or from that on which a listener heard last.
+pub(super) async fn events(
+    State(shared): State<Arc<Shared>>,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let seat = seat(&shared.listeners)?;
     let asked = which.pool.as_deref();
     let (_, first) = shared.pool(asked).ok_or_else(|| Problem::unknown("pool", asked.unwrap_or_default()))?;
     let first = first.clone();
-    let begun = (shared.clone(), which, SystemTime::now(), seat);
-    let batches = stream::unfold(begun, |(shared, which, since, seat)| async move {
-        tokio::time::sleep(PAUSE / 2).await;
-        let mut last = since;
-        let mut batch = Vec::new();
-        let asked = shared.pools.iter().filter(|(name, _)| which.pool.as_ref().is_none_or(|asked| asked == name));
-        for (name, pool) in asked {
-            for event in pool.events().into_iter().filter(|event| event.at > since) {
-                last = last.max(event.at);
-                let told = json!({"pool": name, "event": event});
-                batch.push(Sent::default().event("event").data(told.to_string()));
-            }
+    let heard = headers.get("last-event-id").and_then(|heard| heard.to_str().ok());
+    let heard = heard.and_then(|heard| Some((heard, heard.split_once('-')?.0.parse::<u128>().ok()?)));
+    // What is remembered and was told: not by its time, which what comes later may have as well.
+    let told: HashSet<String> = match heard {
+        Some((last, at)) => {
+            let before = at.saturating_sub(AGAIN.as_nanos());
+            let is_told = |id: &String, event: &Event| id == last || nanoseconds(event.at) < before;
+            remembered(&shared, &which)
+                .into_iter()
+                .filter(|(id, _, event)| is_told(id, event))
+                .map(|(id, ..)| id)
+                .collect()
         }
-        Some((stream::iter(batch), (shared, which, last, seat)))
+        None => remembered(&shared, &which).into_iter().map(|(id, ..)| id).collect(),
+    };
+    // Without data it is no event, but says from where on to listen, should nothing happen until the stream ends.
+    let begins = Sent::default().retry(RETRY).id(match heard {
+        Some((last, _)) => last.to_owned(),
+        None => format!("{}-", nanoseconds(SystemTime::now())),
     });
-    Ok(sent(batches.flatten(), &*first))
+    let batches = stream::unfold((shared.clone(), which, told, seat), |(shared, which, told, seat)| async move {
+        tokio::time::sleep(PAUSE / 2).await;
+        let now = remembered(&shared, &which);
+        let mut fresh: Vec<_> = now.iter().filter(|(id, ..)| !told.contains(id)).collect();
+        fresh.sort_by_key(|(_, _, event)| event.at);
+        let sent = fresh.into_iter().map(|(id, pool, event)| {
+            Sent::default().event("event").id(id).data(json!({"pool": pool, "event": event}).to_string())
+        });
+        let sent: Vec<_> = sent.collect();
+        let told: HashSet<String> = now.into_iter().map(|(id, ..)| id).collect();
+        Some((stream::iter(sent), (shared, which, told, seat)))
+    });
+    Ok(sent(stream::iter([begins]).chain(batches.flatten()), &*first))
 }

@@ -47,7 +47,7 @@ use sqlx::IntoArguments;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-pub use access::Access;
+pub use access::{Access, Operator};
 use live::Drawn;
 use operated::Operated;
 

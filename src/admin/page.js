@@ -8,10 +8,13 @@ const heardText = document.getElementById("heard-text");
 const old = document.getElementById("old");
 const oldText = document.getElementById("old-text");
 const told = document.getElementById("told");
+const toldText = document.getElementById("told-text");
 
 // Every second something is heard; after so many without, the figures are called old.
 const PATIENCE = 4;
+// When something was heard last, or it began to listen; and whether anything was heard since then.
 let last = Date.now();
+let isHeard = false;
 
 // Makes one piece of the page like another, and leaves alone what its user does to it: what has the focus, what is typed, what is open,
 // what is scrolled.
@@ -55,6 +58,7 @@ function listen() {
     source = new EventSource(`${mount}/live?pool=${encodeURIComponent(pool)}`);
     source.addEventListener("look", (event) => {
         last = Date.now();
+        isHeard = true;
         show(JSON.parse(event.data));
     });
     source.addEventListener("error", () => {
@@ -79,8 +83,13 @@ async function ask() {
 
 // A browser has few connections to one server: pages that nobody sees leave theirs to others.
 document.addEventListener("visibilitychange", () => {
-    if (document.hidden) source?.close();
-    else listen();
+    if (document.hidden) {
+        source?.close();
+        return;
+    }
+    last = Date.now();
+    isHeard = false;
+    listen();
 });
 
 function set(node, text) {
@@ -90,17 +99,25 @@ function set(node, text) {
 function look() {
     const age = Math.round((Date.now() - last) / 1000);
     const isOld = age >= PATIENCE && !document.hidden;
-    heard.classList.toggle("live", !isOld);
-    set(heardText, isOld ? "not connected" : "live");
+    heard.classList.toggle("live", isHeard && !isOld);
+    set(heardText, isOld ? "not connected" : isHeard ? "live" : "connecting");
     if (old.hidden === isOld) old.hidden = !isOld;
     if (isOld) set(oldText, `Since ${age} s; trying again.`);
 }
 
 function say(text, bad) {
-    told.textContent = text;
+    toldText.textContent = text;
     told.classList.toggle("bad", Boolean(bad));
     told.hidden = false;
 }
+
+// The answer to an order is not to be taken for that to the next.
+function sayNothing() {
+    toldText.textContent = "";
+    told.hidden = true;
+}
+
+document.getElementById("told-close").addEventListener("click", sayNothing);
 
 function order(form, button) {
     const fields = Object.fromEntries(new FormData(form));
@@ -118,7 +135,9 @@ function order(form, button) {
 
 function inWords(answer) {
     if (answer.cached !== undefined) {
-        return answer.cached ? `Cached. It rests on ${answer.reads.join(", ") || "nothing"}.` : `Not cached: ${answer.sentence ?? "it writes."}`;
+        const rests = () => `It rests on ${answer.reads.join(", ") || "nothing"}.`;
+        if (answer.cached) return `Cached. ${rests()}`;
+        return answer.scope ? `Cached only under a scope, by pool.scoped(..): ${answer.scope}. ${rests()}` : `Not cached: ${answer.sentence ?? "it writes."}`;
     }
     if (answer.tables) {
         const what = answer.everything ? `everything, since there is no ${answer.unknown.join(", ")}` : answer.tables.join(", ");
@@ -138,7 +157,9 @@ document.addEventListener("submit", async (event) => {
     }
     if (!form.dataset.order) return;
     event.preventDefault();
-    if (form.dataset.sure && !window.confirm(form.dataset.sure)) return;
+    const sure = event.submitter?.dataset.sure ?? form.dataset.sure;
+    if (sure && !window.confirm(sure)) return;
+    sayNothing();
     const body = order(form, event.submitter);
     try {
         const answer = await fetch(`${mount}/v1/${form.dataset.order}`, {

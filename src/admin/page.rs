@@ -77,8 +77,14 @@ pub(super) async fn page(
             }
             p #heard.heard role="status" aria-live="polite" { span.dot {} " " span #heard-text { "connecting" } }
         }
-        p #old.banner.bad role="alert" hidden { "These figures are old: nothing is heard from the server. " span #old-text aria-hidden="true" {} }
-        p #told.banner role="status" aria-live="polite" hidden {}
+        // Wherever the page is scrolled to.
+        div.banners {
+            p #old.banner.bad role="alert" hidden { "These figures are old: nothing is heard from the server. " span #old-text aria-hidden="true" {} }
+            div #told.banner hidden {
+                p #told-text role="status" aria-live="polite" {}
+                button #told-close type="button" { "Close" }
+            }
+        }
         main #main data-mount=(mount) data-pool=(name) data-word=[caller.word.as_deref()] data-role=(caller.role.label()) {
             @for section in sections.iter() {
                 section id=(section.id) class="card" aria-labelledby=(format!("{}-title", section.id)) { (section.html) }

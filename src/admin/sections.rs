@@ -10,7 +10,7 @@ use super::page::encoded;
 use crate::chart::{self, Hue, Line};
 use crate::report::html::points;
 use crate::wording::{grouped as count, shortened};
-use crate::{BreakerState, BreakerStatus, EventKind, FeedStatus, QueryStats, Sample, Stats, Transition};
+use crate::{BreakerState, BreakerStatus, EventKind, FeedStatus, Pressure, QueryStats, Sample, Stats};
 
 /// A part of the page that is renewed as a whole.
 #[derive(Debug, Clone)]
@@ -25,8 +25,15 @@ const TOP: usize = 12;
 const IN_A_ROW: usize = 160;
 /// Events that are shown.
 const EVENTS: usize = 40;
-/// Seconds that charts show.
+/// Seconds that charts show, and that figures are of: what a pool did in its whole life hides what it does now.
 const SHOWN: usize = 300;
+/// The same in words.
+const LATELY: &str = "in the last 5 minutes";
+/// Of fewer calls than these, the median and the slowest of a hundred are not told.
+const OF_A_HALF: u64 = 10;
+const OF_99: u64 = 100;
+/// One hit of so many is timed.
+const TIMED: u64 = 256;
 /// What costs more to tell is told again after so many looks.
 const SELDOM: u64 = 5;
 
@@ -44,60 +51,111 @@ pub(super) fn all(place: &Place, pool: &dyn Operated, look: u64, before: Option<
     let kept = before.filter(|_| !look.is_multiple_of(SELDOM));
     let kept = kept.and_then(|before| before.iter().find(|section| section.id == "queries"));
     vec![
-        Section { id: "health", html: health(pool, &stats, &breakers, &feeds) },
+        Section { id: "health", html: health(pool, &stats, &breakers, &feeds, recent) },
         Section { id: "breakers", html: guards(place, &breakers) },
         Section { id: "cache", html: cache(&stats, recent) },
         Section { id: "pool", html: connections(pool, recent) },
-        Section { id: "latency", html: latency(recent) },
-        Section { id: "invalidation", html: invalidation(&stats, &feeds) },
+        Section { id: "latency", html: latency(recent, history.minutes.last()) },
+        Section { id: "invalidation", html: invalidation(&stats, &feeds, recent) },
         kept.cloned().unwrap_or_else(|| Section { id: "queries", html: queries(place, &pool.queries()) }),
         Section { id: "events", html: events(pool) },
     ]
 }
 
-fn health(pool: &dyn Operated, stats: &Stats, breakers: &[BreakerStatus], feeds: &[FeedStatus]) -> Markup {
+fn health(
+    pool: &dyn Operated,
+    stats: &Stats,
+    breakers: &[BreakerStatus],
+    feeds: &[FeedStatus],
+    recent: &[Sample],
+) -> Markup {
     let database = breakers.iter().find(|status| status.backend == "database");
     let redis = breakers.iter().find(|status| status.backend == "redis");
     let (off, emergencies) = (pool.off(), pool.emergencies());
     let connections = pool.connections();
+    // A moment's wait is nothing to act upon.
+    let waits = recent.iter().rev().take(5).all(|sample| sample.waiting > 0);
+    let todo_about_waits =
+        waits.then_some("Look for what takes the database's time, below; then think of more connections.");
     html! {
         h2 #health-title.hidden { "Health" }
         ul.strip {
-            @if let Some(status) = database { (light("Database", mood(status.state), &said(status.state))) }
-            @if let Some(status) = redis { (light("Redis", mood(status.state), &said(status.state))) }
-            @if connections.is_closed { (light("Pool", "bad", "closed")) }
+            @for (what, status) in [("Database", database), ("Redis", redis)] {
+                @if let Some(status) = status { (light(what, mood(status.state), &said(status.state), remedy(status))) }
+            }
+            @if connections.is_closed {
+                (light("Pool", "bad", "closed", Some("The application closed it: it answers nothing any more.")))
+            }
             @match &off {
-                Some(refusal) => (light("Cache", "bad", &format!("off: {}", refusal.sentence))),
-                None => (light("Cache", "good", "on")),
+                Some(refusal) => (light("Cache", "bad", &format!("off: {}", refusal.sentence), Some("Every read goes to the database until that is mended."))),
+                None => (light("Cache", "good", "on", None)),
             }
             @if connections.waiting > 0 {
-                (light("Connections", "warn", &format!("{} wait", connections.waiting)))
+                (light("Connections", "warn", &format!("{} wait", connections.waiting), todo_about_waits))
             } @else {
-                (light("Connections", "good", &format!("{} of {} in use", connections.used, connections.most)))
+                (light("Connections", "good", &format!("{} of {} in use", connections.used, connections.most), None))
             }
             @for feed in feeds {
                 @let late = if feed.is_current { "" } else { "late: " };
                 @let age = feed.age.map_or("nothing heard yet".into(), |age| format!("{late}heard {} ago", short(age)));
-                (light(&format!("Feed {}", feed.feed), if feed.is_current { "good" } else { "bad" }, &age))
+                @let what = format!("Feed {}", feed.feed);
+                @if feed.is_current {
+                    (light(&what, "good", &age, None))
+                } @else if feed.feed == "redis" {
+                    (light(&what, "bad", &age, Some("Is Redis up, reachable and quick? Reads go to the database until it is heard.")))
+                } @else {
+                    (light(&what, "bad", &age, Some("Does it get its connection, and is larder watch status well? Reads go to the database until then.")))
+                }
             }
             @if emergencies.is_empty() {
-                (light("Emergency", "good", "none"))
+                (light("Emergency", "good", "none", None))
             } @else {
-                @for pressure in &emergencies { (light("Emergency", "bad", &format!("short of {pressure}"))) }
+                @for pressure in &emergencies {
+                    @let todo = match pressure {
+                        Pressure::Database => "Too many wait for a connection: look for what takes the database's time, below.",
+                        Pressure::Memory => "Nothing is kept meanwhile: give it more memory, or lower max_bytes.",
+                    };
+                    (light("Emergency", "bad", &format!("short of {pressure}"), Some(todo)))
+                }
             }
             @if stats.audited_stale > 0 {
-                (light("Audit", "bad", &format!("{} of {} answers stale", stats.audited_stale, stats.audited)))
+                (light(
+                    "Audit", "bad", &format!("{} of {} answers stale since start", stats.audited_stale, stats.audited),
+                    Some("Somebody writes who is not seen: keep the tables out (never_cache), then have them watched (larder watch install)."),
+                ))
             } @else if stats.audited > 0 {
-                (light("Audit", "good", &format!("{} answers, none stale", stats.audited)))
+                (light("Audit", "good", &format!("{} answers since start, none stale", stats.audited), None))
             } @else {
-                (light("Audit", "quiet", "N/A"))
+                (light("Audit", "quiet", "N/A", None))
             }
         }
     }
 }
 
-fn light(what: &str, mood: &str, text: &str) -> Markup {
-    html! { li class=(mood) { span.dot aria-hidden="true" {} span.what { (what) } span.text { (text) } } }
+/// What is so, and what to do about it.
+fn light(what: &str, mood: &str, text: &str, todo: Option<&str>) -> Markup {
+    html! {
+        li class=(mood) {
+            span.dot aria-hidden="true" {} span.what { (what) } span.text { (text) }
+            @if let Some(todo) = todo { span.todo { (todo) } }
+        }
+    }
+}
+
+/// What to do about a breaker that is not as it should be.
+fn remedy(status: &BreakerStatus) -> Option<&'static str> {
+    match status.state {
+        BreakerState::Closed => None,
+        BreakerState::Open | BreakerState::HalfOpen if status.backend == "redis" => {
+            Some("Is Redis up, reachable and quick? The breaker closes by itself; reads go to the database meanwhile.")
+        }
+        BreakerState::Open | BreakerState::HalfOpen => {
+            Some("Is the database up, reachable, full or slow? The breaker closes by itself.")
+        }
+        BreakerState::ForcedOpen | BreakerState::ForcedClosed | BreakerState::Disabled => {
+            Some("By hand, or by its options: release it when the reason is gone.")
+        }
+    }
 }
 
 fn mood(state: BreakerState) -> &'static str {
@@ -135,32 +193,36 @@ fn guard(place: &Place, status: &BreakerStatus) -> Markup {
             h3 { (status.backend) " " span.state { (said(status.state)) } }
             dl {
                 dt { "since" } dd { (clock(status.since)) }
-                @if let Some(since) = in_trouble_since(status) { dt { "in trouble since" } dd { (clock(since)) } }
+                @if let Some(began) = &status.trouble { dt { "in trouble since" } dd { (clock(began.at)) } }
                 dt { "failures" } dd { (rate(status.failure_rate, status.failure_threshold)) }
                 @if let Some(threshold) = status.slow_threshold {
                     dt { "slow" } dd { (rate(status.slow_rate, threshold)) }
                 }
                 dt { "window" } dd { (fill) progress max="1" value=(format!("{:.2}", (f64::from(status.calls) / f64::from(full)).min(1.0))) aria-label="window fill" {} }
-                dt { "rejected" } dd { (count(status.rejected)) }
+                dt { "rejected" } dd { (count(status.rejected)) span.quiet { " since start" } }
                 @if let Some(pause) = status.next_probe {
                     dt { "next probe" } dd { "in " (short(pause.as_secs_f64())) }
                 }
                 @if let Some(forced) = &status.forced {
                     dt { "by hand" } dd { (forced.reason) @if let Some(left) = forced.left { ", for " (short(left.as_secs_f64())) } }
                 }
+                @if let Some(todo) = remedy(status) { dt { "what to do" } dd.todo { (todo) } }
             }
-            (timeline(&status.transitions))
+            (timeline(status))
             @if place.role == Role::Operate {
                 form.force data-order=(format!("breakers/{}/{}", encoded(&place.pool), status.backend)) {
                     label { span { "Reason" } input name="reason" maxlength="200" placeholder="why"; }
                     label { span { "Minutes" } input name="minutes" type="number" min="1" max="10080" placeholder="until released"; }
+                    // A browser presses the first button for whoever presses Enter in a field: this one does nothing.
+                    button type="submit" disabled hidden {}
+                    // Always the same ones in the same order, so that none turns into another under somebody's finger.
                     div.buttons {
-                        @if status.forced.is_some() {
-                            button type="submit" name="order" value="release" { "Release" }
-                        }
-                        button type="submit" name="order" value="force_open" { "Force open" }
+                        button type="submit" name="order" value="force_open"
+                            data-sure=(format!("All calls to {} will be rejected.", backend(status))) { "Force open" }
                         button type="submit" name="order" value="force_closed" { "Force closed" }
-                        button type="submit" name="order" value="disable" { "Disable" }
+                        button type="submit" name="order" value="disable"
+                            data-sure=(format!("Nothing will protect {} while it is in trouble.", backend(status))) { "Disable" }
+                        button type="submit" name="order" value="release" disabled[status.forced.is_none()] { "Release" }
                     }
                 }
             }
@@ -168,23 +230,23 @@ fn guard(place: &Place, status: &BreakerStatus) -> Markup {
     }
 }
 
-/// When it was closed last, if it is not and nobody ordered that.
-fn in_trouble_since(status: &BreakerStatus) -> Option<SystemTime> {
-    let is_in_trouble = matches!(status.state, BreakerState::Open | BreakerState::HalfOpen);
-    let left = |turn: &&Transition| turn.from == BreakerState::Closed;
-    status.transitions.iter().rev().filter(|_| is_in_trouble).find(left).map(|turn| turn.at)
+/// What it stands before, in a sentence.
+fn backend(status: &BreakerStatus) -> &'static str {
+    if status.backend == "redis" { "Redis" } else { "the database" }
 }
 
-/// The last transitions, the newest first.
-fn timeline(transitions: &[Transition]) -> Markup {
+/// The last transitions, the newest first, and how the trouble began.
+fn timeline(status: &BreakerStatus) -> Markup {
+    let last: Vec<_> = status.transitions.iter().rev().take(6).collect();
+    let began = status.trouble.as_ref().filter(|began| !last.contains(began));
     html! {
-        @if transitions.is_empty() {
+        @if last.is_empty() {
             p.quiet { "It has not turned yet." }
         } @else {
             ol.timeline {
-                @for turn in transitions.iter().rev().take(6) {
+                @for turn in last.into_iter().chain(began) {
                     li class=(mood(turn.to)) {
-                        time { (clock(turn.at)) } " " b { (said(turn.to)) } " " span.quiet { (turn.cause) }
+                        (clock(turn.at)) " " b { (said(turn.to)) } " " span.quiet { (turn.cause) }
                     }
                 }
             }
@@ -213,6 +275,31 @@ fn big(what: &str, id: &str, value: &str) -> Markup {
     html! { div.big { span.value id=(id) { (value) } span.what { (what) } } }
 }
 
+/// A figure of the last minutes, and that since the pool was built.
+fn lately(what: &str, id: &str, value: &str, since_start: &str) -> Markup {
+    html! {
+        div.big {
+            span.value id=(id) { (value) } span.what { (what) }
+            span.start { span id=(format!("{id}-start")) { (since_start) } " since start" }
+        }
+    }
+}
+
+/// What was counted in the samples.
+fn sum(samples: &[Sample], of: impl Fn(&Sample) -> u64) -> u64 {
+    samples.iter().map(of).sum()
+}
+
+fn hit_rate(samples: &[Sample]) -> Option<f64> {
+    let spared = sum(samples, |sample| sample.hits + sample.coalesced);
+    let all = spared + sum(samples, |sample| sample.stale + sample.misses + sample.bypasses);
+    (all > 0).then(|| spared as f64 / all as f64)
+}
+
+fn or_na(share: Option<f64>) -> String {
+    share.map_or("N/A".into(), percent)
+}
+
 fn cache(stats: &Stats, recent: &[Sample]) -> Markup {
     let line = |label, hue, value: fn(&Sample) -> u64| Line {
         label,
@@ -225,6 +312,8 @@ fn cache(stats: &Stats, recent: &[Sample]) -> Markup {
         line("not cached", Hue::Quiet, |sample| sample.bypasses),
         line("stale", Hue::Trouble, |sample| sample.stale),
     ];
+    let saved: Duration = recent.iter().map(|sample| sample.saved_time).sum();
+    let counted = |what, id, of: fn(&Sample) -> u64, all| lately(what, id, &count(sum(recent, of)), &count(all));
     let mut reasons: Vec<_> = [
         ("not cached", &stats.bypasses_by_reason),
         ("miss", &stats.misses_by_reason),
@@ -235,20 +324,20 @@ fn cache(stats: &Stats, recent: &[Sample]) -> Markup {
     .collect();
     reasons.sort_by_key(|(.., count)| std::cmp::Reverse(*count));
     html! {
-        h2 #cache-title { "Cache" }
+        h2 #cache-title { "Cache " span.period { (LATELY) } }
         div.bigs {
-            (big("of reads from the cache", "hit-rate", &stats.hit_rate().map_or("N/A".into(), percent)))
-            (big("hits", "hits", &count(stats.hits)))
-            (big("misses", "misses", &count(stats.misses)))
-            (big("not cached", "bypasses", &count(stats.bypasses)))
-            (big("stale", "stale", &count(stats.stale)))
-            (big("database time saved", "saved", &short(stats.saved_time.as_secs_f64())))
+            (lately("of reads from the cache", "hit-rate", &or_na(hit_rate(recent)), &or_na(stats.hit_rate())))
+            (counted("hits", "hits", |sample| sample.hits, stats.hits))
+            (counted("misses", "misses", |sample| sample.misses, stats.misses))
+            (counted("not cached", "bypasses", |sample| sample.bypasses, stats.bypasses))
+            (counted("stale", "stale", |sample| sample.stale, stats.stale))
+            (lately("database time saved", "saved", &short(saved.as_secs_f64()), &short(stats.saved_time.as_secs_f64())))
         }
         (figure(chart::lines("Reads a second", &lines, |value| format!("{}/s", human(value)))))
         (legend(&lines))
-        p.quiet { (count(stats.entries)) " results in " (bytes(stats.bytes)) " of memory" }
+        p.quiet { span #entries { (count(stats.entries)) } " results in " (bytes(stats.bytes)) " of memory" }
         @if !reasons.is_empty() {
-            details open { summary { "Why reads went to the database" }
+            details open { summary { "Why reads went to the database, since start" }
                 table { thead { tr { th { "what" } th { "reason" } th.number { "times" } } }
                     tbody { @for (what, reason, times) in reasons.iter().take(10) {
                         tr { td { (what) } td { code { (reason) } } td.number { (count(*times)) } }
@@ -284,17 +373,17 @@ fn connections(pool: &dyn Operated, recent: &[Sample]) -> Markup {
     }
 }
 
-fn latency(recent: &[Sample]) -> Markup {
-    let last = |of: fn(&Sample) -> Option<(Duration, Duration)>| {
-        recent
-            .iter()
-            .rev()
-            // What was longer ago says nothing of now.
-            .take(10)
-            .find_map(of)
-            .map_or(("N/A".into(), "N/A".into()), |(p50, p99)| (short(p50.as_secs_f64()), short(p99.as_secs_f64())))
+fn latency(recent: &[Sample], minute: Option<&Sample>) -> Markup {
+    // What was longer ago says nothing of now; but the last minute does, where a second has too few calls.
+    let told = |calls: fn(&Sample) -> u64, of: fn(&Sample) -> Option<(Duration, Duration)>| {
+        let at = |least: u64, pick: fn((Duration, Duration)) -> Duration| {
+            let mut samples = recent.iter().rev().take(10).chain(minute).filter(|sample| calls(sample) >= least);
+            samples.find_map(of).map_or("N/A".into(), |times| short(pick(times).as_secs_f64()))
+        };
+        (at(OF_A_HALF, |(p50, _)| p50), at(OF_99, |(_, p99)| p99))
     };
-    let (hit, database) = (last(|sample| sample.hit_latency), last(|sample| sample.database_latency));
+    let hit = told(|sample| sample.hits / TIMED, |sample| sample.hit_latency);
+    let database = told(|sample| sample.misses + sample.bypasses, |sample| sample.database_latency);
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
     let lines = [
         Line {
@@ -314,26 +403,28 @@ fn latency(recent: &[Sample]) -> Markup {
         },
     ];
     html! {
-        h2 #latency-title { "Latency" }
+        h2 #latency-title { "Latency " span.period { "of the last seconds" } }
         div.bigs {
             (big("a hit, half of them", "hit-p50", &hit.0))
             (big("a hit, 99 of 100", "hit-p99", &hit.1))
             (big("the database, half", "database-p50", &database.0))
             (big("the database, 99 of 100", "database-p99", &database.1))
         }
+        p.quiet.note { "Of the last minute where a second has fewer than " (OF_A_HALF) " calls, or than " (OF_99) " for 99 of 100; N/A where that has, too." }
         (figure(chart::lines("Latency of reads", &lines, short)))
         (legend(&lines))
     }
 }
 
-fn invalidation(stats: &Stats, feeds: &[FeedStatus]) -> Markup {
+fn invalidation(stats: &Stats, feeds: &[FeedStatus], recent: &[Sample]) -> Markup {
+    let counted = |what, id, of: fn(&Sample) -> u64, all| lately(what, id, &count(sum(recent, of)), &count(all));
     let mut tables: Vec<_> = stats.invalidations_by_table.iter().collect();
     tables.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     html! {
-        h2 #invalidation-title { "Invalidation" }
+        h2 #invalidation-title { "Invalidation " span.period { (LATELY) } }
         div.bigs {
-            (big("writes", "writes", &count(stats.writes)))
-            (big("voided results", "invalidations", &count(stats.invalidations)))
+            (counted("writes", "writes", |sample| sample.writes, stats.writes))
+            (counted("voided results", "invalidations", |sample| sample.invalidations, stats.invalidations))
             @for feed in feeds {
                 (big(&format!("last heard from {}", feed.feed), &format!("feed-{}", feed.feed), &feed.age.map_or("N/A".into(), short)))
             }
@@ -341,7 +432,7 @@ fn invalidation(stats: &Stats, feeds: &[FeedStatus]) -> Markup {
         @if tables.is_empty() {
             p.quiet { "Nothing was written yet." }
         } @else {
-            div.scroll tabindex="0" { table { thead { tr { th { "table" } th.number { "writes that voided results" } } }
+            div.scroll tabindex="0" { table { thead { tr { th { "table" } th.number { "writes since start" } } }
                 tbody { @for (table, times) in tables.iter().take(10) {
                     tr { td { code { (table) } } td.number { (count(**times)) } }
                 } }
@@ -354,7 +445,7 @@ fn queries(place: &Place, queries: &[QueryStats]) -> Markup {
     let all: f64 = queries.iter().map(|query| query.database_time.as_secs_f64()).sum();
     let share = |query: &QueryStats| if all > 0.0 { query.database_time.as_secs_f64() / all } else { 0.0 };
     html! {
-        h2 #queries-title { "What takes the database's time" }
+        h2 #queries-title { "What takes the database's time " span.period { "since start" } }
         @if queries.is_empty() {
             p.quiet { "No statement was counted yet." }
         } @else {
@@ -366,9 +457,9 @@ fn queries(place: &Place, queries: &[QueryStats]) -> Markup {
                         tr {
                             td.number { (percent(share(query))) (meter(share(query), "share of database time")) }
                             td.number { (count(query.calls)) }
-                            td.number { (query.hit_rate().map_or("N/A".into(), percent)) }
-                            td.number { (short(query.latency.p50.as_secs_f64())) }
-                            td.number { (short(query.latency.p99.as_secs_f64())) }
+                            td.number { (or_na(query.hit_rate())) }
+                            td.number { (of_enough(query, OF_A_HALF, query.latency.p50)) }
+                            td.number { (of_enough(query, OF_99, query.latency.p99)) }
                             td.sql { code title=(query.text) { (shortened(&query.text, IN_A_ROW)) } }
                         }
                     } }
@@ -378,6 +469,18 @@ fn queries(place: &Place, queries: &[QueryStats]) -> Markup {
                 (count(queries.len() as u64)) " statements are known: "
                 a href=(format!("{}/v1/reports/{}?format=html", place.mount, encoded(&place.pool))) { "the report says what to do about them" } "."
             }
+        }
+    }
+}
+
+/// How long a statement took, if the database was asked often enough to tell.
+fn of_enough(query: &QueryStats, least: u64, time: Duration) -> Markup {
+    let asked = query.misses + query.bypasses + query.writes + query.refreshes;
+    html! {
+        @if asked >= least {
+            (short(time.as_secs_f64()))
+        } @else {
+            span.na title=(format!("{asked} calls are too few")) { "N/A" }
         }
     }
 }
@@ -392,7 +495,7 @@ fn events(pool: &dyn Operated) -> Markup {
             ol.events tabindex="0" aria-labelledby="events-title" {
                 @for event in events.iter().rev().take(EVENTS) {
                     li class=(match event.kind { EventKind::Audit => "bad", EventKind::Breaker | EventKind::Emergency => "warn", _ => "quiet" }) {
-                        time { (clock(event.at)) } " " b { (event.kind.label()) } " " (event.text)
+                        (clock(event.at)) " " b { (event.kind.label()) } " " (event.text)
                     }
                 }
             }
@@ -449,9 +552,66 @@ fn short(seconds: f64) -> String {
     }
 }
 
-/// Of the day, in UTC, as the servers' logs have it.
+/// In UTC, as the servers' logs have it; with its day, unless that is today.
 fn clock(at: SystemTime) -> Markup {
-    let stamp = humantime::format_rfc3339_seconds(at).to_string();
-    let time = stamp.get(11..19).unwrap_or_default().to_owned();
-    html! { span title=(stamp) { (time) " UTC" } }
+    clock_at(at, SystemTime::now())
+}
+
+fn clock_at(at: SystemTime, now: SystemTime) -> Markup {
+    let [stamp, now] = [at, now].map(|time| humantime::format_rfc3339_seconds(time).to_string());
+    let (day, time) = (stamp.get(..10).unwrap_or_default(), stamp.get(11..19).unwrap_or_default());
+    html! {
+        time datetime=(stamp) title=(stamp) { @if !now.starts_with(day) { (day) " " } (time) " UTC" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(hits: u64, misses: u64) -> Sample {
+        let sample = serde_json::json!({
+            "at": 0.0, "seconds": 1.0, "hits": hits, "coalesced": 0, "stale": 0, "misses": misses, "bypasses": 0, "writes": 0,
+            "invalidations": 0, "rejections": 0, "database_seconds": 0.0, "saved_seconds": 0.0, "hit_seconds": [1e-6, 2e-6],
+            "database_read_seconds": [0.001, 0.002], "used": 0, "idle": 0, "waiting": 0, "entries": 0, "bytes": 0,
+        });
+        serde_json::from_value(sample).unwrap()
+    }
+
+    #[test]
+    fn a_cache_that_has_ended_to_answer_shows_it_beside_a_good_past() {
+        let stats = Stats { hits: 97_000_000, misses: 3_000_000, ..Stats::default() };
+        let shown = cache(&stats, &vec![sample(0, 10); SHOWN]).0;
+        assert!(shown.contains(r#"id="hit-rate">0.0 %<"#), "{shown}");
+        assert!(shown.contains(r#"id="hit-rate-start">97.0 %<"#), "{shown}");
+        assert!(
+            shown.contains(r#"id="misses">3,000<"#) && shown.contains(r#"id="misses-start">3,000,000<"#),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn few_calls_have_no_slowest_of_a_hundred() {
+        let shown = |seconds: &[Sample], minute: Option<&Sample>| {
+            let shown = latency(seconds, minute).0;
+            ["hit-p50", "hit-p99", "database-p50", "database-p99"].map(|id| {
+                let (_, rest) = shown.split_once(&format!("id=\"{id}\">")).unwrap();
+                rest.split('<').next().unwrap().to_owned()
+            })
+        };
+        assert_eq!(shown(&[sample(1, 1)], None), ["N/A"; 4]);
+        assert_eq!(shown(&[sample(0, 10)], Some(&sample(0, 99))), ["N/A", "N/A", "1.0 ms", "N/A"]);
+        assert_eq!(shown(&[sample(2_560, 0)], Some(&sample(25_600, 100))), ["1.0 µs", "2.0 µs", "1.0 ms", "2.0 ms"]);
+    }
+
+    #[test]
+    fn what_is_not_of_today_has_its_day() {
+        let at = |stamp| humantime::parse_rfc3339(stamp).unwrap();
+        let yesterday = at("2026-02-28T23:59:58Z");
+        let text = |now| clock_at(yesterday, at(now)).0;
+        assert!(text("2026-02-28T23:59:59Z").ends_with(">23:59:58 UTC</time>"), "{}", text("2026-02-28T23:59:59Z"));
+        let tomorrow = text("2026-03-01T00:00:01Z");
+        assert!(tomorrow.contains("datetime=\"2026-02-28T23:59:58Z\""), "{tomorrow}");
+        assert!(tomorrow.ends_with(">2026-02-28 23:59:58 UTC</time>"), "{tomorrow}");
+    }
 }

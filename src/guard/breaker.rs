@@ -118,6 +118,9 @@ pub struct BreakerStatus {
     pub cancelled: u64,
     /// What was ordered by hand, if it still holds.
     pub forced: Option<Forced>,
+    /// How the trouble began that keeps it open or half open: remembered for as long as that lasts.
+    #[serde(default)]
+    pub trouble: Option<Transition>,
     /// The last transitions, the oldest first.
     pub transitions: Vec<Transition>,
 }
@@ -200,6 +203,8 @@ struct Gate {
     rejected: u64,
     cancelled: u64,
     history: VecDeque<Transition>,
+    /// The one that opened it, until it is closed: of a long outage, probes have pushed it out of the others.
+    trouble: Option<Transition>,
     /// What the log was not told yet.
     untold: Vec<Transition>,
 }
@@ -267,6 +272,7 @@ impl Breaker {
             rejected: 0,
             cancelled: 0,
             history: VecDeque::new(),
+            trouble: None,
             untold: Vec::new(),
         };
         Arc::new(Self {
@@ -406,6 +412,10 @@ impl Breaker {
         gate.since = to_the_millisecond(SystemTime::now());
         let transition = Transition { at: gate.since, from, to: gate.state(), cause };
         (self.told)(&transition);
+        gate.trouble = match transition.to {
+            BreakerState::Open | BreakerState::HalfOpen => gate.trouble.take().or_else(|| Some(transition.clone())),
+            _ => None,
+        };
         gate.history.push_back(transition.clone());
         gate.untold.push(transition);
         while gate.history.len() > REMEMBERED {
@@ -547,6 +557,7 @@ impl Breaker {
                 reason: order.reason.clone(),
                 left: order.until.map(|until| until.saturating_duration_since(now)),
             }),
+            trouble: gate.trouble.clone(),
             transitions: gate.history.iter().cloned().collect(),
         }
     }
@@ -797,6 +808,33 @@ mod tests {
         assert!(retry_after > FOR_EVER / 2 && retry_after <= FOR_EVER, "{retry_after:?}");
         answer(late);
         assert_eq!((breaker.status().state, breaker.status().rejected), (BreakerState::Open, 1));
+    }
+
+    #[test]
+    fn how_an_outage_began_is_known_for_as_long_as_it_lasts() {
+        let breaker = Breaker::with_pauses("test", options(), |_| {}, |_| Duration::ZERO);
+        assert_eq!(breaker.status().trouble, None);
+        for _ in 0..3 {
+            fail(breaker.admit().unwrap());
+        }
+        let began = breaker.status().transitions[0].clone();
+        let begun = Instant::now();
+        let probe = |end: fn(Call)| match breaker.admit() {
+            Ok(call) => end(call),
+            Err(_) => {
+                assert!(begun.elapsed() < Duration::from_secs(60));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        while breaker.status().transitions.contains(&began) {
+            probe(fail);
+        }
+        assert_eq!(breaker.status().transitions.len(), REMEMBERED);
+        assert_eq!(breaker.status().trouble, Some(began));
+        while breaker.status().state != BreakerState::Closed {
+            probe(answer);
+        }
+        assert_eq!(breaker.status().trouble, None);
     }
 
     #[test]

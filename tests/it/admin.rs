@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use larder::admin::{Access, Admin};
 use larder::{CachedPool, EventKind, Sessions, SqlitePool};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -36,6 +36,10 @@ impl Operated {
     async fn start(access: Access) -> Self {
         let pool = pool().await;
         let admin = Admin::new(access).pool("shop", &pool).host("ops.example").metrics(|| "# nothing\n".into());
+        Self::serve(admin, pool).await
+    }
+
+    async fn serve(admin: Admin, pool: SqlitePool) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = format!("http://{}/deep/down", listener.local_addr().unwrap());
         let router = axum::Router::new().nest("/deep/down", admin.router());
@@ -252,6 +256,47 @@ async fn it_tells_what_the_pool_does() {
     assert_eq!(explained("DELETE FROM t").await["writes"], json!(["main.t"]));
 }
 
+/// What is said of a statement is what becomes of it.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_to_be_kept_is_what_is_kept() {
+    let plain = sqlx::PgPool::connect(&crate::servers::Postgres::shared().fresh()).await.unwrap();
+    let setup = "CREATE TABLE t (n INT); INSERT INTO t VALUES (1); CREATE TABLE diary (n INT); CREATE TABLE users (id INT, secret TEXT);
+         CREATE TABLE tenants (n INT); ALTER TABLE tenants ENABLE ROW LEVEL SECURITY";
+    sqlx::raw_sql(setup).execute(&plain).await.unwrap();
+    let config: larder::Config = "[never_cache]\ntables = ['diary']\ncolumns = ['users.secret']".parse().unwrap();
+    let builder = CachedPool::builder(plain, Sessions::Uniform).sole_writer().config(config);
+    let pool = builder.build().await.unwrap();
+    let router = Admin::new(Access::open()).pool("shop", &pool).router();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("http://{}/v1/explain-cache", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    for (sql, is_kept, says) in [
+        ("SELECT n FROM t", true, None),
+        ("SELECT id FROM users", true, None),
+        ("SELECT n FROM diary", false, Some("never_cache")),
+        ("SELECT secret FROM users", false, Some("never_cache")),
+        ("SELECT n FROM tenants", false, Some("scope")),
+    ] {
+        let told: Value =
+            Client::new().post(&at).json(&json!({"sql": sql})).send().await.unwrap().json().await.unwrap();
+        assert_eq!(told["cached"], json!(is_kept), "{sql}: {told}");
+        let explained = pool.explain(sql).await.unwrap();
+        match says {
+            Some("scope") => assert!(told["scope"].is_string() && explained.scope.is_some(), "{sql}: {told}"),
+            says => {
+                assert_eq!(told["reason"].as_str(), says, "{sql}: {told}");
+                assert_eq!(explained.reads.err().map(|refusal| refusal.reason.label()), says, "{sql}");
+            }
+        }
+        let hits = pool.stats().hits;
+        for _ in 0..2 {
+            sqlx::query(sql).fetch_all(&pool).await.unwrap();
+        }
+        assert_eq!(pool.stats().hits > hits, is_kept, "{sql}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_are_carried_out_and_taken_down() {
     let here = Operated::start(Access::tokens(READ, OPERATE)).await;
@@ -312,7 +357,9 @@ async fn orders_are_carried_out_and_taken_down() {
     }
     assert_eq!(here.order("/v1/breakers/shop/database", json!({"order": "release"})).await["state"], "closed");
     let events = operator_events(&here.pool);
-    assert_eq!(events.len(), 7, "{events:?}");
+    assert_eq!(events.len(), 8, "{events:?}");
+    assert!(events.contains(&"warm: 1 of 3 are kept (token: operate)".into()), "{events:?}");
+    assert!(events.contains(&"breaker database: force_open for 10m: a[31mdisk (token: operate)".into()), "{events:?}");
     assert!(events.iter().all(|event| event.ends_with("(token: operate)")), "{events:?}");
     assert!(here.get("/v1/events").await["shop"].as_array().unwrap().len() > events.len());
     // An open stream is no reason for a server to wait when it ends.
@@ -320,6 +367,84 @@ async fn orders_are_carried_out_and_taken_down() {
     let ended = async { while stream.next().await.is_some() {} };
     tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the stream ends with its pool");
     assert_eq!(here.send(Method::GET, "/v1/health/ready", &[], None).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+/// What is heard on a stream until this is in it.
+async fn hear(stream: &mut (impl Stream<Item = reqwest::Result<impl AsRef<[u8]>>> + Unpin), what: &str) -> String {
+    let mut heard = String::new();
+    while !heard.contains(what) {
+        let more = tokio::time::timeout(Duration::from_secs(30), stream.next()).await;
+        let more = more.unwrap_or_else(|_| panic!("no {what}: {heard}")).unwrap().unwrap();
+        heard.push_str(&String::from_utf8_lossy(more.as_ref()));
+    }
+    heard
+}
+
+fn last_id(heard: &str) -> String {
+    heard.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().expect("an id").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_listens_again_misses_nothing_of_what_happened_meanwhile() {
+    let here = Operated::start(Access::tokens(READ, OPERATE)).await;
+    let authorization = bearer(READ);
+    let listen = async |last: Option<&str>| {
+        let headers: Vec<_> =
+            [("authorization", &*authorization)].into_iter().chain(last.map(|last| ("last-event-id", last))).collect();
+        here.send(Method::GET, "/v1/events/stream", &headers, None).await.bytes_stream()
+    };
+    here.pool.note("before anybody listened");
+    let mut stream = listen(None).await;
+    let begins = hear(&mut stream, "\n\n").await;
+    assert!(begins.contains("retry: ") && !begins.contains("data"), "{begins}");
+    // Its stream ends before anything happens.
+    drop(stream);
+    here.pool.note("the first");
+    here.pool.breaker().disable("the second", None);
+    let heard = hear(&mut listen(Some(&last_id(&begins))).await, "the second").await;
+    assert!(heard.contains("the first"), "{heard}");
+    here.pool.note("the third");
+    let mut stream = listen(Some(&last_id(&heard))).await;
+    let heard = hear(&mut stream, "the third").await;
+    assert!(!heard.contains("the second"), "{heard}");
+    // What says nothing of when it was heard is none of our ids.
+    for anew in [None, Some("nonsense"), Some("x-1"), Some("")] {
+        let mut stream = listen(anew).await;
+        hear(&mut stream, "\n\n").await;
+        here.pool.note(format!("after {anew:?}"));
+        let heard = hear(&mut stream, &format!("after {anew:?}").replace('"', "\\\"")).await;
+        assert!(!heard.contains("the third"), "{heard}");
+    }
+    here.pool.note("once");
+    let heard = hear(&mut stream, "once").await;
+    assert!(!heard.contains("the third") && heard.matches("once").count() == 1, "{heard}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_behind_an_own_layer_say_who_gave_them() {
+    let pool = pool().await;
+    let named = |mut request: axum::extract::Request, next: axum::middleware::Next| {
+        let name = request.headers().get("x-user").map(|name| name.to_str().unwrap().to_owned());
+        if let Some(name) = name {
+            request.extensions_mut().insert(larder::admin::Operator(name));
+        }
+        next.run(request)
+    };
+    let router = Admin::new(Access::own_layer()).pool("shop", &pool).router().layer(axum::middleware::from_fn(named));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    for name in [Some("ada"), None] {
+        let mut order = Client::new().post(format!("{at}/v1/caches/shop/flush"));
+        if let Some(name) = name {
+            order = order.header("x-user", name);
+        }
+        assert_eq!(order.send().await.unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(
+        operator_events(&pool),
+        ["flush: everything is dropped (by ada)", "flush: everything is dropped (no name)"]
+    );
 }
 
 #[tokio::test]
@@ -338,18 +463,25 @@ async fn it_does_not_listen_where_others_reach_it_without_a_token() {
 /// As many statements as an application that writes its values into its texts would have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_statements_leave_the_page_small_and_quick() {
-    let here = Operated::start(Access::own_layer()).await;
+    let pool = pool().await;
+    // Under each name it is drawn anew, as it is once a second under one.
+    let names: Vec<_> = (0..10).map(|n| format!("shop{n}")).collect();
+    let admin = names.iter().fold(Admin::new(Access::own_layer()), |admin, name| admin.pool(name, &pool));
+    let here = Operated::serve(admin, pool).await;
     for n in 0..10_000 {
         let sql = format!("SELECT n AS a{n} FROM t WHERE id = 1");
         sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&here.pool).await.unwrap();
     }
-    let begun = std::time::Instant::now();
-    for _ in 0..10 {
-        let page = here.send(Method::GET, "", &[], None).await.text().await.unwrap();
+    let mut times = Vec::new();
+    for name in &names {
+        let begun = std::time::Instant::now();
+        let page = here.send(Method::GET, &format!("?pool={name}"), &[], None).await.text().await.unwrap();
+        times.push(begun.elapsed());
         assert!(page.len() < 100_000 && page.contains("statements are known"), "{}", page.len());
     }
-    // Generous: it is drawn once a second, without optimization.
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    let queries = here.get("/v1/queries?limit=1000000").await["shop"].as_array().unwrap().len();
+    // A machine that has much else to do is late with some, not with most; and all of this is without optimization.
+    times.sort_unstable();
+    assert!(times[4] < Duration::from_secs(1), "it has to be drawn once a second: {times:?}");
+    let queries = here.get("/v1/queries?limit=1000000").await["shop0"].as_array().unwrap().len();
     assert!(queries <= 5_001, "{queries}");
 }

@@ -47,6 +47,9 @@ fn rules_that_fire_otherwise_are_found() {
         ("for: 5m", "for: 1m"),
         ("increase(larder_pool_timeouts_total[5m])", "larder_pool_timeouts_total"),
         ("> 0.5", "> 0.95"),
+        // Two backends that are each well enough are not together in trouble.
+        ("sum by (job, instance, backend) (increase", "sum by (job, instance) (increase"),
+        ("sum by (job, instance, backend, state)", "sum by (job, instance, state)"),
     ] {
         assert!(text.contains(is), "{is}");
         fs::write(&rules, text.replace(is, becomes)).unwrap();
@@ -190,6 +193,9 @@ async fn a_real_prometheus_finds_all_that_rules_and_dashboards_ask_for() {
     until_noticed(&prometheus, "LarderFeedBehind").await;
     postgres.kill();
     until_noticed(&prometheus, "LarderBreakerOpen").await;
+    // It goes on with what it keeps: nobody is to take it away.
+    let health = reqwest::get(format!("http://127.0.0.1:{}/health", service.port)).await.unwrap();
+    assert_eq!(health.status(), reqwest::StatusCode::NO_CONTENT);
 }
 
 async fn rules(prometheus: &Prometheus) -> Vec<Value> {

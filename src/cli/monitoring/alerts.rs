@@ -300,19 +300,24 @@ pub(super) fn alerts() -> Vec<Alert> {
         },
         Alert {
             name: "LarderBreakerForced",
-            expression: format!("{} > 0", by("state", &series(&BREAKERS, r#"state=~"forced_open|forced_closed""#))),
+            expression: format!(
+                "{} > 0",
+                by("backend, state", &series(&BREAKERS, r#"state=~"forced_open|forced_closed""#))
+            ),
             lasts: "1h",
             severity: Severity::Ticket,
-            summary: "{{ $labels.instance }}: the breaker is {{ $labels.state }} by hand for more than an hour",
-            action: "Somebody gave an order and may have forgotten it: pool.breaker() has the reason. pool.breaker().release() lets it \
-                     decide by itself again.",
+            summary: "{{ $labels.instance }}: the {{ $labels.backend }} breaker is {{ $labels.state }} by hand for more than an hour",
+            action: "Somebody gave an order and may have forgotten it: pool.breakers() has the reason. pool.breaker().release(), or that of \
+                     pool.redis_breaker(), lets it decide by itself again.",
             threshold: "Orders are for incidents. disabled is left out: it may be so by the options.",
-            fires: case("90m", [(at(&BREAKERS, r#"backend="database", state="forced_closed""#), "0x5 1x100")])
-                .with(&[("state", "forced_closed")]),
+            fires: case("90m", [(at(&BREAKERS, r#"backend="redis", state="forced_closed""#), "0x5 1x100")])
+                .with(&[("backend", "redis"), ("state", "forced_closed")]),
             quiet: case(
-                "70m",
+                "95m",
                 [
-                    (at(&BREAKERS, r#"backend="database", state="forced_closed""#), "0x40 1x30 0x40"),
+                    // One after the other, each for less than an hour.
+                    (at(&BREAKERS, r#"backend="database", state="forced_closed""#), "0x20 1x49 0x40"),
+                    (at(&BREAKERS, r#"backend="redis", state="forced_closed""#), "0x70 1x40"),
                     (at(&BREAKERS, r#"backend="database", state="disabled""#), "1x110"),
                 ],
             ),
@@ -321,22 +326,31 @@ pub(super) fn alerts() -> Vec<Alert> {
             name: "LarderBreakerFlaps",
             expression: format!(
                 "{} > 5",
-                by_node(&format!("increase({}[1h])", series(&TRANSITIONS, r#"from="closed", to="open""#)))
+                by("backend", &format!("increase({}[1h])", series(&TRANSITIONS, r#"from="closed", to="open""#)))
             ),
             lasts: "0m",
             severity: Severity::Ticket,
-            summary: "{{ $labels.instance }}: the breaker opened {{ $value | printf \"%.0f\" }} times within an hour",
-            action: "The database is at its limit: well enough to close the breaker, not to keep it closed. Look for what is slow at \
-                     those moments, limit loads (Builder::limit_loads), or widen the window if calls fail that are harmless.",
+            summary: "{{ $labels.instance }}: the {{ $labels.backend }} breaker opened {{ $value | printf \"%.0f\" }} times within an hour",
+            action: "What it stands before is at its limit: well enough to close the breaker, not to keep it closed. Look for what is slow \
+                     at those moments; spare a database (Builder::limit_loads), give Redis more time (RedisOptions::timeout) if the way \
+                     to it is long, or widen the window if calls fail that are harmless.",
             threshold: "One opening is an incident, more than five an hour are a pattern.",
             fires: case(
                 "60m",
-                [(at(&TRANSITIONS, r#"backend="database", from="closed", to="open""#), "0x9 1x9 2x9 3x9 4x9 6x9 8x20")],
+                [
+                    (at(&TRANSITIONS, r#"backend="redis", from="closed", to="open""#), "0x9 1x9 2x9 3x9 4x9 6x9 8x20"),
+                    (at(&TRANSITIONS, r#"backend="database", from="closed", to="open""#), "0x20 1x20 2x30"),
+                ],
             )
+            .with(&[("backend", "redis")])
             .shows("8"),
             quiet: case(
                 "60m",
-                [(at(&TRANSITIONS, r#"backend="database", from="closed", to="open""#), "0x20 1x20 2x30")],
+                [
+                    // More than five only together.
+                    (at(&TRANSITIONS, r#"backend="database", from="closed", to="open""#), "0x9 1x9 2x9 3x9 4x40"),
+                    (at(&TRANSITIONS, r#"backend="redis", from="closed", to="open""#), "0x9 1x9 2x9 3x9 4x40"),
+                ],
             ),
         },
         Alert {

@@ -223,11 +223,11 @@ pub(super) fn dashboard(uid: &str, title: &str, about: &str, rows: &[(&str, Vec<
         y += height;
     }
     let requests = name(&REQUESTS);
-    let choice = |name: &str, query: String| {
+    let choice = |name: &str, query: String, all: Option<&str>| {
         json!({
             "name": name, "label": name, "type": "query", "datasource": source(), "definition": query,
             "query": { "query": query, "refId": name }, "refresh": 2, "sort": 1, "multi": true, "includeAll": true,
-            "allValue": ".+", "current": { "text": ["All"], "value": ["$__all"] },
+            "allValue": all, "current": { "text": ["All"], "value": ["$__all"] },
         })
     };
     json!({
@@ -240,8 +240,10 @@ pub(super) fn dashboard(uid: &str, title: &str, about: &str, rows: &[(&str, Vec<
         }],
         "templating": { "list": [
             { "name": "datasource", "label": "datasource", "type": "datasource", "query": "prometheus", "refresh": 1 },
-            choice("job", format!("label_values({requests}, job)")),
-            choice("instance", format!("label_values({requests}{{job=~\"$job\"}}, instance)")),
+            // All of them are those that tell of Larder, not whatever else this Prometheus reaches.
+            choice("job", format!("label_values({requests}, job)"), None),
+            // Of these jobs, also those that are down and tell nothing.
+            choice("instance", format!("label_values({requests}{{job=~\"$job\"}}, instance)"), Some(".+")),
         ] },
         "panels": panels,
     })

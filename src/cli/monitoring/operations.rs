@@ -18,8 +18,8 @@ pub(super) fn operations() -> Value {
         ("The database", vec![
             Panel::areas("Breakers", "short", "By what they stand before and by state, one for each pool, and for Redis one for each node. open and half_open: the database is in trouble. forced and disabled: by hand or by options.")
                 .of(sum("backend, state", of(&BREAKERS, "")), "{{backend}} {{state}}"),
-            Panel::lines("Breakers that turn", "ops", "Turns per second, between which states. Many from closed to open and back: the database is at its limit.")
-                .of(format!("{} > 0", sum("from, to", rate(&TRANSITIONS, ""))), "{{from}} to {{to}}")
+            Panel::lines("Breakers that turn", "ops", "Turns per second, by what they stand before and between which states. Many from closed to open and back: it is at its limit.")
+                .of(format!("{} > 0", sum("backend, from, to", rate(&TRANSITIONS, ""))), "{{backend}}: {{from}} to {{to}}")
                 .nothing("none"),
             Panel::lines("Rejections", "reqps", "Calls that were not made, by what refused them: breaker, load_limit (limit_loads), rate_limit (limit_rate), emergency, consistency (strict writes without Redis).")
                 .of(sum("guard", rate(&REJECTIONS, "")), "{{guard}}")

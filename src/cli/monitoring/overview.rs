@@ -20,8 +20,8 @@ pub(super) fn overview() -> Value {
                 .of(
                     format!(
                         "2 * (sum({}) > bool 0) + (sum({}) > bool 0)",
-                        of(&BREAKERS, r#"state=~"open|half_open|forced_open""#),
-                        of(&BREAKERS, r#"state=~"forced_closed|disabled""#)
+                        of(&BREAKERS, r#"backend="database", state=~"open|half_open|forced_open""#),
+                        of(&BREAKERS, r#"backend="database", state=~"forced_closed|disabled""#)
                     ),
                     "state",
                 )

@@ -162,6 +162,18 @@ fn panels_say_what_they_show_and_do_not_overlap() {
     }
 }
 
+/// In a Prometheus that watches much else, too.
+#[test]
+fn all_jobs_are_those_of_larder() {
+    for dashboard in dashboards() {
+        let choices = dashboard["templating"]["list"].as_array().unwrap();
+        let choice = |name: &str| choices.iter().find(|choice| choice["name"] == name).unwrap();
+        assert_eq!(choice("job")["allValue"], Value::Null, "all would be any job, of whatever");
+        assert!(choice("job")["definition"].as_str().unwrap().starts_with("label_values(larder_"));
+        assert_eq!(choice("instance")["allValue"], ".+");
+    }
+}
+
 /// The metric that a name of Prometheus stands for, and whether it is the histogram itself.
 fn metric(name: &str) -> Option<(&'static Metric, bool)> {
     metrics().find_map(|metric| {
