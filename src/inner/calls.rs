@@ -4,6 +4,7 @@
 //! It never tries anything again.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -152,6 +153,25 @@ impl<DB: Driver> Inner<DB> {
             return Err(self.rejects(Guard::RateLimit, Some(until.wait_time_from(rates.clock().now()))));
         }
         self.admit()
+    }
+
+    /// Whether a read is not even to wait for somebody else's load.
+    pub fn is_spared(&self, has_stale: bool) -> bool {
+        (has_stale && self.is_short_of(Pressure::Database)) || self.gatehouse.breaker.is_open()
+    }
+
+    /// An answer, or a rejection if the breaker opens before it is there.
+    pub async fn unless_it_opens<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let opens = pin!(self.gatehouse.breaker.opens());
+        if !self.gatehouse.breaker.is_open()
+            && let Either::Left((answer, _)) = select(pin!(answer), opens).await
+        {
+            return answer;
+        }
+        Err(self.rejects(Guard::Breaker, None))
     }
 
     fn is_full(&self) -> bool {
@@ -311,7 +331,7 @@ impl<DB: Driver> Inner<DB> {
 
     async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
         let _waiting = self.counters.waits_for_connection();
-        let mut acquiring = std::pin::pin!(self.pool.acquire());
+        let mut acquiring = pin!(self.pool.acquire());
         // The answer to the look should be there before the pool gives up, where that leaves it time enough.
         let patience = self.pool.options().get_acquire_timeout();
         let within = if patience > LOOKED_INTO * 2 { CONNECT_WITHIN.min(patience / 2) } else { CONNECT_WITHIN };
@@ -319,7 +339,7 @@ impl<DB: Driver> Inner<DB> {
             Ok(acquired) => acquired,
             // A file is always within reach.
             Err(_) if DB::DIALECT == Dialect::Sqlite => acquiring.await,
-            Err(_) => match select(acquiring, std::pin::pin!(self.is_out_of_reach(within))).await {
+            Err(_) => match select(acquiring, pin!(self.is_out_of_reach(within))).await {
                 Either::Left((acquired, _)) => acquired,
                 Either::Right((error, _)) => Err(error),
             },
