@@ -21,6 +21,7 @@ use crate::analysis::Dialect;
 use crate::backend::{Driver, InStep, Options, leave};
 use crate::chance::dice;
 use crate::guard::{Breaker, Call, Emergency, Fate, Pressure};
+use crate::inner::look::Lookout;
 use crate::inner::{Inner, Settings, in_time};
 use crate::observe::PoolTimeout;
 use crate::rejected::{Guard, Rejected};
@@ -107,7 +108,7 @@ impl<DB: Driver> Drop for Asking<DB> {
     }
 }
 
-fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
+pub(super) fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     match failure {
         // It never reached the database.
         Some(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => call.never_made(),
@@ -322,11 +323,15 @@ impl<DB: Driver> Inner<DB> {
     ///
     /// # Errors
     /// Those of [`Inner::connect`].
-    pub async fn connect_to_look(&self) -> Result<InStep<DB>, sqlx::Error> {
+    pub async fn connect_to_look(&self) -> Result<Lookout<DB>, sqlx::Error> {
         let call = self.admit()?;
-        let acquired = self.acquire().await;
-        judge::<DB>(call, acquired.as_ref().err());
-        Ok(InStep::of(acquired?))
+        match self.acquire().await {
+            Ok(connection) => Ok(Lookout::new(InStep::of(connection), call)),
+            Err(error) => {
+                judge::<DB>(call, Some(&error));
+                Err(error)
+            }
+        }
     }
 
     async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {

@@ -362,6 +362,27 @@ async fn what_fails_in_transactions_counts() {
     );
 }
 
+/// A look at the database is a call like any other: that a connection was at hand says nothing of the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_counts_by_what_came_of_it() {
+    let server = Postgres::shared();
+    let database = server.create_database();
+    let untested = sqlx::postgres::PgPoolOptions::new().max_connections(2).test_before_acquire(false);
+    let plain = untested.connect(&server.url(&database)).await.unwrap();
+    let breaker = BreakerOptions::new().minimum_calls(1).failure_rate(1.0);
+    let pool = CachedPool::builder(plain, Sessions::Uniform).sole_writer().breaker(breaker).build_lazy();
+    let others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    server.psql(&database, &format!("SELECT pg_terminate_backend(pid) {others}"));
+    let begun = Instant::now();
+    while server.psql(&database, &format!("SELECT count(*) {others}")) != "0" {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was told to end");
+    }
+    let _ = pool.reload().await;
+    let first = pool.breaker().status().transitions.into_iter().next();
+    let opened = first.unwrap_or_else(|| panic!("{:?}", pool.breaker().status()));
+    assert!(opened.to == BreakerState::Open && opened.cause.starts_with("1 of 1 calls failed"), "{opened}");
+}
+
 /// Redis is spared as the database is, both when it is gone and when it only hangs, and never is an answer wrong for it.
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

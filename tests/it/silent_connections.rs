@@ -13,17 +13,23 @@ const SETUP: &str =
     "CREATE TABLE t (id INT PRIMARY KEY, n BIGINT); INSERT INTO t SELECT i, 0 FROM generate_series(1, 100) i;
     CREATE TABLE u (n BIGINT); INSERT INTO u VALUES (7)";
 
-/// A pool of so many connections through a proxy, and one beside it.
-async fn pool(
-    connections: u32,
-    with: impl FnOnce(Builder<sqlx::Postgres>) -> Builder<sqlx::Postgres>,
-) -> (Proxy, PgPool, sqlx::PgPool) {
+/// A fresh database behind a proxy, and connections to it beside that.
+async fn through_a_proxy() -> (Proxy, String, sqlx::PgPool) {
     let server = Postgres::shared();
     let database = server.create_database();
     let bystander = sqlx::PgPool::connect(&server.url(&database)).await.unwrap();
     sqlx::raw_sql(SETUP).execute(&bystander).await.unwrap();
     let proxy = Proxy::start(server.port()).await;
     let url = format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", proxy.port);
+    (proxy, url, bystander)
+}
+
+/// The same with a pool of so many connections.
+async fn pool(
+    connections: u32,
+    with: impl FnOnce(Builder<sqlx::Postgres>) -> Builder<sqlx::Postgres>,
+) -> (Proxy, PgPool, sqlx::PgPool) {
+    let (proxy, url, bystander) = through_a_proxy().await;
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(connections).connect(&url).await.unwrap();
     let pool = with(CachedPool::builder(pool, Sessions::Uniform).sole_writer()).build().await.unwrap();
     (proxy, pool, bystander)
@@ -135,6 +141,34 @@ async fn a_large_result_that_nobody_takes_any_more_is_given_up() {
     drop(rows);
     let answer = tokio::time::timeout(Duration::from_secs(20), read_u(&pool)).await;
     assert_eq!(answer.expect("the connection is free").unwrap(), 7);
+}
+
+/// Nothing is known yet, and whoever has a connection waits for the first look, which never ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_that_never_ends_holds_up_nobody_for_long() {
+    let (proxy, url, bystander) = through_a_proxy().await;
+    let options = sqlx::postgres::PgPoolOptions::new().max_connections(3);
+    let pool = CachedPool::builder(options.connect_lazy(&url).unwrap(), Sessions::Uniform).sole_writer().build_lazy();
+    let mut lock = bystander.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE pg_trigger").execute(&mut *lock).await.unwrap();
+    let looking = {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.reload().await })
+    };
+    until_held_up(&bystander, 1).await;
+    proxy.silence();
+    lock.rollback().await.unwrap();
+    let soon = |acquired| tokio::time::timeout(Duration::from_secs(60), acquired);
+    let acquired = futures::future::join(soon(pool.acquire()), soon(pool.acquire())).await;
+    assert!(matches!(acquired, (Ok(Ok(_)), Ok(Ok(_)))), "{acquired:?}");
+    drop(acquired);
+    looking.await.unwrap().unwrap_err();
+    // The next look is on another connection.
+    let begun = Instant::now();
+    while pool.stats().hits == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", pool.stats());
+        assert_eq!(read(&pool, 1).await.unwrap(), 0);
+    }
 }
 
 /// In no time.
