@@ -91,6 +91,13 @@ impl<DB: Driver> Asking<DB> {
         self.ends(failure);
     }
 
+    /// Its caller went away, and the database was waited for so long until then.
+    pub fn left_after(mut self, waited: Duration) {
+        if let Some(call) = &mut self.call {
+            call.took(waited);
+        }
+    }
+
     /// Nothing was asked after all.
     pub fn never_made(mut self) {
         self.call.take().into_iter().for_each(Call::never_made);
