@@ -159,8 +159,8 @@ impl<DB: Backend> Builder<DB> {
         self
     }
 
-    /// Loads at most so many results at a time; one more waits for that long and fails then with [`Rejected`](crate::Rejected). As many
-    /// as there are connections, by default.
+    /// Loads at most so many results at a time; one more waits for that long and fails then with [`Rejected`](crate::Rejected). One that
+    /// takes longer than a minute gives up its place: it may never end. As many as there are connections, by default.
     pub fn limit_loads(mut self, most: usize, wait: Duration) -> Self {
         self.settings.limit_loads = Some((most, wait));
         self

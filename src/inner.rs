@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use futures_util::FutureExt;
 use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OnceCell};
+use tokio::time::timeout;
 
 use crate::analysis::{self, Facts, Kind, SqlMode};
 use crate::backend::Driver;
@@ -31,11 +31,13 @@ use crate::{analysis::Dialect, catalog::Survey};
 
 mod calls;
 mod in_time;
+mod look;
 mod settings;
 
 pub(crate) use calls::Asking;
 use calls::Gatehouse;
 pub(crate) use in_time::{InTime, in_time, is_late};
+use look::{LOOK_WITHIN, Through, Turn};
 pub(crate) use settings::{DEFAULT_MAX_BYTES, Settings};
 
 /// The columns of a result.
@@ -220,8 +222,8 @@ impl<DB: Driver> Inner<DB> {
         // Should it fail, the statement runs all the same. Boxed, so that a future that hardly ever does this is not as large
         // as all that.
         Box::pin(async {
-            let mut connection = self.connect_to_look().await?;
-            let _ = connection.answer(|connection| self.learn_on(connection).boxed()).await;
+            let lookout = self.connect_to_look().await?;
+            let _ = self.learn_through(Through::Own(lookout)).await;
             Ok::<_, sqlx::Error>(())
         })
         .await?;
@@ -274,13 +276,19 @@ impl<DB: Driver> Inner<DB> {
             // The schema is being changed: there is nothing to learn yet.
             return Ok(None);
         }
-        let mut connection = self.connect_to_look().await?;
-        connection.answer(|connection| self.learn_on(connection).boxed()).await
+        let lookout = self.connect_to_look().await?;
+        self.learn_through(Through::Own(lookout)).await
     }
 
     /// The same on a connection that is there already.
     pub async fn learn_on(&self, connection: &mut DB::Connection) -> Result<Option<Arc<Known>>, sqlx::Error> {
-        let mut failed = self.learning.lock().await;
+        self.learn_through(Through::Held(connection)).await
+    }
+
+    async fn learn_through(&self, mut through: Through<'_, DB>) -> Result<Option<Arc<Known>>, sqlx::Error> {
+        // Who waits for somebody else's look holds a connection, and goes on without it rather than for ever.
+        let Ok(turn) = timeout(LOOK_WITHIN, self.learning.lock()).await else { return Ok(None) };
+        let mut turn = Some(turn);
         if let Some(known) = self.known() {
             return Ok(Some(known));
         }
@@ -288,24 +296,24 @@ impl<DB: Driver> Inner<DB> {
         let options = self.pool.connect_options();
         if self.versions.get().is_none() {
             // The stamp has to be older than what is learnt under it, but whose stamp it is, only the database can tell.
-            match DB::survey(connection, &options).await {
+            match through.survey(&options, &mut turn).await {
                 // What is seen within a transaction does not even name the database.
-                Ok(survey) if survey.within_transaction => return Ok(self.seen_too_little(&mut failed)),
+                Ok(survey) if survey.within_transaction => return Ok(self.seen_too_little(turn)),
                 Ok(survey) => {
                     let _ = self.versions.set(Versions::of(&survey.database));
                     #[cfg(feature = "redis")]
                     self.share(&survey).await;
                 }
-                Err(error) => return self.not_learnt(&mut failed, error),
+                Err(error) => return self.not_learnt(turn, error),
             }
         }
         let Some((versions, stamp)) = self.versions.get().and_then(|v| Some((v.clone(), v.catalog()?))) else {
             return Ok(None);
         };
-        let survey = match DB::survey(connection, &options).await {
-            Ok(survey) if survey.within_transaction => return Ok(self.seen_too_little(&mut failed)),
+        let survey = match through.survey(&options, &mut turn).await {
+            Ok(survey) if survey.within_transaction => return Ok(self.seen_too_little(turn)),
             Ok(survey) => survey,
-            Err(error) => return self.not_learnt(&mut failed, error),
+            Err(error) => return self.not_learnt(turn, error),
         };
         #[cfg(feature = "redis")]
         if let Some(node) = versions.node() {
@@ -320,7 +328,9 @@ impl<DB: Driver> Inner<DB> {
         if survey.commits_late {
             self.hold_all_tables();
         }
-        *failed = None;
+        if let Some(failed) = &mut turn {
+            **failed = None;
+        }
         let known = Arc::new(Known::new(survey, versions, stamp));
         if self.known.load().is_none() {
             self.settings.rules.warn_of_absent(&known.gate);
@@ -376,9 +386,8 @@ impl<DB: Driver> Inner<DB> {
     /// Whether the database is another than it was, or was started again.
     #[cfg(feature = "redis")]
     async fn is_elsewhere(&self, node: &Node) -> bool {
-        let Ok(mut connection) = self.connect_to_look().await else { return true };
-        let options = self.pool.connect_options();
-        match connection.answer(|connection| DB::survey(connection, &options)).await {
+        let Ok(mut lookout) = self.connect_to_look().await else { return true };
+        match lookout.survey(&self.pool.connect_options()).await {
             Ok(survey) => survey.within_transaction || node.set_incarnation(&survey.incarnation),
             Err(_) => true,
         }
@@ -401,18 +410,22 @@ impl<DB: Driver> Inner<DB> {
         });
     }
 
-    fn not_learnt(&self, failed: &mut Option<Instant>, error: sqlx::Error) -> Result<Option<Arc<Known>>, sqlx::Error> {
+    fn not_learnt(&self, turn: Option<Turn<'_>>, error: sqlx::Error) -> Result<Option<Arc<Known>>, sqlx::Error> {
         tracing::warn!(target: "larder::catalog", %error, "the database could not be looked at; nothing is cached until it can");
-        *failed = Some(Instant::now());
+        if let Some(mut failed) = turn {
+            *failed = Some(Instant::now());
+        }
         match error {
             sqlx::Error::Database(_) | sqlx::Error::ColumnDecode { .. } => Ok(None),
             error => Err(error),
         }
     }
 
-    fn seen_too_little(&self, failed: &mut Option<Instant>) -> Option<Arc<Known>> {
+    fn seen_too_little(&self, turn: Option<Turn<'_>>) -> Option<Arc<Known>> {
         tracing::warn!(target: "larder::catalog", "a connection of the pool is in a transaction that nobody ends; nothing is cached until another was looked at");
-        *failed = Some(Instant::now());
+        if let Some(mut failed) = turn {
+            *failed = Some(Instant::now());
+        }
         None
     }
 
@@ -423,9 +436,8 @@ impl<DB: Driver> Inner<DB> {
     /// Those of [`sqlx::Pool::acquire`], and of the look itself.
     pub async fn look_again(&self) -> Result<(), sqlx::Error> {
         let Some(known) = self.known() else { return self.learn().await.map(drop) };
-        let mut connection = self.connect_to_look().await?;
-        let options = self.pool.connect_options();
-        let survey = connection.answer(|connection| DB::survey(connection, &options)).await?;
+        let mut lookout = self.connect_to_look().await?;
+        let survey = lookout.survey(&self.pool.connect_options()).await?;
         // What another session sees is compared by those who keep it; what a transaction sees is old.
         if survey.within_transaction || survey.digest == known.digest || survey.session != *known.session {
             return Ok(());
@@ -433,7 +445,7 @@ impl<DB: Driver> Inner<DB> {
         self.counters.invalidation(Reason::SchemaChange, "another program changed the schema", None::<[&str; 0]>);
         tracing::info!(target: "larder::catalog", "another program changed the schema, or somebody's rights");
         Mark::arm(self.everything()).finish().await;
-        connection.answer(|connection| self.learn_on(connection).boxed()).await.map(drop)
+        self.learn_through(Through::Own(lookout)).await.map(drop)
     }
 
     /// Looks at the schema from time to time, while the pool lives. Without a runtime, it is not looked at.

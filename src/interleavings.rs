@@ -7,6 +7,9 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::flight::{Flights, Passenger, Seat};
 use crate::key::{Bound, Key, Lookup, Stem};
@@ -48,6 +51,10 @@ enum Kind {
     Writer,
     /// Reads that many times, one after the other.
     Reader(usize),
+    /// Reads once, and waits for no load: each is overdue.
+    Impatient,
+    /// Reads once, in two steps: it sets out, and the rest.
+    Slow,
     /// Asks the database itself, as transactions do.
     Direct,
 }
@@ -95,7 +102,7 @@ impl Actor {
         self.step += 1;
     }
 
-    fn read(&mut self, world: &mut World) -> Result<(), Stop> {
+    fn read(&mut self, world: &mut World, is_patient: bool) -> Result<(), Stop> {
         match self.step % READ_STEPS {
             0 => {
                 self.floor = world.told;
@@ -114,7 +121,8 @@ impl Actor {
                     _ => self.stamp.clone(),
                 };
                 world.any = world.any.take().or(self.stamp.clone());
-                self.seat = stamp.map(|stamp| world.flights.join(&world.key, &stamp));
+                let now = Instant::now() + if is_patient { Duration::ZERO } else { Duration::from_secs(3600) };
+                self.seat = stamp.map(|stamp| world.flights.join(&world.key, &stamp, now));
             }
             2 => {
                 self.value = match self.seat.take() {
@@ -179,6 +187,8 @@ fn explore(broken: Broken, actors: &[Kind]) -> Result<usize, String> {
         .map(|kind| match kind {
             Kind::Writer => WRITE_STEPS,
             Kind::Reader(reads) => READ_STEPS * reads,
+            Kind::Impatient => READ_STEPS,
+            Kind::Slow => 2,
             Kind::Direct => 1,
         })
         .collect();
@@ -208,7 +218,9 @@ fn explore(broken: Broken, actors: &[Kind]) -> Result<usize, String> {
                     states[who].write(&mut world);
                     Ok(())
                 }
-                Kind::Reader(_) => states[who].read(&mut world),
+                Kind::Reader(_) => states[who].read(&mut world, true),
+                Kind::Impatient => states[who].read(&mut world, false),
+                Kind::Slow => states[who].read(&mut world, true).and_then(|()| states[who].read(&mut world, true)),
                 Kind::Direct => {
                     world.told = world.told.max(world.database);
                     Ok(())
@@ -251,7 +263,7 @@ fn visit(
     Ok(())
 }
 
-use Kind::{Direct, Reader, Writer};
+use Kind::{Direct, Impatient, Reader, Slow, Writer};
 
 #[test]
 fn reads_never_go_back() {
@@ -260,6 +272,8 @@ fn reads_never_go_back() {
         &[Writer, Writer, Reader(1)],
         &[Writer, Reader(2), Reader(1)],
         &[Writer, Reader(2), Direct],
+        // A load beside one that is overdue, and another who waits for whichever lands first.
+        &[Writer, Slow, Impatient, Reader(1)],
     ] {
         let schedules = explore(Broken::Nothing, actors).unwrap_or_else(|wrong| panic!("{wrong}"));
         assert!(schedules > 1000, "only {schedules} schedules");

@@ -2,23 +2,22 @@
 
 use std::any::{Any, TypeId};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FusedFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::pool::CloseEvent;
 use sqlx::{Database, Execute, Executor, SqlSafeStr, SqlStr};
-use tokio::sync::mpsc;
 
 use crate::analysis::Kind;
 use crate::backend::{Backend, Item, Options, Request};
 use crate::builder::{Builder, Sessions};
 use crate::connection::{CachedConnection, PoolConnection};
-use crate::inner::{InTime, Inner, Kept, in_time, is_late};
+use crate::inner::{Asking as Call, InTime, Inner, Kept, in_time, is_late};
 use crate::key::Key;
 use crate::ledger::Asking;
-use crate::observe::{QueryStats, Sent, Stats, Subject};
+use crate::observe::{Metered, QueryStats, Sent, Stats, Subject};
 use crate::policy::Policy;
 use crate::pool_options::PoolOptions;
 use crate::read::{self, Answer, View, first_row};
@@ -476,46 +475,75 @@ fn through_pool<DB: Backend>(
     statement: Subject,
 ) -> BoxStream<'static, Result<Item<DB>, sqlx::Error>> {
     // sqlx's stream would not tell the wait for a connection from the wait for the answer.
-    let (send, mut receive) = mpsc::channel(16);
+    let given = Arc::new(Mutex::new(None));
+    let give = given.clone();
     let mut run = Box::pin(async move {
         let inner = &pool.inner;
         let (mut connection, call) = inner.connect_to_read(pool.view.scope.as_ref()).await?;
         let (asked, asking) = connection.ask();
         let items = InTime::new(DB::fetch_many(asked, request), inner.settings.read_timeout);
-        let mut items = inner.counters.metered(&statement, Sent::Read, items);
-        let (mut call, mut late) = (Some(call), false);
-        while let Some(item) = items.next().await {
+        let items = inner.counters.metered(&statement, Sent::Read, items);
+        let (mut direct, mut late) = (Direct { items, call: Some(call) }, false);
+        while let Some(item) = direct.items.next().await {
             *asking = false;
-            if let Err(error) = &item
-                && let Some(call) = call.take()
-            {
-                late = is_late(error);
-                call.ends(Some(error));
+            match (&item, &mut direct.call) {
+                (Ok(_), Some(call)) => call.gives_up_its_place(),
+                (Err(error), call) => {
+                    late |= is_late(error);
+                    call.take().into_iter().for_each(|call| call.ends(Some(error)));
+                }
+                _ => {}
             }
-            // Who receives goes when this goes.
-            let _ = send.send(item).await;
+            // What its caller does with it is no wait for the next one, which is not asked for before.
+            let mut item = Some(item);
+            std::future::poll_fn(|_| match item.take() {
+                Some(item) => {
+                    *give.lock().unwrap_or_else(PoisonError::into_inner) = Some(item);
+                    Poll::Pending
+                }
+                None => Poll::Ready(()),
+            })
+            .await;
             *asking = true;
         }
         *asking = false;
-        let waited = items.waited();
-        drop(items);
+        if let Some(call) = direct.call.take() {
+            call.ends_after(direct.items.waited(), None);
+        }
+        drop(direct);
         if late {
             connection.leave();
-        }
-        if let Some(call) = call {
-            call.ends_after(waited, None);
         }
         Ok(())
     })
     .fuse();
-    let next = move |context: &mut Context<'_>| match receive.poll_recv(context) {
-        Poll::Pending => match run.poll_unpin(context) {
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
-            _ => receive.poll_recv(context),
-        },
-        received => received,
+    let next = move |context: &mut Context<'_>| {
+        if run.is_terminated() {
+            return Poll::Ready(None);
+        }
+        match run.poll_unpin(context) {
+            Poll::Ready(ended) => Poll::Ready(ended.err().map(Err)),
+            Poll::Pending => match given.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(item) => Poll::Ready(Some(item)),
+                None => Poll::Pending,
+            },
+        }
     };
     stream::poll_fn(next).boxed()
+}
+
+/// An answer on its way to its caller, who may go away in the middle of it.
+struct Direct<DB: Backend, S> {
+    items: Metered<S>,
+    call: Option<Call<DB>>,
+}
+
+impl<DB: Backend, S> Drop for Direct<DB, S> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            call.left_after(self.items.waited());
+        }
+    }
 }
 
 impl<DB: Backend> Clone for CachedPool<DB> {

@@ -2,12 +2,15 @@
 
 use std::any::{Any, TypeId};
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_util::future::{self, FutureExt, select};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sqlx::Either;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout_at;
 
 use crate::backend::{Driver, Item, Request, leave, release};
 use crate::chance::dice;
@@ -164,39 +167,32 @@ pub(crate) async fn read<DB: Driver>(
     };
     let missed = inner.counters.missed(missed, &plan.statement);
     inner.counters.loads(&plan.statement, load.key.name());
-    if let Some(stamp) = &load.stamp
-        && !view.fresh
+    let has_stale = stale.as_ref().is_some_and(|entry| may_be_stale(entry, &asked.terms));
+    // A query that took longer than its result may live is of use to nobody but its caller.
+    if !view.fresh
+        && let Some(entry) = Box::pin(load.board(has_stale)).await
+        && asked.terms.age(&entry.life, Instant::now, || 1.0) != Age::Over
+        && let Some(rows) = give_back(inner, asked.replay, &entry).await
     {
-        match inner.flights.join(&load.key, stamp) {
-            Seat::Pilot(pilot) => load.pilot = Some(pilot),
-            Seat::Passenger(passenger) => {
-                // A query that took longer than its result may live is of use to nobody but its caller.
-                let waiting = inner.counters.waits_for_load();
-                let landed = passenger.wait().await;
-                drop(waiting);
-                if let Some(entry) = landed
-                    && asked.terms.age(&entry.life, Instant::now, || 1.0) != Age::Over
-                    && let Some(rows) = give_back(inner, asked.replay, &entry).await
-                {
-                    missed.coalesced(&*entry);
-                    return Ok(Answer::Rows(rows));
-                }
-                if stale.is_none() {
-                    return Ok(Answer::Direct(request, plan.statement.clone()));
-                }
-            }
-        }
-    } else if load.stamp.is_none() && stale.is_none() {
+        missed.coalesced(&*entry);
+        return Ok(Answer::Rows(rows));
+    }
+    let of_use_to_others = load.pilot.is_some() || (view.fresh && load.stamp.is_some());
+    if !of_use_to_others && stale.is_none() {
         return Ok(Answer::Direct(request, plan.statement.clone()));
     }
     // Without anything else to give out, a miss it is.
     let missed = stale.is_some().then_some(missed);
-    let has_stale = stale.as_ref().is_some_and(|entry| may_be_stale(entry, &asked.terms));
     let answer = match inner.admit_read(view.scope.as_ref(), has_stale) {
         Ok(call) => {
             let (deliver, delivered) = oneshot::channel();
             tokio::spawn(load.run(request, call, deliver));
-            delivered.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+            let delivered = delivered.map(|answer| answer.unwrap_or(Err(sqlx::Error::WorkerCrashed)));
+            match has_stale {
+                // Rather that than wait for what may never come.
+                true => Box::pin(inner.unless_it_opens(delivered)).await,
+                false => delivered.await,
+            }
         }
         Err(rejected) => {
             drop(load);
@@ -229,12 +225,13 @@ fn may_be_stale<S, C>(entry: &Entry<S, C>, terms: &Terms) -> bool {
 /// Replaces an entry in the background, unless somebody is at it or it was done just now.
 fn refresh<DB: Driver>(mut load: Load<DB>, due: &Arc<Kept<DB>>, request: Request<DB>) {
     let Some(stamp) = &load.stamp else { return };
-    let Seat::Pilot(pilot) = load.inner.flights.join(&load.key, stamp) else { return };
+    let Seat::Pilot(pilot) = load.inner.flights.join(&load.key, stamp, tokio::time::Instant::now()) else { return };
     if load.inner.memory.holds(&load.key, due)
         && let Ok(call) = load.inner.admit()
     {
         load.inner.counters.refresh(&load.plan.statement);
         load.pilot = Some(pilot);
+        load.patience = load.patience.max(due.life.cost * 2);
         tokio::spawn(load.run(request, call, oneshot::channel().0));
     }
 }
@@ -360,6 +357,7 @@ impl<'a, DB: Driver> Asked<'a, DB> {
             stamp: stamp.filter(|_| self.plan.holds()),
             shared: None,
             pilot: None,
+            patience: PATIENCE,
         }
     }
 }
@@ -388,15 +386,54 @@ struct Load<DB: Driver> {
     /// Under what others find it.
     shared: Option<others::Shared>,
     pilot: Option<Pilot<Kept<DB>>>,
+    /// After that, it only goes on for those who wait for it.
+    patience: Duration,
+}
+
+/// An answer that takes longer may be one that never comes: its connection may be gone without a word.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a load ended.
+enum Outcome<DB: Driver> {
+    Ended(Result<Option<DB::QueryResult>, sqlx::Error>),
+    TooLarge,
+    /// Nobody waits for it any longer.
+    GivenUp,
 }
 
 type Deliver<DB> = oneshot::Sender<Result<Answer<DB>, sqlx::Error>>;
 
 impl<DB: Driver> Load<DB> {
-    async fn run(self, request: Request<DB>, call: Call, deliver: Deliver<DB>) {
+    /// The result of somebody else's load. Otherwise others may wait for this one, if there is a pilot: there is none where the
+    /// other gave nothing, or the database is to be spared.
+    async fn board(&mut self, has_stale: bool) -> Option<Arc<Kept<DB>>> {
+        let (inner, stamp) = (&self.inner, self.stamp.as_ref()?);
+        let mut waiting = None;
+        loop {
+            // First: it must not open unheard between the look and the wait.
+            let opens = pin!(inner.gatehouse.breaker.opens());
+            if inner.is_spared(has_stale) {
+                return None;
+            }
+            let passenger = match inner.flights.join(&self.key, stamp, tokio::time::Instant::now()) {
+                Seat::Passenger(passenger) => passenger,
+                Seat::Pilot(pilot) => {
+                    self.pilot = Some(pilot);
+                    return None;
+                }
+            };
+            waiting.get_or_insert_with(|| inner.counters.waits_for_load());
+            let landed = pin!(timeout_at(passenger.due, passenger.wait()));
+            if let future::Either::Left((Ok(landed), _)) = select(landed, opens).await {
+                return landed;
+            }
+        }
+    }
+
+    async fn run(self, request: Request<DB>, call: Call, mut deliver: Deliver<DB>) {
         // Time to live counts from here: the answer cannot be older.
         let begun = Instant::now();
-        let (mut connection, asking) = match self.inner.connect_to_load(call).await {
+        let (mut connection, mut asking) = match self.inner.connect_to_load(call).await {
             Ok(connected) => connected,
             Err(error) => return drop(deliver.send(Err(error))),
         };
@@ -406,24 +443,50 @@ impl<DB: Driver> Load<DB> {
         let answer = DB::fetch_many(&mut connection, request);
         let answer = InTime::new(answer, self.inner.settings.read_timeout).boxed();
         let mut stream = self.inner.counters.metered(&self.plan.statement, self.plan.sent(), answer);
-        let end = loop {
-            match stream.next().await {
-                Some(Ok(Either::Right(row))) => {
-                    bytes += DB::Replay::row_bytes(&row);
-                    rows.push(row);
-                    if bytes > self.terms.max_entry_bytes {
-                        if !self.overflow(rows, stream, asking, deliver).await {
-                            leave::<DB>(&mut connection);
+        let outcome: Outcome<DB> = {
+            let mut given_up = pin!(async {
+                tokio::time::sleep(self.patience).await;
+                // Others need not wait for what may never end.
+                asking.gives_up_its_place();
+                deliver.closed().await;
+                if let Some(pilot) = &self.pilot {
+                    pilot.is_alone().await;
+                }
+            });
+            loop {
+                let item = match select(stream.next(), given_up.as_mut()).await {
+                    future::Either::Left((item, _)) => item,
+                    future::Either::Right(_) => break Outcome::GivenUp,
+                };
+                match item {
+                    Some(Ok(Either::Right(row))) => {
+                        bytes += DB::Replay::row_bytes(&row);
+                        rows.push(row);
+                        if bytes > self.terms.max_entry_bytes {
+                            break Outcome::TooLarge;
                         }
-                        return;
                     }
+                    Some(Ok(Either::Left(completed))) => {
+                        results += 1;
+                        result = Some(completed);
+                    }
+                    Some(Err(error)) => break Outcome::Ended(Err(error)),
+                    None => break Outcome::Ended(Ok(result)),
                 }
-                Some(Ok(Either::Left(completed))) => {
-                    results += 1;
-                    result = Some(completed);
+            }
+        };
+        let end = match outcome {
+            Outcome::Ended(end) => end,
+            Outcome::TooLarge => {
+                if !self.overflow(rows, stream, asking, deliver).await {
+                    leave::<DB>(&mut connection);
                 }
-                Some(Err(error)) => break Err(error),
-                None => break Ok(result),
+                return;
+            }
+            Outcome::GivenUp => {
+                drop(stream);
+                self.give_up(Reason::Failed, "nobody waited for it any longer");
+                return leave::<DB>(&mut connection);
             }
         };
         let cost = stream.waited();
@@ -507,7 +570,14 @@ impl<DB: Driver> Load<DB> {
         let all = stream::iter(rows.into_iter().map(|row| Ok(Either::Right(row)))).chain(rest).boxed();
         let mut is_there = deliver.send(Ok(Answer::Stream(all))).is_ok();
         while is_there {
-            match stream.next().await {
+            let item = match select(stream.next(), pin!(send.closed())).await {
+                future::Either::Left((item, _)) => item,
+                future::Either::Right(_) => {
+                    is_there = false;
+                    break;
+                }
+            };
+            match item {
                 Some(Ok(item)) => is_there = send.send(Ok(item)).await.is_ok(),
                 Some(Err(error)) => {
                     asking.ends_after(stream.waited(), Some(&error));

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use failsafe::{FailurePolicy, StateMachine};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::window::{Calls, Tally};
 use super::{BreakerOptions, Fate, Window};
@@ -235,6 +236,8 @@ pub struct Breaker {
     told: Told,
     /// Told when it turns, or nobody needs it any more.
     turned: Notify,
+    /// Told when it opens.
+    opened: Notify,
     retired: AtomicBool,
 }
 
@@ -284,6 +287,7 @@ impl Breaker {
             gate: Mutex::new(gate),
             told: Box::new(told),
             turned: Notify::new(),
+            opened: Notify::new(),
             retired: AtomicBool::new(false),
         })
     }
@@ -422,6 +426,26 @@ impl Breaker {
             gate.history.pop_front();
         }
         self.turned.notify_one();
+        if matches!(gate.state(), BreakerState::Open | BreakerState::ForcedOpen) {
+            self.opened.notify_waiters();
+        }
+    }
+
+    /// Whether it rejects whoever comes now.
+    pub(crate) fn is_open(&self) -> bool {
+        let mut gate = self.gate();
+        let now = Instant::now();
+        self.expire(&mut gate, now);
+        match (&gate.order, gate.phase) {
+            (Some(order), _) => order.state == BreakerState::ForcedOpen,
+            (None, Phase::Open { until }) => now < until,
+            (None, _) => false,
+        }
+    }
+
+    /// Resolves when it opens after this call.
+    pub(crate) fn opens(&self) -> Notified<'_> {
+        self.opened.notified()
     }
 
     /// What became of a call that was not asked for here, as of a statement in a transaction. It counts while the breaker is closed.

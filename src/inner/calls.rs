@@ -4,6 +4,7 @@
 //! It never tries anything again.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::analysis::Dialect;
 use crate::backend::{Driver, InStep, Options, leave};
 use crate::chance::dice;
 use crate::guard::{Breaker, Call, Emergency, Fate, Pressure};
+use crate::inner::look::Lookout;
 use crate::inner::{Inner, Settings, in_time};
 use crate::observe::PoolTimeout;
 use crate::rejected::{Guard, Rejected};
@@ -89,6 +91,13 @@ impl<DB: Driver> Asking<DB> {
         self.ends(failure);
     }
 
+    /// Its caller went away, and the database was waited for so long until then.
+    pub fn left_after(mut self, waited: Duration) {
+        if let Some(call) = &mut self.call {
+            call.took(waited);
+        }
+    }
+
     /// Nothing was asked after all.
     pub fn never_made(mut self) {
         self.call.take().into_iter().for_each(Call::never_made);
@@ -106,7 +115,7 @@ impl<DB: Driver> Drop for Asking<DB> {
     }
 }
 
-fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
+pub(super) fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     match failure {
         // It never reached the database.
         Some(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => call.never_made(),
@@ -152,6 +161,25 @@ impl<DB: Driver> Inner<DB> {
             return Err(self.rejects(Guard::RateLimit, Some(until.wait_time_from(rates.clock().now()))));
         }
         self.admit()
+    }
+
+    /// Whether a read is not even to wait for somebody else's load.
+    pub fn is_spared(&self, has_stale: bool) -> bool {
+        (has_stale && self.is_short_of(Pressure::Database)) || self.gatehouse.breaker.is_open()
+    }
+
+    /// An answer, or a rejection if the breaker opens before it is there.
+    pub async fn unless_it_opens<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let opens = pin!(self.gatehouse.breaker.opens());
+        if !self.gatehouse.breaker.is_open()
+            && let Either::Left((answer, _)) = select(pin!(answer), opens).await
+        {
+            return answer;
+        }
+        Err(self.rejects(Guard::Breaker, None))
     }
 
     fn is_full(&self) -> bool {
@@ -302,16 +330,20 @@ impl<DB: Driver> Inner<DB> {
     ///
     /// # Errors
     /// Those of [`Inner::connect`].
-    pub async fn connect_to_look(&self) -> Result<InStep<DB>, sqlx::Error> {
+    pub async fn connect_to_look(&self) -> Result<Lookout<DB>, sqlx::Error> {
         let call = self.admit()?;
-        let acquired = self.acquire().await;
-        judge::<DB>(call, acquired.as_ref().err());
-        Ok(InStep::of(acquired?))
+        match self.acquire().await {
+            Ok(connection) => Ok(Lookout::new(InStep::of(connection), call)),
+            Err(error) => {
+                judge::<DB>(call, Some(&error));
+                Err(error)
+            }
+        }
     }
 
     async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
         let _waiting = self.counters.waits_for_connection();
-        let mut acquiring = std::pin::pin!(self.pool.acquire());
+        let mut acquiring = pin!(self.pool.acquire());
         // The answer to the look should be there before the pool gives up, where that leaves it time enough.
         let patience = self.pool.options().get_acquire_timeout();
         let within = if patience > LOOKED_INTO * 2 { CONNECT_WITHIN.min(patience / 2) } else { CONNECT_WITHIN };
@@ -319,7 +351,7 @@ impl<DB: Driver> Inner<DB> {
             Ok(acquired) => acquired,
             // A file is always within reach.
             Err(_) if DB::DIALECT == Dialect::Sqlite => acquiring.await,
-            Err(_) => match select(acquiring, std::pin::pin!(self.is_out_of_reach(within))).await {
+            Err(_) => match select(acquiring, pin!(self.is_out_of_reach(within))).await {
                 Either::Left((acquired, _)) => acquired,
                 Either::Right((error, _)) => Err(error),
             },

@@ -55,7 +55,10 @@ impl<S> Metered<S> {
 
     /// Time waited so far.
     pub fn waited(&self) -> Duration {
-        self.meter.waited
+        match self.meter.since {
+            Since::Then(since) => self.meter.waited + since.elapsed(),
+            Since::Never | Since::Answered => self.meter.waited,
+        }
     }
 }
 

@@ -44,7 +44,9 @@ impl<DB: Driver> Load<DB> {
         let sql = request.sql.clone();
         let types = request.arguments.as_ref().map(DB::argument_types).unwrap_or_default();
         let (mut rows, mut failure) = (Vec::new(), None);
-        let mut items = InTime::new(DB::fetch_many(&mut connection, request), self.inner.settings.read_timeout);
+        // Nobody waits for it.
+        let most = self.inner.settings.read_timeout.or(Some(self.patience));
+        let mut items = InTime::new(DB::fetch_many(&mut connection, request), most);
         while let Some(item) = items.next().await {
             match item {
                 Ok(Either::Right(row)) => rows.push(row),

@@ -118,6 +118,63 @@ async fn a_server_that_hangs_is_spared() {
     assert_eq!(read(&pool, 51).await.unwrap(), 0);
 }
 
+/// Whoever waits for the load of another is answered as if he had asked himself: with something older, or not at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_load_that_hangs_is_spared_as_well() {
+    let mut server = Postgres::start();
+    let database = server.create_database();
+    let plain = sqlx::postgres::PgPoolOptions::new().max_connections(30).connect(&server.url(&database)).await.unwrap();
+    sqlx::raw_sql(SETUP).execute(&plain).await.unwrap();
+    let long = Duration::from_secs(600);
+    let options = quick().slow_calls(Duration::from_millis(100), 0.5).window(Window::Calls(10)).pause(long, long);
+    let builder = CachedPool::builder(plain, Sessions::Uniform).sole_writer().breaker(options);
+    let pool = builder.build().await.unwrap();
+    let outlives = pool.with(Policy::ttl(Duration::from_millis(1)).stale_if_error(Duration::from_secs(3600)));
+    read(&outlives, 1).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let mut lock = pool.inner().begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE t").execute(&mut *lock).await.unwrap();
+    let spawn = |pool: &PgPool, id| {
+        let pool = pool.clone();
+        tokio::spawn(async move { read(&pool, id).await })
+    };
+    let asked = |pool: &PgPool, id| (0..10).map(|_| spawn(pool, id)).collect::<Vec<_>>();
+    let hot = [asked(&outlives, 1), asked(&pool, 2)];
+    let begun = Instant::now();
+    while server.psql(&database, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != "2" {
+        assert!(begun.elapsed() < Duration::from_secs(20), "two loads");
+    }
+    server.pause();
+    while pool.breaker().status().state == BreakerState::Closed {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", pool.breaker().status());
+        let direct = sqlx::query("SELECT n, random() AS r FROM t WHERE id = 1").execute(&pool);
+        let _ = tokio::time::timeout(Duration::from_millis(150), direct).await;
+    }
+    // All but the one whose load it is and who has nothing else, and those who come now.
+    let begun = Instant::now();
+    let over = |reads: &[tokio::task::JoinHandle<_>]| reads.iter().filter(|read| read.is_finished()).count();
+    while (over(&hot[0]), over(&hot[1])) != (10, 9) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", pool.stats());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(pool.stats().waits.load.times >= 18, "{:?}", pool.stats().waits.load);
+    assert_eq!(read(&outlives, 1).await.unwrap(), 0);
+    assert_eq!(Rejected::of(&read(&pool, 2).await.unwrap_err()).map(Rejected::by), Some(Guard::Breaker));
+    assert_eq!(pool.stats().stale, 11, "{}", pool.stats());
+    server.resume();
+    lock.rollback().await.unwrap();
+    let mut answered = [0, 0];
+    for (reads, answered) in hot.into_iter().zip(&mut answered) {
+        for read in reads {
+            match read.await.unwrap() {
+                Ok(n) => *answered += 1 + n,
+                Err(error) => assert_eq!(Rejected::of(&error).map(Rejected::by), Some(Guard::Breaker), "{error}"),
+            }
+        }
+    }
+    assert_eq!(answered, [10, 1]);
+}
+
 /// A thousand who ask at once when the pause is over are a few for the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn few_of_many_probe() {
@@ -303,6 +360,27 @@ async fn what_fails_in_transactions_counts() {
         breaker.failure_rate > Some(0.2) || breaker.transitions.iter().any(|t| t.to == BreakerState::Open),
         "{breaker:?}"
     );
+}
+
+/// A look at the database is a call like any other: that a connection was at hand says nothing of the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_counts_by_what_came_of_it() {
+    let server = Postgres::shared();
+    let database = server.create_database();
+    let untested = sqlx::postgres::PgPoolOptions::new().max_connections(2).test_before_acquire(false);
+    let plain = untested.connect(&server.url(&database)).await.unwrap();
+    let breaker = BreakerOptions::new().minimum_calls(1).failure_rate(1.0);
+    let pool = CachedPool::builder(plain, Sessions::Uniform).sole_writer().breaker(breaker).build_lazy();
+    let others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    server.psql(&database, &format!("SELECT pg_terminate_backend(pid) {others}"));
+    let begun = Instant::now();
+    while server.psql(&database, &format!("SELECT count(*) {others}")) != "0" {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was told to end");
+    }
+    let _ = pool.reload().await;
+    let first = pool.breaker().status().transitions.into_iter().next();
+    let opened = first.unwrap_or_else(|| panic!("{:?}", pool.breaker().status()));
+    assert!(opened.to == BreakerState::Open && opened.cause.starts_with("1 of 1 calls failed"), "{opened}");
 }
 
 /// Redis is spared as the database is, both when it is gone and when it only hangs, and never is an answer wrong for it.

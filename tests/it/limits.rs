@@ -3,7 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use larder::{CachedPool, EmergencyOptions, Guard, PgPool, Policy, Pressure, Rejected, Sessions};
+use futures::{StreamExt, TryStreamExt};
+use larder::{
+    BreakerOptions, BreakerState, CachedPool, EmergencyOptions, Guard, PgPool, Policy, Pressure, Rejected, Sessions,
+    Window,
+};
 
 use crate::servers::Postgres;
 
@@ -211,4 +215,42 @@ async fn who_waits_for_a_load_does_not_get_past_the_limit() {
     for read in held {
         assert_eq!(read.await.unwrap().unwrap(), 0);
     }
+}
+
+/// Rows that are taken one by one, with a pause between two of them: the pause is their caller's, not the database's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_his_time_with_rows_makes_no_database_slow() {
+    let breaker =
+        BreakerOptions::new().window(Window::Calls(10)).minimum_calls(3).slow_calls(Duration::from_secs(2), 0.5);
+    let wait = Duration::from_secs(5);
+    let limits = |builder: larder::Builder<sqlx::Postgres>| {
+        builder.breaker(breaker).limit_loads(2, Duration::from_millis(100)).read_timeout(wait)
+    };
+    let pool = pool(6, limits).await;
+    // One after the other, each as soon as it is made.
+    let rows = || sqlx::query("SELECT id, repeat('x', 10000), pg_sleep(0.01) FROM t WHERE id <= 20").fetch(&pool);
+    let mut taken: Vec<_> = (0..5).map(|_| rows()).collect();
+    for rows in &mut taken {
+        rows.next().await.unwrap().unwrap();
+    }
+    // Others have a place among the loads meanwhile.
+    assert_eq!(read(&pool, 1).await.unwrap(), 0);
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for rows in &mut taken {
+            rows.next().await.unwrap().unwrap();
+        }
+    }
+    // The pauses are longer together than the database may take.
+    let last = taken.pop().unwrap();
+    assert_eq!(last.try_collect::<Vec<_>>().await.unwrap().len(), 16);
+    drop(taken);
+    let begun = Instant::now();
+    while pool.breaker().status().cancelled < 4 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", pool.breaker().status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let breaker = pool.breaker().status();
+    // Those who went away say nothing.
+    assert_eq!((breaker.state, breaker.slow_rate), (BreakerState::Closed, Some(0.0)), "{breaker:?}");
 }

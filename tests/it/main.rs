@@ -56,6 +56,8 @@ mod schema_changes_elsewhere;
 mod servers_come_and_go;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod shared_through_redis;
+#[cfg(feature = "postgres")]
+mod silent_connections;
 #[cfg(feature = "cli")]
 mod snapshots;
 #[cfg(feature = "cli")]

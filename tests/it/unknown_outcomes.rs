@@ -77,20 +77,23 @@ async fn terminated_by_somebody_else() {
 }
 
 /// A proxy between pool and server. Cutting ends every connection to the pool, while the server goes on with what it got.
+/// Silencing leaves them open, and nothing gets through in either direction any more.
 pub struct Proxy {
     pub port: u16,
     cut: watch::Sender<u32>,
+    silence: watch::Sender<u32>,
 }
 
 impl Proxy {
     pub async fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (cut, cuts) = watch::channel(0);
+        let ((cut, cuts), (silence, silences)) = (watch::channel(0), watch::channel(0));
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
-                let mut cuts = cuts.clone();
+                let (mut cuts, mut silences) = (cuts.clone(), silences.clone());
                 cuts.mark_unchanged();
+                silences.mark_unchanged();
                 tokio::spawn(async move {
                     let mut server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
                     tokio::select! {
@@ -100,11 +103,16 @@ impl Proxy {
                             // What the server may notice of this is left open, as behind a firewall that forgot.
                             tokio::time::sleep(Duration::from_secs(60)).await;
                         }
+                        _ = silences.changed() => std::future::pending().await,
                     }
                 });
             }
         });
-        Self { port, cut }
+        Self { port, cut, silence }
+    }
+
+    pub fn silence(&self) {
+        self.silence.send_modify(|n| *n += 1);
     }
 
     pub fn cut(&self) {
