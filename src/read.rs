@@ -212,7 +212,7 @@ pub(crate) async fn read<DB: Driver>(
 
 fn is_outage<DB: Driver>(answer: &Result<Answer<DB>, sqlx::Error>) -> bool {
     match answer {
-        Err(error) | Ok(Answer::Rows(Rows { end: Err(error), .. })) => DB::is_outage(error),
+        Err(error) | Ok(Answer::Rows(Rows { end: Err(error), .. })) => DB::is_outage(error) || DB::is_refusal(error),
         _ => false,
     }
 }

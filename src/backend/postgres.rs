@@ -188,6 +188,16 @@ impl Driver for Postgres {
         }
     }
 
+    fn is_not_ready(error: &sqlx::Error) -> bool {
+        error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "57P03")
+    }
+
+    fn is_refusal(error: &sqlx::Error) -> bool {
+        let code = error.as_database_error().and_then(|error| error.code());
+        // Invalid authorization; no such database.
+        code.is_some_and(|code| code.starts_with("28") || code == "3D000")
+    }
+
     fn has_lost_transaction(_connection: &mut PgConnection) -> BoxFuture<'_, bool> {
         // Until it is told to roll back, the server refuses every statement.
         std::future::ready(false).boxed()

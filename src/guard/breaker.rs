@@ -186,7 +186,7 @@ enum Phase {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Order {
     state: BreakerState,
     reason: String,
@@ -265,10 +265,9 @@ impl Breaker {
         }
         let pause = Arc::new(AtomicU64::new(0));
         let policy = Pauses { next: Box::new(pauses), times: 0, told: pause.clone() };
-        let by_options = || Order { state: BreakerState::Disabled, reason: "by its options".into(), until: None };
         let gate = Gate {
             phase: Phase::Closed,
-            order: options.disabled.then(by_options),
+            order: by_options(&options),
             generation: 0,
             since: to_the_millisecond(SystemTime::now()),
             calls: Calls::new(options.window),
@@ -485,10 +484,10 @@ impl Breaker {
         self.turned(&mut gate, from, cause);
     }
 
-    /// Ends an order by hand. It is closed then, and has seen nothing yet.
+    /// Ends an order by hand. It is closed then, and has seen nothing yet; one that never opens by its options is disabled again.
     pub fn release(&self) {
         let mut gate = self.gate();
-        if gate.order.is_some() {
+        if gate.order != by_options(&self.options) {
             self.resume(&mut gate, "by hand: released");
         }
     }
@@ -501,7 +500,7 @@ impl Breaker {
 
     fn resume(&self, gate: &mut Gate, cause: &str) {
         let from = gate.state();
-        gate.order = None;
+        gate.order = by_options(&self.options);
         gate.calls.clear();
         gate.phase = Phase::Closed;
         self.machine.reset();
@@ -589,6 +588,11 @@ impl Breaker {
     fn gate(&self) -> Locked<'_> {
         Locked { backend: self.backend, gate: Some(self.gate.lock().unwrap_or_else(PoisonError::into_inner)) }
     }
+}
+
+/// What goes for one that never opens, unless somebody orders otherwise.
+fn by_options(options: &BreakerOptions) -> Option<Order> {
+    options.disabled.then(|| Order { state: BreakerState::Disabled, reason: "by its options".into(), until: None })
 }
 
 /// The gate, locked. The log is told afterwards: whoever listens may ask the breaker something, or take his time.
@@ -893,14 +897,15 @@ mod tests {
         let breaker = Breaker::with_pauses("test", options(), |_| {}, |_| FOR_EVER);
         breaker.force(BreakerState::ForcedOpen, "maintenance".into(), None);
         assert!(breaker.admit().is_err());
-        breaker.force(BreakerState::ForcedClosed, "it has to work".into(), Some(Duration::from_millis(20)));
+        breaker.force(BreakerState::ForcedClosed, "it has to work".into(), Some(Duration::from_secs(60)));
         for _ in 0..5 {
             fail(breaker.admit().unwrap());
         }
         assert_eq!(breaker.status().state, BreakerState::ForcedClosed);
         assert_eq!(breaker.status().failure_rate, Some(1.0));
         let before = breaker.admit().unwrap();
-        std::thread::sleep(Duration::from_millis(25));
+        breaker.force(BreakerState::ForcedClosed, "for a moment".into(), Some(Duration::from_millis(1)));
+        std::thread::sleep(Duration::from_millis(5));
         assert_eq!(breaker.status().state, BreakerState::Closed);
         fail(before);
         assert_eq!(breaker.status().calls, 0);
@@ -917,6 +922,16 @@ mod tests {
         let disabled = Breaker::new("test", BreakerOptions::disabled(), |_| {});
         (0..50).for_each(|_| fail(disabled.admit().unwrap()));
         assert_eq!(disabled.status().state, BreakerState::Disabled);
+        // What is ordered meanwhile changes nothing for the time after.
+        disabled.force_open("maintenance", Some(Duration::from_millis(1)));
+        std::thread::sleep(Duration::from_millis(5));
+        (0..50).for_each(|_| fail(disabled.admit().unwrap()));
+        disabled.force_closed("to see", None);
+        disabled.release();
+        disabled.release();
+        (0..50).for_each(|_| fail(disabled.admit().unwrap()));
+        let status = disabled.status();
+        assert_eq!((status.state, status.transitions.len()), (BreakerState::Disabled, 4), "{status:?}");
     }
 
     fn half_open(probes: u32) -> (Arc<Breaker>, Call) {

@@ -125,6 +125,14 @@ pub(super) fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     }
 }
 
+/// The same of a call for which no connection was made: whatever the matter is, it is not with what the caller asks.
+fn judge_unconnected(call: Call, error: &sqlx::Error) {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => call.never_made(),
+        error => call.ends(Fate::Failed, || said(error)),
+    }
+}
+
 /// What is the matter, without what a driver says besides: addresses, names, perhaps values.
 fn said(error: &sqlx::Error) -> String {
     match error {
@@ -155,12 +163,15 @@ impl<DB: Driver> Inner<DB> {
         if emergency.is(Pressure::Database) && (has_stale || self.is_full()) {
             return Err(self.rejects(Guard::Emergency, Some(SOON)));
         }
+        // First, so that what it rejects uses up nobody's rate.
+        let call = self.admit()?;
         if let Some(rates) = rates
             && let Err(until) = rates.check_key(&scope.cloned())
         {
+            call.never_made();
             return Err(self.rejects(Guard::RateLimit, Some(until.wait_time_from(rates.clock().now()))));
         }
-        self.admit()
+        Ok(call)
     }
 
     /// Whether a read is not even to wait for somebody else's load.
@@ -281,7 +292,7 @@ impl<DB: Driver> Inner<DB> {
                         // For the sake of those who come next.
                         drop(self.look(CONNECT_WITHIN));
                     }
-                    _ => judge::<DB>(call, Some(&error)),
+                    _ => judge_unconnected(call, &error),
                 }
                 Err(error)
             }
@@ -335,7 +346,7 @@ impl<DB: Driver> Inner<DB> {
         match self.acquire().await {
             Ok(connection) => Ok(Lookout::new(InStep::of(connection), call)),
             Err(error) => {
-                judge::<DB>(call, Some(&error));
+                judge_unconnected(call, &error);
                 Err(error)
             }
         }
@@ -359,8 +370,8 @@ impl<DB: Driver> Inner<DB> {
         acquired.inspect_err(|error| {
             let cause = match error {
                 sqlx::Error::PoolTimedOut => self.cause_of_timeout(),
-                _ if DB::is_outage(error) => PoolTimeout::CannotConnect,
-                _ => return,
+                sqlx::Error::PoolClosed => return,
+                _ => PoolTimeout::CannotConnect,
             };
             self.counters.pool_timeout(cause);
         })
@@ -445,6 +456,8 @@ async fn try_to_connect<DB: Driver>(options: &Options<DB>, within: Duration) -> 
             None
         }
         Ok(Err(sqlx::Error::Io(error))) => Some((error.kind(), error.to_string())),
+        // The pool goes on to try, for as long as it may.
+        Ok(Err(error)) if DB::is_not_ready(&error) => Some((io::ErrorKind::ConnectionRefused, error.to_string())),
         // A server that objects is there: it may have no room for one more, and what it has the pool may get.
         Ok(Err(_)) => None,
         Err(_) => Some((io::ErrorKind::TimedOut, format!("no connection could be made within {within:?}"))),

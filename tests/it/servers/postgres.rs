@@ -107,6 +107,22 @@ impl Postgres {
         }
     }
 
+    /// Restarts it as one that answers everybody that it is starting up, until [`restart`](Self::restart).
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart_not_ready(&mut self) {
+        self.stop();
+        // A standby that lets nobody read, and waits for more to recover.
+        let signal = self.folder().join("data/standby.signal");
+        fs::write(&signal, "").expect("write a file");
+        let mut server = self.programs.server(&self.daemon);
+        server.args(["-c", "hot_standby=off"]);
+        let launched = self.daemon.launch(server, |daemon| is_in_state(daemon, "standby"));
+        launched.unwrap_or_else(|log| panic!("PostgreSQL did not start as a standby; its log:\n{log}"));
+        fs::remove_file(&signal).expect("remove a file");
+    }
+
     /// Freezes the server; see [`Daemon::pause`].
     pub fn pause(&mut self) {
         self.daemon.pause();
@@ -120,9 +136,13 @@ impl Postgres {
 
 /// By the file that pg_ctl reads, too: line 1 is the process, line 8 its state.
 fn is_ready(daemon: &Daemon) -> bool {
+    is_in_state(daemon, "ready")
+}
+
+fn is_in_state(daemon: &Daemon, wanted: &str) -> bool {
     let state = fs::read_to_string(daemon.folder.join("data/postmaster.pid")).unwrap_or_default();
     state.lines().next() == Some(&daemon.id().to_string())
-        && state.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+        && state.lines().nth(7).is_some_and(|line| line.trim() == wanted)
 }
 
 /// Where PostgreSQL is installed, and who may run it.
