@@ -501,6 +501,17 @@ impl<DB: Driver> Inner<DB> {
             .await;
     }
 
+    /// Whether a write that other nodes cannot be told of is to be refused.
+    pub fn must_tell(&self) -> bool {
+        #[cfg(feature = "redis")]
+        {
+            let redis = self.settings.redis.as_ref();
+            DB::DIALECT != Dialect::Sqlite && redis.is_some_and(|redis| redis.consistency == crate::Consistency::Strict)
+        }
+        #[cfg(not(feature = "redis"))]
+        false
+    }
+
     /// The versions of the database, or of every database that it may be.
     pub fn databases(&self) -> Vec<Arc<Versions>> {
         match self.versions.get() {

@@ -148,13 +148,13 @@ impl<DB: Backend> CachedPool<DB> {
             };
             let names = tables.as_ref().map(|(_, tables)| tables.iter().map(|table| &*table.0));
             self.inner.counters.invalidation(Reason::Manual, name, names);
-            drop(Mark::arm(cells).finish());
+            self.tell(Mark::arm(cells));
         }
     }
 
     /// How far this node knows what was written, its own writes included. Given to another node, it makes sure that those are
-    /// seen there: see [`CachedPool::at_least`]. `None` without a Redis that was reached, and while
-    /// [it could not be told](CachedPool::unpublished) of all that this node wrote: then only this node is sure to show it.
+    /// seen there: see [`CachedPool::at_least`]. `None` without a Redis that was reached, and until
+    /// [it was told](CachedPool::unpublished) of all that this node wrote or dropped: meanwhile only this node is sure to show it.
     #[cfg(feature = "redis")]
     pub fn token(&self) -> Option<Token> {
         let (epoch, seq) = self.inner.node()?.token()?;
@@ -183,7 +183,8 @@ impl<DB: Backend> CachedPool<DB> {
         }
     }
 
-    /// Of how many tables other nodes could not be told yet that they were written.
+    /// Of how many tables other nodes were not told yet that they were written, and how many calls of [`invalidate`](Self::invalidate),
+    /// [`invalidate_tags`](Self::invalidate_tags) and [`clear`](Self::clear) they were not told of: these return before that.
     #[cfg(feature = "redis")]
     pub fn unpublished(&self) -> usize {
         self.inner.node().map_or(0, |node| node.unpublished())
@@ -195,7 +196,7 @@ impl<DB: Backend> CachedPool<DB> {
             let tag = tag.as_ref();
             self.inner.counters.invalidation(Reason::Manual, tag, Some([]));
             let cells = self.inner.databases().iter().filter_map(|versions| versions.tag(tag)).collect();
-            drop(Mark::arm(cells).finish());
+            self.tell(Mark::arm(cells));
         }
     }
 
@@ -203,8 +204,19 @@ impl<DB: Backend> CachedPool<DB> {
     /// that did not run through this pool.
     pub fn clear(&self) {
         self.inner.counters.invalidation(Reason::Manual, "everything", None::<[&str; 0]>);
-        drop(Mark::arm(self.inner.everything()).finish());
+        self.tell(Mark::arm(self.inner.everything()));
         self.inner.memory.clear();
+    }
+
+    /// What is dropped here at once others hear of in the background.
+    fn tell(&self, mark: Mark) {
+        let told = mark.finish();
+        #[cfg(feature = "redis")]
+        if let Some(node) = self.inner.node() {
+            node.orders(told);
+        }
+        #[cfg(not(feature = "redis"))]
+        drop(told);
     }
 
     /// Looks at the database again, as far as it is not known as it is, so that what is asked next can be kept.
@@ -314,11 +326,18 @@ impl<DB: Backend> CachedPool<DB> {
         }
     }
 
-    /// Closes all connections. From the call on, before it is awaited, none is given out, and nothing from the cache.
+    /// Closes all connections. From the call on, before it is awaited, none is given out, and nothing from the cache. Other nodes are
+    /// told before it returns of what was dropped by hand, if Redis answers.
     pub fn close(&self) -> impl Future<Output = ()> + '_ {
         let closing = self.inner.pool.close();
         self.inner.memory.clear();
-        closing
+        async move {
+            closing.await;
+            #[cfg(feature = "redis")]
+            if let Some(node) = self.inner.node() {
+                node.orders_are_told().await;
+            }
+        }
     }
 
     /// Whether [`CachedPool::close`] was called.

@@ -165,6 +165,10 @@ pub(crate) async fn read<DB: Driver>(
         _ if load.stamp.is_none() => Reason::WriteInFlight,
         _ => missed,
     };
+    if view.fresh && load.stamp.is_none() {
+        // What is kept may be older than what its caller is about to see, and is not replaced.
+        inner.memory.remove(&asked.lookup());
+    }
     let missed = inner.counters.missed(missed, &plan.statement);
     inner.counters.loads(&plan.statement, load.key.name());
     let has_stale = stale.as_ref().is_some_and(|entry| may_be_stale(entry, &asked.terms));

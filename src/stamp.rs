@@ -47,6 +47,12 @@ impl Cell {
         self.state.fetch_add(ONE_VERSION - ONE_WRITER, SeqCst);
     }
 
+    /// Whether it was ever written.
+    #[cfg(feature = "redis")]
+    pub fn was_written(&self) -> bool {
+        self.state.load(SeqCst) != 0
+    }
+
     /// The version, unless a write is in flight.
     fn version(&self) -> Option<u64> {
         let state = self.state.load(SeqCst);

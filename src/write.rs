@@ -24,6 +24,8 @@ pub(crate) struct Armed {
     mark: Mark,
     /// What was known when it was armed; `None` where everything was armed anyway.
     known: Option<Arc<Known>>,
+    /// Others have to be told, and nobody is.
+    untold: bool,
 }
 
 impl Armed {
@@ -53,13 +55,16 @@ impl Armed {
             // The database may have got its name from another pool since the changes were planned.
             mark.extend(if schema { inner.everything() } else { inner.all_tables() });
         }
-        Self { mark, known }
+        let untold = inner.must_tell() && !mark.is_told();
+        Self { mark, known, untold }
     }
 
     /// Announces that anything may change.
     pub fn everything<DB: Driver>(inner: &Inner<DB>, reason: Reason) -> Self {
         inner.counters.invalidation(reason, "everything", None::<[&str; 0]>);
-        Self { mark: Mark::arm(inner.everything()), known: None }
+        let mark = Mark::arm(inner.everything());
+        let untold = inner.must_tell() && !mark.is_told();
+        Self { mark, known: None, untold }
     }
 
     /// Returns when other nodes know of it, or cannot be told.
@@ -67,7 +72,7 @@ impl Armed {
     /// # Errors
     /// They cannot be told, and what is not told must not be done.
     pub async fn sent(&mut self) -> Result<(), sqlx::Error> {
-        match self.mark.sent().await {
+        match self.mark.sent().await && !self.untold {
             true => Ok(()),
             false => Err(Rejected::new(Guard::Consistency, Some(Duration::from_secs(1))).into()),
         }

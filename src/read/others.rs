@@ -12,6 +12,7 @@ use crate::policy::Age;
 use crate::reason::Reason;
 use crate::replay::Replay;
 use crate::replay::spares::Spares;
+use crate::stamp::Stamp;
 use crate::tier::Parcel;
 use crate::versions::{Node, Ticket};
 
@@ -51,8 +52,11 @@ impl<DB: Driver> Load<DB> {
         let shape = self.plan.shape().filter(|_| !fresh);
         let fetched = node.fetch(&rests_on, shape.is_some().then_some((&name, most))).await;
         let Some(fetched) = fetched else {
-            if !node.keeps_alone() {
-                self.stamp = None;
+            self.stamp = None;
+            if node.keeps_alone() {
+                // A later word voids it.
+                node.meets(&rests_on);
+                self.stamp = Stamp::take(&rests_on).filter(|_| self.plan.holds());
             }
             return Said { heard: false, entry: None, missed: Some(Reason::TierDown) };
         };

@@ -54,6 +54,8 @@ pub(super) struct Mirror {
     epoch: u128,
     /// Counts how often the footing was lost: answers to what was asked before tell less.
     generation: u64,
+    /// Another epoch has begun, of which too little is known to follow.
+    adrift: bool,
     /// Every change up to here was heard of.
     seq: u64,
     /// The furthest that anybody told of.
@@ -97,12 +99,13 @@ impl Shadow {
 impl Mirror {
     pub fn new(strict: bool, catalog: &Arc<Cell>) -> Self {
         let catalog = Shadow { cell: Arc::downgrade(catalog), value: Value::default(), trusted: true, held: false };
-        Self { strict, epoch: 0, generation: 0, seq: 0, told: 0, shadows: HashMap::new(), sweep_at: 0, catalog }
+        let (epoch, generation, seq, told, sweep_at) = (0, 0, 0, 0, 0);
+        Self { strict, epoch, generation, adrift: false, seq, told, shadows: HashMap::new(), sweep_at, catalog }
     }
 
-    /// The epoch, and the version of the catalog in it.
-    pub fn catalog(&self) -> (u128, u64) {
-        (self.epoch, self.catalog.value.number)
+    /// The epoch, and the version of the catalog in it. `None`: the epoch is over, or there was none yet.
+    pub fn catalog(&self) -> Option<(u128, u64)> {
+        (!self.adrift && self.epoch != 0).then_some((self.epoch, self.catalog.value.number))
     }
 
     /// To be remembered with what is asked.
@@ -115,9 +118,22 @@ impl Mirror {
         (self.epoch, self.seq)
     }
 
-    /// The epoch, and the furthest number that anybody told of.
-    pub fn told(&self) -> (u128, u64) {
-        (self.epoch, self.told)
+    /// The epoch, and the furthest number that anybody told of. `None`: the epoch is over, or there was none yet.
+    pub fn told(&self) -> Option<(u128, u64)> {
+        (!self.adrift && self.epoch != 0).then_some((self.epoch, self.told))
+    }
+
+    /// Takes in what is about to be loaded without a word from Redis, so that a later one voids it.
+    pub fn meets<'c>(&mut self, cells: impl IntoIterator<Item = &'c Arc<Cell>>) {
+        for cell in cells {
+            if !std::ptr::eq(self.catalog.cell.as_ptr(), &**cell) && self.shadow(cell).is_none() {
+                self.adopt(cell, Value::default());
+            }
+        }
+    }
+
+    fn shadow(&self, cell: &Arc<Cell>) -> Option<&Shadow> {
+        self.shadows.get(cell.name()).filter(|shadow| std::ptr::eq(shadow.cell.as_ptr(), &**cell))
     }
 
     /// Takes in what was answered to a question about `cells`.
@@ -127,12 +143,13 @@ impl Mirror {
             if std::ptr::eq(self.catalog.cell.as_ptr(), &**cell) {
                 continue;
             }
-            let known = self.shadows.get(cell.name()).is_some_and(|shadow| std::ptr::eq(shadow.cell.as_ptr(), &**cell));
-            if !known {
+            let trusted = self.shadow(cell).map(|shadow| shadow.trusted);
+            if trusted.is_none() {
                 self.adopt(cell, *value);
             }
-            // What changed between this answer and the last poll was not told to who did not know the table yet.
-            let current = entered || sent == self.generation && (known || heard.seq >= self.seq);
+            // What changed between this answer and the last poll was not told to who did not know the table yet, or did not believe
+            // what it knew.
+            let current = entered || sent == self.generation && (trusted == Some(true) || heard.seq >= self.seq);
             self.raise(cell.name(), *value, current);
         }
     }
@@ -148,6 +165,7 @@ impl Mirror {
         if !is_current {
             return false;
         }
+        self.adrift = false;
         for (name, value) in names.iter().zip(&heard.values) {
             self.raise(name, *value, true);
         }
@@ -161,6 +179,7 @@ impl Mirror {
             return;
         }
         if epoch != self.epoch {
+            self.adrift = true;
             return self.lose_footing();
         }
         self.told = self.told.max(seq);
@@ -206,6 +225,7 @@ impl Mirror {
         if !faults::is_broken(Rule::Epoch) {
             self.lose_footing();
         }
+        self.adrift = !is_current;
         if !is_current {
             return None;
         }
@@ -244,5 +264,67 @@ impl Mirror {
         let mut shadow = Shadow { cell: Arc::downgrade(cell), value, trusted: false, held: false };
         shadow.set(value, false, true, self.strict);
         self.shadows.insert(cell.name().clone(), shadow);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(epoch: u128, seq: u64, numbers: &[u64]) -> Heard {
+        let values = numbers.iter().map(|number| Value { number: *number, in_flight: false }).collect();
+        Heard { epoch, seq, values, ..Heard::default() }
+    }
+
+    fn cells() -> (Mirror, Arc<[Arc<Cell>]>) {
+        let cell = |name: &str| Arc::new(Cell::new(1, name));
+        let mut mirror = Mirror::new(true, &cell("!"));
+        assert!(mirror.polled(mirror.generation(), &heard(1, 10, &[]), &[]));
+        (mirror, [cell("*"), cell("#home")].into())
+    }
+
+    #[test]
+    fn what_a_poll_told_nobody_is_not_believed_afterwards() {
+        let (mut mirror, cells) = cells();
+        let sent = mirror.generation();
+        // Both were answered before the poll, and arrive after it.
+        let [one, other] = [heard(1, 10, &[3, 3]), heard(1, 10, &[3, 3])];
+        assert!(mirror.polled(sent, &heard(1, 12, &[5]), &["#home".into()]));
+        mirror.fetched(sent, &one, &*cells);
+        mirror.fetched(sent, &other, &*cells);
+        assert!(mirror.ticket(&other, &cells).is_none());
+        let later = heard(1, 12, &[3, 5]);
+        mirror.fetched(sent, &later, &*cells);
+        assert!(mirror.ticket(&later, &cells).is_some());
+    }
+
+    #[test]
+    fn an_epoch_that_is_over_makes_no_token() {
+        let (mut mirror, cells) = cells();
+        assert_eq!(mirror.told(), Some((1, 10)));
+        let sent = mirror.generation();
+        // The push of a write overtakes its answer.
+        mirror.pushed(2, 1, &[("*".into(), Value { number: 1, in_flight: true })]);
+        mirror.fetched(sent, &heard(2, 1, &[1, 0]), &*cells);
+        assert_eq!((mirror.told(), mirror.catalog()), (None, None));
+        assert!(mirror.polled(mirror.generation(), &heard(2, 2, &[]), &[]));
+        assert_eq!((mirror.told(), mirror.catalog()), (Some((2, 2)), Some((2, 0))));
+        // An answer of the epoch before, which was under way for long.
+        mirror.fetched(sent, &heard(1, 11, &[1, 0]), &*cells);
+        assert_eq!(mirror.told(), None);
+        assert!(mirror.polled(mirror.generation(), &heard(2, 2, &[]), &[]));
+        assert_eq!(mirror.told(), Some((2, 2)));
+    }
+
+    #[test]
+    fn what_is_met_without_a_word_is_voided_by_the_next() {
+        let (mut mirror, cells) = cells();
+        mirror.strict = false;
+        mirror.meets(&*cells);
+        let stamp = Stamp::take(&cells).unwrap();
+        mirror.meets(&*cells);
+        assert!(stamp.holds());
+        assert!(mirror.polled(mirror.generation(), &heard(1, 12, &[7]), &["#home".into()]));
+        assert!(!stamp.holds());
     }
 }

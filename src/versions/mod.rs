@@ -89,6 +89,9 @@ static DATABASES: Mutex<Vec<(String, Weak<Versions>)>> = Mutex::new(Vec::new());
 /// Whether any of them is shared with other processes.
 static ANY_IS_SHARED: AtomicBool = AtomicBool::new(false);
 
+/// Whether anything was written to a database that was not known yet, not even by name.
+static UNKNOWN_WRITES: AtomicBool = AtomicBool::new(false);
+
 impl Versions {
     /// The versions of the database of that name; the same for every caller in this process.
     pub fn of(database: &str) -> Arc<Self> {
@@ -134,12 +137,18 @@ impl Versions {
         join: impl FnOnce([&Arc<Cell>; 2]) -> Result<Arc<Node>, crate::tier::Down>,
     ) -> Result<&Arc<Node>, crate::tier::Down> {
         let joining = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.node.get().is_none() {
+        let joins = self.node.get().is_none();
+        let was_written = UNKNOWN_WRITES.load(SeqCst) || self.was_written();
+        if joins {
             let node = join([&self.catalog[0], &self.everything])?;
             let _ = self.node.set(node);
             ANY_IS_SHARED.store(true, SeqCst);
         }
         drop(joining);
+        if joins && was_written {
+            // Nobody else was told.
+            drop(Mark::arm(self.everything()).finish());
+        }
         // What was kept so far rests on what this process alone knew.
         Mark::arm_here(self.everything()).finish_here();
         Ok(self.node.get().expect("it was set just now"))
@@ -155,9 +164,12 @@ impl Versions {
         cells.iter().cloned().chain(tags.into_iter().map(|tag| self.tags.get(self.id, tag))).collect()
     }
 
-    /// What is dropped with a tag; `None` where nothing rests on it.
+    /// What is dropped with a tag; `None` where nothing rests on it. Other processes may have what this one has not.
     pub fn tag(&self, name: &str) -> Option<Arc<Cell>> {
-        self.tags.in_use(name)
+        match self.node.get() {
+            Some(_) => Some(self.tags.get(self.id, &name.into())),
+            None => self.tags.in_use(name),
+        }
     }
 
     /// What a write of `tables` changes.
@@ -174,6 +186,13 @@ impl Versions {
     /// What a write changes that may change any table, but not the schema.
     pub fn all_tables(&self) -> Arc<[Arc<Cell>]> {
         [self.everything.clone()].into()
+    }
+
+    #[cfg(feature = "redis")]
+    fn was_written(&self) -> bool {
+        let tables = self.tables.0.read().unwrap_or_else(PoisonError::into_inner);
+        let own = [&self.everything, &self.catalog[0]];
+        own.into_iter().chain(tables.values()).any(|cell| cell.was_written())
     }
 
     /// A stamp on what is known of the schema. `None` while it is being changed.
@@ -207,6 +226,11 @@ impl Mark {
             .map(|(node, cells)| node.announce(cells))
             .collect();
         mark
+    }
+
+    /// Whether other processes are told.
+    pub fn is_told(&self) -> bool {
+        !self.notices.is_empty()
     }
 
     /// Returns when other processes know of the write, or cannot be told. False if it must not be done then.
@@ -244,8 +268,16 @@ impl Mark {
     /// The outcome of the write is definite: it can change nothing any more. Where others have to be told, this process goes on
     /// to keep nothing of it until they were.
     pub fn finish(mut self) -> Finished {
-        let notices = std::mem::take(&mut self.notices);
+        let mut notices = std::mem::take(&mut self.notices);
         if notices.is_empty() {
+            // Begun before anybody else was known.
+            let cells = self.cells.iter().flat_map(|cells| cells.iter());
+            notices = by_node(cells).into_iter().map(|(node, cells)| node.announce(cells)).collect();
+        }
+        if notices.is_empty() {
+            if self.cells.iter().all(|cells| cells.is_empty()) {
+                UNKNOWN_WRITES.store(true, SeqCst);
+            }
             self.finish_here();
             return Finished::default();
         }

@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -43,6 +43,9 @@ const LAST_RETRY: Duration = Duration::from_secs(2);
 /// Before the database is looked at for the first time, Redis is waited for so long.
 const READY_WITHIN: Duration = Duration::from_millis(500);
 
+/// Before a pool is closed, Redis is waited for so long.
+const ORDERS_TAKE: Duration = Duration::from_secs(5);
+
 /// This node among the others.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -63,6 +66,8 @@ pub(crate) struct Node {
     writers: Mutex<HashMap<Arc<str>, Writer>>,
     /// What was written and others were not told of.
     pending: Mutex<Pending>,
+    /// How many orders to drop something are being told.
+    orders: AtomicUsize,
     /// What a write changes of which it is not known what it changes, the schema apart.
     everything: [Arc<Cell>; 1],
     /// Wakes whoever looks after the connection.
@@ -86,8 +91,11 @@ struct Pending {
     /// Of how many others are being told now.
     under_way: usize,
     /// What was last known of the catalog when the oldest of them was sent.
-    catalog: Option<(u128, u64)>,
+    catalog: Option<Catalog>,
 }
+
+/// The epoch, and the version of the catalog in it, if there was any.
+type Catalog = Option<(u128, u64)>;
 
 /// What Redis said of a read.
 #[derive(Debug, Default)]
@@ -141,6 +149,7 @@ impl Node {
             next_writer: AtomicU64::new(0),
             writers: Mutex::default(),
             pending: Mutex::default(),
+            orders: AtomicUsize::new(0),
             nudge: Arc::default(),
             foreign: AtomicBool::new(false),
             runtime,
@@ -265,7 +274,7 @@ impl Node {
         &self,
         writers: impl IntoIterator<Item = &'w Arc<str>>,
         cells: &[Arc<Cell>],
-        catalog: (u128, u64),
+        catalog: Catalog,
     ) -> bool {
         let writers: Vec<_> = writers.into_iter().collect();
         for cells in cells.chunks(MOST_NAMES) {
@@ -274,7 +283,8 @@ impl Node {
             }
         }
         // Somebody changed the schema meanwhile: perhaps more was written than was known.
-        let is_outdated = catalog != self.mirror().catalog();
+        let now = self.mirror().catalog();
+        let is_outdated = now.is_none() || catalog != now;
         if is_outdated && !self.tell_of(self.finishes(&writers), &self.everything).await {
             return false;
         }
@@ -306,7 +316,7 @@ impl Node {
     }
 
     /// What was written stays in flight on this node until others are told.
-    fn put_off(&self, writer: &Arc<str>, cells: &[Arc<Cell>], catalog: (u128, u64)) {
+    fn put_off(&self, writer: &Arc<str>, cells: &[Arc<Cell>], catalog: Catalog) {
         if faults::is_broken(Rule::Pending) {
             return;
         }
@@ -355,8 +365,10 @@ impl Node {
 
     /// How many tables were written of which others were not told yet.
     pub fn unpublished(&self) -> usize {
+        // In this order: what can not be told is put off before its order is over.
+        let orders = self.orders.load(SeqCst);
         let pending = lock(&self.pending);
-        pending.cells.len() + pending.under_way
+        pending.cells.len() + pending.under_way + orders
     }
 
     async fn renew(&self) {
@@ -418,9 +430,30 @@ impl Node {
     /// The furthest that this node heard of. `None` where that leaves out what it wrote itself, or where it heard of nothing.
     pub fn token(&self) -> Option<(u128, u64)> {
         // In this order: what was told in between is heard of.
-        let all_told = self.unpublished() == 0;
-        let token = self.mirror().told();
-        (all_told && token.0 != 0).then_some(token)
+        if self.unpublished() == 0 { self.mirror().told() } else { None }
+    }
+
+    /// Counts an order to drop something as not published until it `is_told`, or cannot be told.
+    pub fn orders(self: &Arc<Self>, is_told: super::Finished) {
+        self.orders.fetch_add(1, SeqCst);
+        let node = self.clone();
+        self.runtime.spawn(async move {
+            is_told.await;
+            node.orders.fetch_sub(1, SeqCst);
+        });
+    }
+
+    /// Returns when there is no such order any more, but does not wait for long.
+    pub async fn orders_are_told(&self) {
+        let begun = Instant::now();
+        while self.orders.load(SeqCst) > 0 && begun.elapsed() < ORDERS_TAKE {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Before something is loaded without a word from Redis: what is heard later of these tables or tags voids it.
+    pub fn meets(&self, cells: &[Arc<Cell>]) {
+        self.mirror().meets(cells);
     }
 
     /// Hears of everything up to a token of any node, or gives out nothing from memory until it has.
@@ -511,7 +544,7 @@ pub(crate) struct Notice {
     node: Arc<Node>,
     writer: Arc<str>,
     cells: Vec<Arc<Cell>>,
-    catalog: (u128, u64),
+    catalog: Catalog,
     sent: watch::Receiver<Option<bool>>,
 }
 

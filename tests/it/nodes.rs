@@ -143,6 +143,10 @@ impl Node {
         self.ask(json!({"at_least": token}));
     }
 
+    pub fn invalidate_tags(&mut self, tag: &str) {
+        self.ask(json!({"invalidate_tags": tag}));
+    }
+
     fn ask(&mut self, question: Value) -> Value {
         writeln!(self.questions, "{question}").expect("the node listens");
         self.answer()
@@ -215,6 +219,10 @@ async fn answer(pool: &PgPool, question: &Value) -> Value {
     }
     if let Some(token) = question["at_least"].as_str() {
         pool.at_least(token.parse().expect("a token")).await;
+        return json!({});
+    }
+    if let Some(tag) = question["invalidate_tags"].as_str() {
+        pool.invalidate_tags([tag]);
         return json!({});
     }
     if question["token"].as_bool() == Some(true) {

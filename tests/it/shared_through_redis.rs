@@ -220,6 +220,111 @@ async fn a_token_holds_without_redis_whatever_the_consistency() {
     }
 }
 
+/// What was written past Larder.
+async fn write_unseen(pool: &larder::PgPool, n: i64) {
+    sqlx::query("UPDATE t SET n = $1 WHERE id = 1").bind(n).execute(pool.inner()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_dropped_by_hand_is_dropped_everywhere() {
+    let setup = Setup::new(&database().await, &Redis::shared().url());
+    let here = setup.pool().await;
+    let mut there = setup.node();
+    let tagged = here.with(larder::Policy::default().tag("home"));
+    node_until_kept(&mut there);
+    until_kept(&tagged).await;
+    for n in 1..20 {
+        write_unseen(&here, n).await;
+        match n % 3 {
+            0 => here.clear(),
+            1 => here.invalidate(["t"]),
+            _ => here.invalidate(["t", "u"]),
+        }
+        there.at_least(&once_told(|| here.token()).await.to_string());
+        assert_eq!(there.read(READ), Some(n));
+        node_until_kept(&mut there);
+    }
+    // By somebody who has nothing under that tag.
+    until_kept(&tagged).await;
+    write_unseen(&here, 100).await;
+    assert_ne!(read(&tagged).await, 100);
+    there.invalidate_tags("home");
+    here.at_least(once_told(|| there.token()).await.parse().unwrap()).await;
+    assert_eq!(read(&tagged).await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn close_waits_until_others_know_what_was_dropped() {
+    let setup = Setup::new(&database().await, &Redis::shared().url());
+    let mut there = setup.node();
+    node_until_kept(&mut there);
+    let here = setup.pool().await;
+    until_kept(&here).await;
+    write_unseen(&here, 1).await;
+    here.invalidate(["t"]);
+    here.close().await;
+    assert_eq!(here.unpublished(), 0);
+    let begun = Instant::now();
+    while there.read(READ) != Some(1) {
+        assert!(begun.elapsed() < Duration::from_secs(2), "stale for longer than the bound");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_loaded_without_redis_is_voided_by_what_is_heard_later() {
+    let mut redis = Redis::start();
+    let setup = Setup::new(&database().await, &redis.url()).consistency("ttl");
+    let here = setup.pool().await;
+    let begun = Instant::now();
+    while here.stats().hits == 0 {
+        let _: i64 = sqlx::query_scalar("SELECT n FROM u").fetch_one(&here).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", here.stats());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    redis.kill();
+    // Redis was never asked about this table.
+    until_kept(&here).await;
+    redis.restart();
+    let mut there = setup.node();
+    there.write("UPDATE t SET n = 5 WHERE id = 1").unwrap();
+    here.at_least(once_told(|| there.token()).await.parse().unwrap()).await;
+    assert_eq!(read(&here).await, 5);
+}
+
+/// As long as it may not look at the catalog, it knows neither what it writes nor who else does.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_knows_nothing_of_the_database_tells_all_when_he_does() {
+    let url = database().await;
+    let admin = sqlx::PgPool::connect(&url).await.unwrap();
+    let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&admin).await.unwrap();
+    let role = format!("app_{name}");
+    let grants = format!("CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}");
+    sqlx::raw_sql(AssertSqlSafe(format!("{grants}; REVOKE SELECT ON pg_proc FROM PUBLIC")))
+        .execute(&admin)
+        .await
+        .unwrap();
+    let setup = Setup::new(&url, &Redis::shared().url());
+    let mut there = setup.node();
+    node_until_kept(&mut there);
+    let app = url.parse::<sqlx::postgres::PgConnectOptions>().unwrap().username(&role);
+    let pool = async |setup: &Setup| {
+        let plain = sqlx::PgPool::connect_with(app.clone()).await.unwrap();
+        let builder = larder::CachedPool::builder(plain, larder::Sessions::Uniform).redis(setup.redis.clone());
+        builder.build().await.unwrap()
+    };
+    let strict = pool(&setup.consistency("strict")).await;
+    let refused = sqlx::query("UPDATE t SET n = 1").execute(&strict).await.unwrap_err();
+    assert_eq!(larder::Rejected::of(&refused).map(larder::Rejected::by), Some(larder::Guard::Consistency), "{refused}");
+    drop(strict);
+    let here = pool(&setup).await;
+    write(&here, 2).await;
+    assert_eq!(here.token(), None);
+    sqlx::raw_sql("GRANT SELECT ON pg_proc TO PUBLIC").execute(&admin).await.unwrap();
+    here.reload().await.unwrap();
+    there.at_least(&once_told(|| here.token()).await.to_string());
+    assert_eq!(there.read(READ), Some(2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flushed_or_paused_redis_loses_nothing() {
     let mut redis = Redis::start();
