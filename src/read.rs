@@ -104,10 +104,23 @@ pub(crate) async fn read<DB: Driver>(
             return Ok(Answer::Direct(request, plan.statement.clone()));
         }
     };
-    let node = asked.known.versions.node();
+    // For an outage.
+    let mut unwatched = None;
+    if asked.is_unwatched {
+        if !view.fresh && !asked.terms.stale_if_error.is_zero() {
+            unwatched = inner.memory.any(&asked.lookup());
+        }
+        if unwatched.is_none() {
+            let why = "it was not heard for too long what other programs write";
+            inner.counters.bypass(Reason::Unwatched, why, &plan.statement);
+            return Ok(Answer::Direct(request, plan.statement.clone()));
+        }
+    }
+    let node = asked.known.versions.node().filter(|_| !asked.is_unwatched);
     // Without word from others for too long, this node cannot tell what of its own is still good.
     let knows = node.is_none_or(|node| node.may_answer());
     let mut found = match view.fresh {
+        _ if unwatched.is_some() => Found::Nothing(Reason::Unwatched, unwatched),
         true => Found::Nothing(Reason::Fresh, None),
         false if knows => inner.memory.find(&asked.lookup(), &asked.terms, dice),
         false => Found::Nothing(Reason::Absent, None),
@@ -161,7 +174,7 @@ pub(crate) async fn read<DB: Driver>(
 
     let mut load = load.unwrap_or_else(|| asked.load(inner));
     let missed = match missed {
-        Reason::TierDown => missed,
+        Reason::TierDown | Reason::Unwatched => missed,
         _ if load.stamp.is_none() => Reason::WriteInFlight,
         _ => missed,
     };
@@ -249,7 +262,7 @@ pub(crate) fn find_value<DB: Driver>(
     mapper: TypeId,
 ) -> Option<Result<Arc<dyn Any + Send + Sync>, Key>> {
     let begun = inner.counters.begins(Tier::Typed);
-    let asked = Asked::new(inner, view, plan, request).ok()?;
+    let asked = Asked::new(inner, view, plan, request).ok().filter(|asked| !asked.is_unwatched)?;
     let key = asked.lookup();
     let knows = asked.known.versions.node().is_none_or(|node| node.may_answer());
     // One that is due is left to the rows, which are replaced in the background.
@@ -286,6 +299,8 @@ struct Asked<'a, DB: Driver> {
     replay: &'a DB::Replay,
     terms: Cow<'a, Terms>,
     bound: Bound,
+    /// It was not heard for too long what other programs write: nothing is kept, nor given out unless in an outage.
+    is_unwatched: bool,
     hasher: &'a foldhash::fast::RandomState,
 }
 
@@ -312,9 +327,6 @@ impl<'a, DB: Driver> Asked<'a, DB> {
         if let Some(refusal) = &known.refusal {
             return Err(refusal.clone());
         }
-        if known.gate.is_watched() && !inner.watch.is_current() {
-            return refuse(Reason::Unwatched, "it was not heard for too long what other programs write");
-        }
         let Some(replay) = inner.replay() else { return refuse(Reason::ReplayOff, "cached rows cannot be given back") };
         if plan.is_unfaithful() {
             return refuse(Reason::Unfaithful, "results of this statement cannot be given back faithfully");
@@ -339,7 +351,8 @@ impl<'a, DB: Driver> Asked<'a, DB> {
                 return refuse(Reason::SpecialDate, "a bound value may come to stand for the current time or date");
             }
         }
-        Ok(Self { plan, reads, known, replay, terms, bound, hasher: &inner.hasher })
+        let is_unwatched = known.gate.is_watched() && !inner.watch.is_current();
+        Ok(Self { plan, reads, known, replay, terms, bound, is_unwatched, hasher: &inner.hasher })
     }
 
     fn lookup(&self) -> Lookup<'_> {
@@ -358,7 +371,7 @@ impl<'a, DB: Driver> Asked<'a, DB> {
             plan: self.plan.clone(),
             key: self.lookup().to_key(),
             terms: self.terms.clone().into_owned(),
-            stamp: stamp.filter(|_| self.plan.holds()),
+            stamp: stamp.filter(|_| !self.is_unwatched && self.plan.holds()),
             shared: None,
             pilot: None,
             patience: PATIENCE,

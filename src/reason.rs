@@ -182,9 +182,11 @@ impl Reason {
         self as usize
     }
 
-    /// Whether it may be given there. A statement whose results were unfaithful too often is not tried again.
+    /// Whether it may be given there. A statement whose results were unfaithful too often is not tried again; where an older answer
+    /// may be given in an outage, a read that was not heard of is a miss.
     pub(crate) fn occurs(self, place: Place) -> bool {
-        self.place() == place || (self, place) == (Reason::Unfaithful, Place::Bypass)
+        self.place() == place
+            || matches!((self, place), (Reason::Unfaithful, Place::Bypass) | (Reason::Unwatched, Place::Miss))
     }
 }
 

@@ -347,6 +347,35 @@ async fn nothing_is_given_out_while_nothing_is_heard() {
     }
 }
 
+/// An outage of the database is one of what is heard of it, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn older_answers_are_given_while_a_watched_database_is_away() {
+    let mut server = Postgres::start();
+    let url = server.url(&server.create_database());
+    let other = sqlx::PgPool::connect(&url).await.unwrap();
+    sqlx::raw_sql(TABLES).execute(&other).await.unwrap();
+    assert!(watch(&["install", "--yes", "--database-url", &url, "a", "b"]).2);
+    let builder = CachedPool::builder(other.clone(), Sessions::Uniform).sole_writer().watch_bound(BOUND);
+    let pool = builder.build().await.unwrap().with(larder::Policy::default().stale_if_error(Duration::from_secs(600)));
+    assert_eq!(keep!(&pool, A), 0);
+    server.kill();
+    let begun = Instant::now();
+    // Beyond the time for which nothing has to be heard.
+    while begun.elapsed() < BOUND * 3 || pool.stats().stale < 5 {
+        assert_eq!(sqlx::query_scalar::<_, i64>(A).fetch_one(&pool).await.unwrap(), 0, "{}", pool.stats());
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", pool.stats());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::task::block_in_place(|| server.restart());
+    let begun = Instant::now();
+    while sqlx::query("UPDATE a SET n = 5").execute(&other).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    while sqlx::query_scalar::<_, i64>(A).fetch_one(&pool).await.unwrap() != 5 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", pool.stats());
+    }
+}
+
 /// What psql writes is seen by a pool that shares its results through Redis, and by all others.
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
