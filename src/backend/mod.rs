@@ -208,6 +208,9 @@ pub trait Driver: Database {
     /// Whether this error says that the database is out of reach, and nothing about the request.
     fn is_outage(error: &sqlx::Error) -> bool;
 
+    /// Whether this error says that the server makes no more connections, but keeps those that there are.
+    fn takes_no_more(error: &sqlx::Error) -> bool;
+
     /// Whether the transaction that sqlx believes open was rolled back by the database itself when a statement in it failed,
     /// so that each statement is on its own from now on.
     fn has_lost_transaction(connection: &mut Self::Connection) -> BoxFuture<'_, bool>;

@@ -199,6 +199,12 @@ impl Driver for MySql {
         }
     }
 
+    fn takes_no_more(error: &sqlx::Error) -> bool {
+        let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+        // Too many connections, of all or of one user; no memory for one more; a host that is blocked.
+        error.is_some_and(|error| matches!(error.number(), 1040 | 1041 | 1129 | 1203 | 1226))
+    }
+
     fn has_lost_transaction(connection: &mut MySqlConnection) -> BoxFuture<'_, bool> {
         // A deadlock or a wait that took too long may have rolled it back.
         async move { !catalog::mysql::is_in_transaction(connection).await }.boxed()

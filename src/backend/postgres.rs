@@ -188,6 +188,11 @@ impl Driver for Postgres {
         }
     }
 
+    fn takes_no_more(error: &sqlx::Error) -> bool {
+        let code = error.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| code.starts_with("53"))
+    }
+
     fn has_lost_transaction(_connection: &mut PgConnection) -> BoxFuture<'_, bool> {
         // Until it is told to roll back, the server refuses every statement.
         std::future::ready(false).boxed()

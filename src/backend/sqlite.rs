@@ -185,6 +185,10 @@ impl Driver for Sqlite {
         }
     }
 
+    fn takes_no_more(_error: &sqlx::Error) -> bool {
+        false
+    }
+
     fn has_lost_transaction(connection: &mut SqliteConnection) -> BoxFuture<'_, bool> {
         // ON CONFLICT ROLLBACK, RAISE(ROLLBACK), a full disk. SQLite has no other word for it than whether another
         // transaction can begin.

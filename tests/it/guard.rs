@@ -401,3 +401,103 @@ async fn a_server_that_hangs_is_spared_by_impatient_pools_as_well() {
     assert!(cause.contains("timed out") || cause.contains("no connection"), "{cause}");
     server.resume();
 }
+
+/// One that is there and lets nobody in, as after a crash: its pools would ask again and again until they give up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_starts_up_is_spared_until_it_has_started() {
+    let mut server = Postgres::start();
+    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(quick())).await;
+    let outlives = pool.with(Policy::ttl(Duration::from_millis(1)).stale_if_error(Duration::from_secs(3600)));
+    read(&outlives, 1).await.unwrap();
+    server.restart_recovering();
+    // More than there are connections: some only wait for the others. Half of the time that a connection may be waited for.
+    let begun = Instant::now();
+    while pool.breaker().status().state == BreakerState::Closed {
+        let asked: Vec<_> = (2..10)
+            .map(|id| {
+                let pool = pool.clone();
+                tokio::spawn(async move { read(&pool, id).await })
+            })
+            .collect();
+        for asked in asked {
+            let error = asked.await.unwrap().unwrap_err();
+            assert!(!matches!(error, sqlx::Error::PoolTimedOut), "{error}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", pool.breaker().status());
+    }
+    assert_eq!(read(&outlives, 1).await.unwrap(), 0);
+    assert!(pool.stats().stale >= 1, "{}", pool.stats());
+    server.restart();
+    until(&pool, BreakerState::Closed).await;
+    assert_eq!(read(&pool, 20).await.unwrap(), 0);
+}
+
+/// A pool on a server that has room for one connection of this user.
+async fn with_room_for_one(server: &Postgres, timeout: Duration) -> (PgPool, sqlx::postgres::PgConnectOptions) {
+    let url = server.url(&server.create_database());
+    let user = "narrow";
+    server.psql("postgres", &format!("CREATE ROLE {user} LOGIN CONNECTION LIMIT 1"));
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let options = options.username(user);
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).acquire_timeout(timeout);
+    let pool = CachedPool::builder(pool.connect_lazy_with(options.clone()), Sessions::Uniform);
+    (pool.breaker(quick()).build_lazy(), options)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_room_is_out_of_reach_for_who_has_no_connection() {
+    let server = Postgres::start();
+    let (pool, options) = with_room_for_one(&server, Duration::from_secs(30)).await;
+    let other = sqlx::Connection::connect_with(&options).await;
+    let mut other: sqlx::PgConnection = other.unwrap();
+    let begun = Instant::now();
+    while pool.breaker().status().state == BreakerState::Closed {
+        let error = pool.acquire().await.unwrap_err();
+        assert!(error.to_string().contains("too many connections"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", pool.breaker().status());
+    }
+    sqlx::Executor::execute(&mut other, "SELECT 1").await.unwrap();
+    sqlx::Connection::close(other).await.unwrap();
+    until(&pool, BreakerState::Closed).await;
+}
+
+/// It has no room for one more, but what is waited for is the one that there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_room_does_not_keep_a_connection_from_who_waits_for_it() {
+    let server = Postgres::start();
+    let (pool, _) = with_room_for_one(&server, Duration::from_secs(30)).await;
+    let refused = || server.log().matches("too many connections for role").count();
+    for in_transaction in [true, false] {
+        let before = refused();
+        let held = match in_transaction {
+            true => Some(pool.begin().await.unwrap()),
+            false => None,
+        };
+        let statement = (!in_transaction).then(|| {
+            let pool = pool.clone();
+            tokio::spawn(async move { sqlx::query("SELECT pg_sleep(5)").execute(&pool).await })
+        });
+        if statement.is_some() {
+            let active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'";
+            let begun = Instant::now();
+            while server.psql("postgres", active) != "1" {
+                assert!(begun.elapsed() < Duration::from_secs(20));
+            }
+        }
+        let waiting = pool.clone();
+        let waiting = tokio::spawn(async move { waiting.acquire().await.map(drop) });
+        // It looked, and was told that there is no room.
+        let begun = Instant::now();
+        while refused() == before {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if let Some(held) = held {
+            held.rollback().await.unwrap();
+        }
+        if let Some(statement) = statement {
+            statement.await.unwrap().unwrap();
+        }
+        waiting.await.unwrap().unwrap();
+    }
+}

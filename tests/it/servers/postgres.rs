@@ -102,7 +102,21 @@ impl Postgres {
     /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), or stops it and starts it: same port, same data.
     pub fn restart(&mut self) {
         self.stop();
-        if let Err(log) = self.daemon.launch(self.programs.server(&self.daemon), is_ready) {
+        let _ = fs::remove_file(self.folder().join(STANDBY));
+        self.launch("ready");
+    }
+
+    /// Starts it again so that it goes on recovering and lets nobody in: to a client it is one that starts up, until
+    /// [`restart`](Self::restart).
+    pub fn restart_recovering(&mut self) {
+        self.stop();
+        fs::write(self.folder().join(STANDBY), "").expect("have the server wait for what another one wrote");
+        self.launch("standby");
+    }
+
+    fn launch(&mut self, state: &str) {
+        let program = self.programs.server(&self.daemon);
+        if let Err(log) = self.daemon.launch(program, |daemon| is_in_state(daemon, state)) {
             panic!("PostgreSQL did not start again; its log:\n{log}");
         }
     }
@@ -118,11 +132,18 @@ impl Postgres {
     }
 }
 
-/// By the file that pg_ctl reads, too: line 1 is the process, line 8 its state.
+/// While this file is there, the server waits for another one, which there is not.
+const STANDBY: &str = "data/standby.signal";
+
 fn is_ready(daemon: &Daemon) -> bool {
+    is_in_state(daemon, "ready")
+}
+
+/// By the file that pg_ctl reads, too: line 1 is the process, line 8 its state.
+fn is_in_state(daemon: &Daemon, expected: &str) -> bool {
     let state = fs::read_to_string(daemon.folder.join("data/postmaster.pid")).unwrap_or_default();
     state.lines().next() == Some(&daemon.id().to_string())
-        && state.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+        && state.lines().nth(7).is_some_and(|line| line.trim() == expected)
 }
 
 /// Where PostgreSQL is installed, and who may run it.
@@ -207,6 +228,7 @@ impl Programs {
                         full_page_writes = off\n\
                         max_connections = 200\n\
                         max_prepared_transactions = 20\n\
+                        hot_standby = off\n\
                         timezone = 'UTC'\n\
                         log_timezone = 'UTC'\n\
                         # In the data folder instead of /dev/shm: a killed server leaves nothing behind.\n\
