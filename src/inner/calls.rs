@@ -132,7 +132,6 @@ impl<DB: Driver> Drop for Asking<DB> {
 fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     match failure {
         // It never reached the database.
-        Some(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => call.never_made(),
         Some(error) if Rejected::of(error).is_some() => call.never_made(),
         Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || said(error)),
         _ => call.ends(Fate::Answered, String::new),
@@ -145,7 +144,7 @@ fn said(error: &sqlx::Error) -> String {
         sqlx::Error::Io(error) => error.kind().to_string(),
         sqlx::Error::Database(error) => format!("the database said {}", error.code().unwrap_or("something".into())),
         sqlx::Error::Tls(_) => "TLS failed".into(),
-        sqlx::Error::PoolTimedOut => "no connection in time".into(),
+        sqlx::Error::Configuration(_) => "there is no connecting with these options".into(),
         sqlx::Error::WorkerCrashed => "the database's thread ended".into(),
         _ => "an answer that makes no sense".into(),
     }
@@ -268,19 +267,27 @@ impl<DB: Driver> Inner<DB> {
                 Ok((connection, Asking { inner: self.clone(), call: Some(call), _handed_out: handed_out, place: None }))
             }
             Err(error) => {
-                match error {
-                    sqlx::Error::PoolTimedOut if self.is_unreachable() => {
-                        call.ends(Fate::Failed, || "no connection can be made".into());
-                    }
-                    sqlx::Error::PoolTimedOut if DB::DIALECT != Dialect::Sqlite => {
-                        call.never_made();
-                        // For the sake of those who come next.
-                        drop(self.look(CONNECT_WITHIN));
-                    }
-                    _ => judge::<DB>(call, Some(&error)),
-                }
+                self.judge_unconnected(call, &error);
                 Err(error)
             }
+        }
+    }
+
+    /// A call ends without a connection. That is never its caller's mistake, whatever the server said: it asked nothing yet.
+    fn judge_unconnected(&self, call: Call, error: &sqlx::Error) {
+        match error {
+            sqlx::Error::PoolClosed => call.never_made(),
+            sqlx::Error::PoolTimedOut if self.is_unreachable() => {
+                call.ends(Fate::Failed, || "no connection can be made".into());
+            }
+            sqlx::Error::PoolTimedOut => {
+                call.never_made();
+                if DB::DIALECT != Dialect::Sqlite {
+                    // For the sake of those who come next.
+                    drop(self.look(CONNECT_WITHIN));
+                }
+            }
+            error => call.ends(Fate::Failed, || said(error)),
         }
     }
 
@@ -328,9 +335,16 @@ impl<DB: Driver> Inner<DB> {
     /// Those of [`Inner::connect`].
     pub async fn connect_to_look(&self) -> Result<InStep<DB>, sqlx::Error> {
         let call = self.admit()?;
-        let acquired = self.acquire().await;
-        judge::<DB>(call, acquired.as_ref().err());
-        Ok(InStep::of(acquired?))
+        match self.acquire().await {
+            Ok(connection) => {
+                judge::<DB>(call, None);
+                Ok(InStep::of(connection))
+            }
+            Err(error) => {
+                self.judge_unconnected(call, &error);
+                Err(error)
+            }
+        }
     }
 
     async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
@@ -351,8 +365,8 @@ impl<DB: Driver> Inner<DB> {
         acquired.inspect_err(|error| {
             let cause = match error {
                 sqlx::Error::PoolTimedOut => self.cause_of_timeout(),
-                _ if DB::is_outage(error) => PoolTimeout::CannotConnect,
-                _ => return,
+                sqlx::Error::PoolClosed => return,
+                _ => PoolTimeout::CannotConnect,
             };
             self.counters.pool_timeout(cause);
         })

@@ -225,17 +225,7 @@ async fn timeouts_have_a_cause() {
     let plain = options.connect(&url).await.unwrap();
     let pool = CachedPool::builder(plain, Sessions::Uniform).breaker(BreakerOptions::disabled()).build().await.unwrap();
     drop(set);
-    let counted = |cause: &str| {
-        let told = snapshotter.snapshot().into_vec().into_iter().find_map(|(key, _, _, value)| {
-            let is_it =
-                key.key().name() == "larder_pool_timeouts_total" && key.key().labels().any(|l| l.value() == cause);
-            is_it.then_some(value)
-        });
-        match told {
-            Some(metrics_util::debugging::DebugValue::Counter(count)) => count,
-            other => panic!("{cause}: {other:?}"),
-        }
-    };
+    let counted = |cause: &str| timeouts(&snapshotter, cause);
     let sleep = |pool: &PgPool| {
         let pool = pool.clone();
         tokio::spawn(async move { sqlx::query("SELECT pg_sleep(2)").execute(&pool).await.map(drop) })
@@ -448,8 +438,7 @@ async fn with_room_for_one(server: &Postgres, timeout: Duration) -> (PgPool, sql
 async fn a_server_without_room_is_out_of_reach_for_who_has_no_connection() {
     let server = Postgres::start();
     let (pool, options) = with_room_for_one(&server, Duration::from_secs(30)).await;
-    let other = sqlx::Connection::connect_with(&options).await;
-    let mut other: sqlx::PgConnection = other.unwrap();
+    let mut other = <sqlx::PgConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
     let begun = Instant::now();
     while pool.breaker().status().state == BreakerState::Closed {
         let error = pool.acquire().await.unwrap_err();
@@ -499,5 +488,65 @@ async fn a_server_without_room_does_not_keep_a_connection_from_who_waits_for_it(
             statement.await.unwrap().unwrap();
         }
         waiting.await.unwrap().unwrap();
+    }
+}
+
+/// As after a failover to a server that does not know this user: that it answers helps nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_is_refused_is_no_answer() {
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let set = metrics::set_default_local_recorder(&recorder);
+    let server = Postgres::start();
+    let database = server.create_database();
+    server.psql(&database, &format!("CREATE ROLE visitor LOGIN; {SETUP}; GRANT ALL ON t TO visitor"));
+    let options: sqlx::postgres::PgConnectOptions = server.url(&database).parse().unwrap();
+    let plain = sqlx::postgres::PgPoolOptions::new().max_connections(4);
+    let plain = plain.connect_with(options.username("visitor")).await.unwrap();
+    let builder = CachedPool::builder(plain, Sessions::Uniform).sole_writer().breaker(quick());
+    let pool = builder.build().await.unwrap();
+    drop(set);
+    let outlives = pool.with(Policy::ttl(Duration::from_millis(1)).stale_if_error(Duration::from_secs(3600)));
+    read(&outlives, 1).await.unwrap();
+    server.psql("postgres", "ALTER ROLE visitor NOLOGIN");
+    server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'visitor'");
+    // The first who ask may hear of the connections that were ended.
+    let begun = Instant::now();
+    while read(&outlives, 1).await.is_err() || pool.stats().stale == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", pool.stats());
+    }
+    while pool.breaker().status().state == BreakerState::Closed {
+        read(&pool, 2).await.unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", pool.breaker().status());
+    }
+    let cause = pool.breaker().status().transitions[0].cause.clone();
+    assert!(cause.ends_with("the database said 28000"), "{cause}");
+    assert_eq!(read(&outlives, 1).await.unwrap(), 0);
+    // Nor is it an answer to a probe.
+    let reopened = |pool: &PgPool| {
+        let turns = pool.breaker().status().transitions;
+        turns.iter().filter(|turn| (turn.from, turn.to) == (BreakerState::HalfOpen, BreakerState::Open)).count()
+    };
+    while reopened(&pool) < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", pool.breaker().status());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let turns = pool.breaker().status().transitions;
+    assert!(!turns.iter().any(|turn| turn.to == BreakerState::Closed), "{turns:?}");
+    assert!(timeouts(&snapshotter, "cannot_connect") >= 5);
+    server.psql("postgres", "ALTER ROLE visitor LOGIN");
+    until(&pool, BreakerState::Closed).await;
+    assert_eq!(read(&pool, 2).await.unwrap(), 0);
+}
+
+/// Waits for a connection that ended without one for this cause, since the last look.
+fn timeouts(snapshotter: &metrics_util::debugging::Snapshotter, cause: &str) -> u64 {
+    let told = snapshotter.snapshot().into_vec().into_iter().find_map(|(key, _, _, value)| {
+        let is_it = key.key().name() == "larder_pool_timeouts_total" && key.key().labels().any(|l| l.value() == cause);
+        is_it.then_some(value)
+    });
+    match told {
+        Some(metrics_util::debugging::DebugValue::Counter(count)) => count,
+        other => panic!("{cause}: {other:?}"),
     }
 }
