@@ -28,6 +28,7 @@ use crate::write::Armed;
 /// What a connection did that is not settled.
 pub(crate) struct Ledger<DB: Driver> {
     pub inner: Arc<Inner<DB>>,
+    _handed_out: Arc<()>,
     /// Writes whose callers went away before the outcome was known.
     unsettled: Vec<Armed>,
     /// Writes that are over and that other nodes are being told of.
@@ -96,6 +97,7 @@ pub(crate) struct Writes {
 impl<DB: Driver> Ledger<DB> {
     pub fn new(inner: Arc<Inner<DB>>) -> Self {
         Self {
+            _handed_out: inner.gatehouse.handed_out.clone(),
             inner,
             unsettled: Vec::new(),
             publishing: Vec::new(),

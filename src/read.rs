@@ -229,7 +229,9 @@ pub(crate) async fn read<DB: Driver>(
 
 fn is_outage<DB: Driver>(answer: &Result<Answer<DB>, sqlx::Error>) -> bool {
     match answer {
-        Err(error) | Ok(Answer::Rows(Rows { end: Err(error), .. })) => DB::is_outage(error) || DB::is_refusal(error),
+        // Nothing was asked: there was no connection, or the call was rejected.
+        Err(error) => !matches!(error, sqlx::Error::PoolClosed),
+        Ok(Answer::Rows(Rows { end: Err(error), .. })) => DB::is_outage(error),
         _ => false,
     }
 }

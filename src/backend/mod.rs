@@ -208,11 +208,8 @@ pub trait Driver: Database {
     /// Whether this error says that the database is out of reach, and nothing about the request.
     fn is_outage(error: &sqlx::Error) -> bool;
 
-    /// Whether a server said this that takes nobody yet, or no more: it is starting up, or shutting down.
-    fn is_not_ready(error: &sqlx::Error) -> bool;
-
-    /// Whether it refused to let anybody in by that name, or into that database. No read is answered so that got in.
-    fn is_refusal(error: &sqlx::Error) -> bool;
+    /// Whether this error says that the server makes no more connections, but keeps those that there are.
+    fn takes_no_more(error: &sqlx::Error) -> bool;
 
     /// Whether the transaction that sqlx believes open was rolled back by the database itself when a statement in it failed,
     /// so that each statement is on its own from now on.

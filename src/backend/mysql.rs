@@ -199,15 +199,10 @@ impl Driver for MySql {
         }
     }
 
-    fn is_not_ready(_error: &sqlx::Error) -> bool {
-        // It listens once it is ready, and says while it shuts down what its pool takes for an answer.
-        false
-    }
-
-    fn is_refusal(error: &sqlx::Error) -> bool {
+    fn takes_no_more(error: &sqlx::Error) -> bool {
         let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
-        // A host, a user or a database that is not let in, a password that has run out, an account that is locked.
-        error.is_some_and(|error| matches!(error.number(), 1044 | 1045 | 1049 | 1130 | 1698 | 1862 | 3118 | 4151))
+        // Too many connections, of all or of one user; no memory for one more; a host that is blocked.
+        error.is_some_and(|error| matches!(error.number(), 1040 | 1041 | 1129 | 1203 | 1226))
     }
 
     fn has_lost_transaction(connection: &mut MySqlConnection) -> BoxFuture<'_, bool> {

@@ -188,14 +188,9 @@ impl Driver for Postgres {
         }
     }
 
-    fn is_not_ready(error: &sqlx::Error) -> bool {
-        error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "57P03")
-    }
-
-    fn is_refusal(error: &sqlx::Error) -> bool {
+    fn takes_no_more(error: &sqlx::Error) -> bool {
         let code = error.as_database_error().and_then(|error| error.code());
-        // Invalid authorization; no such database.
-        code.is_some_and(|code| code.starts_with("28") || code == "3D000")
+        code.is_some_and(|code| code.starts_with("53"))
     }
 
     fn has_lost_transaction(_connection: &mut PgConnection) -> BoxFuture<'_, bool> {

@@ -185,11 +185,7 @@ impl Driver for Sqlite {
         }
     }
 
-    fn is_not_ready(_error: &sqlx::Error) -> bool {
-        false
-    }
-
-    fn is_refusal(_error: &sqlx::Error) -> bool {
+    fn takes_no_more(_error: &sqlx::Error) -> bool {
         false
     }
 

@@ -16,8 +16,8 @@ pub enum Window {
 
 /// When a breaker opens, and how it closes again.
 ///
-/// Counted are calls that went to the database, or to Redis. A failure is one that tells of trouble there: no connection, a server that
-/// shuts down or has no room, no answer in time. What a caller did wrong (syntax, constraints, rows that are not there, serialization)
+/// Counted are calls that went to the database, or to Redis. A failure is one that tells of trouble there: no connection for
+/// whatever reason, a server that shuts down or has no room, no answer in time. What a caller did wrong (syntax, constraints, rows that are not there, serialization)
 /// is none.
 ///
 /// ```

@@ -5,8 +5,8 @@
 
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{self, Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
@@ -47,14 +47,36 @@ pub(crate) struct Gatehouse {
     emergency: Emergency,
     /// Calls that the database is at.
     asking: AtomicUsize,
-    reach: Arc<Mutex<Option<Reach>>>,
+    /// Whoever has a connection of the pool has a copy of it.
+    pub handed_out: Arc<()>,
+    reach: Arc<Reach>,
 }
 
-/// Whether a new connection could be made.
-#[derive(Debug)]
+/// What is known of whether a new connection can be made.
+#[derive(Debug, Default)]
 struct Reach {
+    /// Held by whoever looks.
+    looking: Mutex<()>,
+    found: sync::Mutex<Option<Found>>,
+}
+
+#[derive(Debug, Clone)]
+struct Found {
     at: Instant,
-    why_not: Option<(io::ErrorKind, String)>,
+    why_not: Option<WhyNot>,
+}
+
+/// Why no connection can be made.
+type WhyNot = (io::ErrorKind, String);
+
+impl Reach {
+    fn found(&self) -> Option<Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn finds(&self, why_not: Option<WhyNot>) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Found { at: Instant::now(), why_not });
+    }
 }
 
 impl Gatehouse {
@@ -62,8 +84,8 @@ impl Gatehouse {
         let loads = settings.limit_loads.map(|(most, wait)| (Arc::new(Semaphore::new(most.max(1))), wait));
         let quota = |(per_second, burst)| Quota::per_second(per_second).allow_burst(burst);
         let rates = settings.limit_rate.map(quota).map(RateLimiter::keyed);
-        let (emergency, asking, reach) = Default::default();
-        Self { breaker, loads, rates, emergency, asking, reach }
+        let (emergency, asking, handed_out, reach) = Default::default();
+        Self { breaker, loads, rates, emergency, asking, handed_out, reach }
     }
 }
 
@@ -71,6 +93,7 @@ impl Gatehouse {
 pub(crate) struct Asking<DB: Driver> {
     inner: Arc<Inner<DB>>,
     call: Option<Call>,
+    _handed_out: Arc<()>,
     /// Its place among the loads that may run at a time.
     place: Option<OwnedSemaphorePermit>,
 }
@@ -118,18 +141,9 @@ impl<DB: Driver> Drop for Asking<DB> {
 pub(super) fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     match failure {
         // It never reached the database.
-        Some(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => call.never_made(),
         Some(error) if Rejected::of(error).is_some() => call.never_made(),
         Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || said(error)),
         _ => call.ends(Fate::Answered, String::new),
-    }
-}
-
-/// The same of a call for which no connection was made: whatever the matter is, it is not with what the caller asks.
-fn judge_unconnected(call: Call, error: &sqlx::Error) {
-    match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => call.never_made(),
-        error => call.ends(Fate::Failed, || said(error)),
     }
 }
 
@@ -139,7 +153,7 @@ fn said(error: &sqlx::Error) -> String {
         sqlx::Error::Io(error) => error.kind().to_string(),
         sqlx::Error::Database(error) => format!("the database said {}", error.code().unwrap_or("something".into())),
         sqlx::Error::Tls(_) => "TLS failed".into(),
-        sqlx::Error::PoolTimedOut => "no connection in time".into(),
+        sqlx::Error::Configuration(_) => "there is no connecting with these options".into(),
         sqlx::Error::WorkerCrashed => "the database's thread ended".into(),
         _ => "an answer that makes no sense".into(),
     }
@@ -280,22 +294,31 @@ impl<DB: Driver> Inner<DB> {
             Ok(connection) => {
                 call.begins();
                 self.gatehouse.asking.fetch_add(1, Relaxed);
-                Ok((connection, Asking { inner: self.clone(), call: Some(call), place: None }))
+                let handed_out = self.gatehouse.handed_out.clone();
+                Ok((connection, Asking { inner: self.clone(), call: Some(call), _handed_out: handed_out, place: None }))
             }
             Err(error) => {
-                match error {
-                    sqlx::Error::PoolTimedOut if self.is_unreachable() => {
-                        call.ends(Fate::Failed, || "no connection can be made".into());
-                    }
-                    sqlx::Error::PoolTimedOut if DB::DIALECT != Dialect::Sqlite => {
-                        call.never_made();
-                        // For the sake of those who come next.
-                        drop(self.look(CONNECT_WITHIN));
-                    }
-                    _ => judge_unconnected(call, &error),
-                }
+                self.judge_unconnected(call, &error);
                 Err(error)
             }
+        }
+    }
+
+    /// A call ends without a connection. That is never its caller's mistake, whatever the server said: it asked nothing yet.
+    fn judge_unconnected(&self, call: Call, error: &sqlx::Error) {
+        match error {
+            sqlx::Error::PoolClosed => call.never_made(),
+            sqlx::Error::PoolTimedOut if self.is_unreachable() => {
+                call.ends(Fate::Failed, || "no connection can be made".into());
+            }
+            sqlx::Error::PoolTimedOut => {
+                call.never_made();
+                if DB::DIALECT != Dialect::Sqlite {
+                    // For the sake of those who come next.
+                    drop(self.look(CONNECT_WITHIN));
+                }
+            }
+            error => call.ends(Fate::Failed, || said(error)),
         }
     }
 
@@ -346,7 +369,7 @@ impl<DB: Driver> Inner<DB> {
         match self.acquire().await {
             Ok(connection) => Ok(Lookout::new(InStep::of(connection), call)),
             Err(error) => {
-                judge_unconnected(call, &error);
+                self.judge_unconnected(call, &error);
                 Err(error)
             }
         }
@@ -389,27 +412,28 @@ impl<DB: Driver> Inner<DB> {
 
     /// Looks whether a connection can be made, unless somebody did just now. In a task: a caller who goes away meanwhile leaves the answer
     /// to the next.
-    fn look(&self, within: Duration) -> JoinHandle<Option<(io::ErrorKind, String)>> {
-        let (reach, options) = (self.gatehouse.reach.clone(), self.pool.connect_options());
+    fn look(&self, within: Duration) -> JoinHandle<Option<WhyNot>> {
+        let (reach, pool) = (self.gatehouse.reach.clone(), self.pool.clone());
+        let handed_out = Arc::downgrade(&self.gatehouse.handed_out);
         tokio::spawn(async move {
-            let mut reach = reach.lock().await;
-            if reach.as_ref().is_none_or(|reach| reach.at.elapsed() >= ANSWER_HOLDS) {
-                let why_not = try_to_connect::<DB>(&options, within).await;
-                *reach = Some(Reach { at: Instant::now(), why_not });
+            let _looking = reach.looking.lock().await;
+            if let Some(found) = reach.found().filter(|found| found.at.elapsed() < ANSWER_HOLDS) {
+                return found.why_not;
             }
-            reach.as_ref().and_then(|reach| reach.why_not.clone())
+            // One copy is the gatehouse's own.
+            let has_any = || pool.num_idle() > 0 || handed_out.strong_count() > 1;
+            let why_not = try_to_connect::<DB>(&pool.connect_options(), within, has_any).await;
+            reach.finds(why_not.clone());
+            why_not
         })
     }
 
     /// Whether no connection could be made a moment ago.
     fn is_unreachable(&self) -> bool {
-        match self.gatehouse.reach.try_lock() {
-            Ok(reach) => {
-                reach.as_ref().is_some_and(|reach| reach.why_not.is_some() && reach.at.elapsed() < CONNECT_WITHIN)
-            }
-            // Somebody looks just now: nothing is known yet.
-            Err(_) => false,
-        }
+        let reach = &self.gatehouse.reach;
+        // While somebody looks, what was found before is all that is known.
+        let holds = |found: &Found| found.at.elapsed() < CONNECT_WITHIN || reach.looking.try_lock().is_err();
+        reach.found().is_some_and(|found| found.why_not.is_some() && holds(&found))
     }
 
     fn most(&self) -> usize {
@@ -421,7 +445,7 @@ impl<DB: Driver> Inner<DB> {
         let most = self.most();
         let asking = self.gatehouse.asking.load(Relaxed);
         match () {
-            () if (self.pool.size() as usize) < most => PoolTimeout::CannotConnect,
+            () if (self.pool.size() as usize) < most || self.is_unreachable() => PoolTimeout::CannotConnect,
             // Most connections are with callers who do nothing with them, as far as is seen.
             () if asking * 2 < most => PoolTimeout::Held,
             () => PoolTimeout::Busy,
@@ -449,16 +473,23 @@ impl<DB: Driver> Inner<DB> {
     }
 }
 
-async fn try_to_connect<DB: Driver>(options: &Options<DB>, within: Duration) -> Option<(io::ErrorKind, String)> {
+/// `has_any` tells whether the pool has connections to give.
+async fn try_to_connect<DB: Driver>(
+    options: &Options<DB>,
+    within: Duration,
+    has_any: impl Fn() -> bool,
+) -> Option<WhyNot> {
     match tokio::time::timeout(within, DB::Connection::connect_with(options)).await {
         Ok(Ok(connection)) => {
             drop(connection.close().await);
             None
         }
         Ok(Err(sqlx::Error::Io(error))) => Some((error.kind(), error.to_string())),
-        // The pool goes on to try, for as long as it may.
-        Ok(Err(error)) if DB::is_not_ready(&error) => Some((io::ErrorKind::ConnectionRefused, error.to_string())),
-        // A server that objects is there: it may have no room for one more, and what it has the pool may get.
+        // What the server has no room for does not matter to who waits for a connection that is there.
+        Ok(Err(error)) if DB::takes_no_more(&error) && has_any() => None,
+        // It starts, it ends, or all it has room for is with others: the pool would try again and again.
+        Ok(Err(error)) if DB::is_outage(&error) => Some((io::ErrorKind::ConnectionRefused, error.to_string())),
+        // A server that objects is there, and the pool hears of it at once.
         Ok(Err(_)) => None,
         Err(_) => Some((io::ErrorKind::TimedOut, format!("no connection could be made within {within:?}"))),
     }

@@ -91,65 +91,6 @@ async fn a_server_that_is_killed_is_spared_until_it_is_back() {
     assert_eq!((last.from, last.to), (BreakerState::HalfOpen, BreakerState::Closed));
 }
 
-/// One that answers, but lets nobody in, is no better than one that does not answer.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_starting_up_is_spared() {
-    let mut server = Postgres::start();
-    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(quick())).await;
-    let outlives = pool.with(Policy::ttl(Duration::from_millis(1)).stale_if_error(Duration::from_secs(3600)));
-    read(&outlives, 1).await.unwrap();
-    tokio::task::block_in_place(|| server.restart_not_ready());
-    let begun = Instant::now();
-    assert_eq!(read(&outlives, 1).await.unwrap(), 0);
-    while pool.breaker().status().state == BreakerState::Closed {
-        let error = read(&pool, 2).await.unwrap_err();
-        assert!(!matches!(error, sqlx::Error::PoolTimedOut), "{error}");
-        // A call may wait for a connection for 30 s.
-        assert!(begun.elapsed() < Duration::from_secs(25), "{error}: {:?}", pool.breaker().status());
-    }
-    tokio::task::block_in_place(|| server.restart());
-    until(&pool, BreakerState::Closed).await;
-    assert_eq!(read(&pool, 2).await.unwrap(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_refuses_the_login_is_spared() {
-    let server = Postgres::start();
-    let database = server.create_database();
-    let url = server.url(&database);
-    let admin = sqlx::PgPool::connect(&url).await.unwrap();
-    sqlx::raw_sql(SETUP).execute(&admin).await.unwrap();
-    sqlx::raw_sql("CREATE ROLE app LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO app")
-        .execute(&admin)
-        .await
-        .unwrap();
-    let app = url.parse::<sqlx::postgres::PgConnectOptions>().unwrap().username("app");
-    let plain = sqlx::postgres::PgPoolOptions::new().connect_with(app).await.unwrap();
-    let pool = CachedPool::builder(plain, Sessions::Uniform).sole_writer().breaker(quick()).build().await.unwrap();
-    let outlives = pool.with(Policy::ttl(Duration::from_millis(1)).stale_if_error(Duration::from_secs(3600)));
-    read(&outlives, 1).await.unwrap();
-    let out = "ALTER ROLE app NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'";
-    sqlx::raw_sql(out).execute(&admin).await.unwrap();
-    let begun = Instant::now();
-    let mut refused = 0;
-    while pool.breaker().status().state == BreakerState::Closed {
-        let error = read(&pool, 2).await.unwrap_err();
-        refused += u32::from(error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("28000")));
-        assert!(begun.elapsed() < Duration::from_secs(20), "{error}: {:?}", pool.breaker().status());
-    }
-    assert!(refused > 0 && pool.stats().stale == 0);
-    // Probes are refused as well, and reads have their older answers before and after.
-    for _ in 0..20 {
-        assert_eq!(read(&outlives, 1).await.unwrap(), 0);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert_ne!(pool.breaker().status().state, BreakerState::Closed, "{:?}", pool.breaker().status());
-    assert_eq!(pool.stats().stale, 20, "{}", pool.stats());
-    sqlx::raw_sql("ALTER ROLE app LOGIN").execute(&admin).await.unwrap();
-    until(&pool, BreakerState::Closed).await;
-    assert_eq!(read(&pool, 2).await.unwrap(), 0);
-}
-
 /// One that does not answer at all: its callers give up, which says something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_hangs_is_spared() {
@@ -344,17 +285,7 @@ async fn timeouts_have_a_cause() {
     let plain = options.connect(&url).await.unwrap();
     let pool = CachedPool::builder(plain, Sessions::Uniform).breaker(BreakerOptions::disabled()).build().await.unwrap();
     drop(set);
-    let counted = |cause: &str| {
-        let told = snapshotter.snapshot().into_vec().into_iter().find_map(|(key, _, _, value)| {
-            let is_it =
-                key.key().name() == "larder_pool_timeouts_total" && key.key().labels().any(|l| l.value() == cause);
-            is_it.then_some(value)
-        });
-        match told {
-            Some(metrics_util::debugging::DebugValue::Counter(count)) => count,
-            other => panic!("{cause}: {other:?}"),
-        }
-    };
+    let counted = |cause: &str| timeouts(&snapshotter, cause);
     let sleep = |pool: &PgPool| {
         let pool = pool.clone();
         tokio::spawn(async move { sqlx::query("SELECT pg_sleep(2)").execute(&pool).await.map(drop) })
@@ -540,4 +471,163 @@ async fn a_server_that_hangs_is_spared_by_impatient_pools_as_well() {
     let cause = pool.breaker().status().transitions[0].cause.clone();
     assert!(cause.contains("timed out") || cause.contains("no connection"), "{cause}");
     server.resume();
+}
+
+/// One that is there and lets nobody in, as after a crash: its pools would ask again and again until they give up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_starts_up_is_spared_until_it_has_started() {
+    let mut server = Postgres::start();
+    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(quick())).await;
+    let outlives = pool.with(Policy::ttl(Duration::from_millis(1)).stale_if_error(Duration::from_secs(3600)));
+    read(&outlives, 1).await.unwrap();
+    server.restart_recovering();
+    // More than there are connections: some only wait for the others. Half of the time that a connection may be waited for.
+    let begun = Instant::now();
+    while pool.breaker().status().state == BreakerState::Closed {
+        let asked: Vec<_> = (2..10)
+            .map(|id| {
+                let pool = pool.clone();
+                tokio::spawn(async move { read(&pool, id).await })
+            })
+            .collect();
+        for asked in asked {
+            let error = asked.await.unwrap().unwrap_err();
+            assert!(!matches!(error, sqlx::Error::PoolTimedOut), "{error}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", pool.breaker().status());
+    }
+    assert_eq!(read(&outlives, 1).await.unwrap(), 0);
+    assert!(pool.stats().stale >= 1, "{}", pool.stats());
+    server.restart();
+    until(&pool, BreakerState::Closed).await;
+    assert_eq!(read(&pool, 20).await.unwrap(), 0);
+}
+
+/// A pool on a server that has room for one connection of this user.
+async fn with_room_for_one(server: &Postgres, timeout: Duration) -> (PgPool, sqlx::postgres::PgConnectOptions) {
+    let url = server.url(&server.create_database());
+    let user = "narrow";
+    server.psql("postgres", &format!("CREATE ROLE {user} LOGIN CONNECTION LIMIT 1"));
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let options = options.username(user);
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).acquire_timeout(timeout);
+    let pool = CachedPool::builder(pool.connect_lazy_with(options.clone()), Sessions::Uniform);
+    (pool.breaker(quick()).build_lazy(), options)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_room_is_out_of_reach_for_who_has_no_connection() {
+    let server = Postgres::start();
+    let (pool, options) = with_room_for_one(&server, Duration::from_secs(30)).await;
+    let mut other = <sqlx::PgConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    let begun = Instant::now();
+    while pool.breaker().status().state == BreakerState::Closed {
+        let error = pool.acquire().await.unwrap_err();
+        assert!(error.to_string().contains("too many connections"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", pool.breaker().status());
+    }
+    sqlx::Executor::execute(&mut other, "SELECT 1").await.unwrap();
+    sqlx::Connection::close(other).await.unwrap();
+    until(&pool, BreakerState::Closed).await;
+}
+
+/// It has no room for one more, but what is waited for is the one that there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_room_does_not_keep_a_connection_from_who_waits_for_it() {
+    let server = Postgres::start();
+    let (pool, _) = with_room_for_one(&server, Duration::from_secs(30)).await;
+    let refused = || server.log().matches("too many connections for role").count();
+    for in_transaction in [true, false] {
+        let before = refused();
+        let held = match in_transaction {
+            true => Some(pool.begin().await.unwrap()),
+            false => None,
+        };
+        let statement = (!in_transaction).then(|| {
+            let pool = pool.clone();
+            tokio::spawn(async move { sqlx::query("SELECT pg_sleep(5)").execute(&pool).await })
+        });
+        if statement.is_some() {
+            let active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'";
+            let begun = Instant::now();
+            while server.psql("postgres", active) != "1" {
+                assert!(begun.elapsed() < Duration::from_secs(20));
+            }
+        }
+        let waiting = pool.clone();
+        let waiting = tokio::spawn(async move { waiting.acquire().await.map(drop) });
+        // It looked, and was told that there is no room.
+        let begun = Instant::now();
+        while refused() == before {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if let Some(held) = held {
+            held.rollback().await.unwrap();
+        }
+        if let Some(statement) = statement {
+            statement.await.unwrap().unwrap();
+        }
+        waiting.await.unwrap().unwrap();
+    }
+}
+
+/// As after a failover to a server that does not know this user: that it answers helps nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_is_refused_is_no_answer() {
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let set = metrics::set_default_local_recorder(&recorder);
+    let server = Postgres::start();
+    let database = server.create_database();
+    server.psql(&database, &format!("CREATE ROLE visitor LOGIN; {SETUP}; GRANT ALL ON t TO visitor"));
+    let options: sqlx::postgres::PgConnectOptions = server.url(&database).parse().unwrap();
+    let plain = sqlx::postgres::PgPoolOptions::new().max_connections(4);
+    let plain = plain.connect_with(options.username("visitor")).await.unwrap();
+    let builder = CachedPool::builder(plain, Sessions::Uniform).sole_writer().breaker(quick());
+    let pool = builder.build().await.unwrap();
+    drop(set);
+    let outlives = pool.with(Policy::ttl(Duration::from_millis(1)).stale_if_error(Duration::from_secs(3600)));
+    read(&outlives, 1).await.unwrap();
+    server.psql("postgres", "ALTER ROLE visitor NOLOGIN");
+    server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'visitor'");
+    // The first who ask may hear of the connections that were ended.
+    let begun = Instant::now();
+    while read(&outlives, 1).await.is_err() || pool.stats().stale == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", pool.stats());
+    }
+    while pool.breaker().status().state == BreakerState::Closed {
+        read(&pool, 2).await.unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", pool.breaker().status());
+    }
+    let cause = pool.breaker().status().transitions[0].cause.clone();
+    assert!(cause.ends_with("the database said 28000"), "{cause}");
+    assert_eq!(read(&outlives, 1).await.unwrap(), 0);
+    // Nor is it an answer to a probe.
+    let reopened = |pool: &PgPool| {
+        let turns = pool.breaker().status().transitions;
+        turns.iter().filter(|turn| (turn.from, turn.to) == (BreakerState::HalfOpen, BreakerState::Open)).count()
+    };
+    while reopened(&pool) < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", pool.breaker().status());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let turns = pool.breaker().status().transitions;
+    assert!(!turns.iter().any(|turn| turn.to == BreakerState::Closed), "{turns:?}");
+    assert!(timeouts(&snapshotter, "cannot_connect") >= 5);
+    server.psql("postgres", "ALTER ROLE visitor LOGIN");
+    until(&pool, BreakerState::Closed).await;
+    assert_eq!(read(&pool, 2).await.unwrap(), 0);
+}
+
+/// Waits for a connection that ended without one for this cause, since the last look.
+fn timeouts(snapshotter: &metrics_util::debugging::Snapshotter, cause: &str) -> u64 {
+    let told = snapshotter.snapshot().into_vec().into_iter().find_map(|(key, _, _, value)| {
+        let is_it = key.key().name() == "larder_pool_timeouts_total" && key.key().labels().any(|l| l.value() == cause);
+        is_it.then_some(value)
+    });
+    match told {
+        Some(metrics_util::debugging::DebugValue::Counter(count)) => count,
+        other => panic!("{cause}: {other:?}"),
+    }
 }

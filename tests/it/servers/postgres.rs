@@ -102,25 +102,23 @@ impl Postgres {
     /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), or stops it and starts it: same port, same data.
     pub fn restart(&mut self) {
         self.stop();
-        if let Err(log) = self.daemon.launch(self.programs.server(&self.daemon), is_ready) {
-            panic!("PostgreSQL did not start again; its log:\n{log}");
-        }
+        let _ = fs::remove_file(self.folder().join(STANDBY));
+        self.launch("ready");
     }
 
-    /// Restarts it as one that answers everybody that it is starting up, until [`restart`](Self::restart).
-    ///
-    /// # Panics
-    /// If it does not start.
-    pub fn restart_not_ready(&mut self) {
+    /// Starts it again so that it goes on recovering and lets nobody in: to a client it is one that starts up, until
+    /// [`restart`](Self::restart).
+    pub fn restart_recovering(&mut self) {
         self.stop();
-        // A standby that lets nobody read, and waits for more to recover.
-        let signal = self.folder().join("data/standby.signal");
-        fs::write(&signal, "").expect("write a file");
-        let mut server = self.programs.server(&self.daemon);
-        server.args(["-c", "hot_standby=off"]);
-        let launched = self.daemon.launch(server, |daemon| is_in_state(daemon, "standby"));
-        launched.unwrap_or_else(|log| panic!("PostgreSQL did not start as a standby; its log:\n{log}"));
-        fs::remove_file(&signal).expect("remove a file");
+        fs::write(self.folder().join(STANDBY), "").expect("have the server wait for what another one wrote");
+        self.launch("standby");
+    }
+
+    fn launch(&mut self, state: &str) {
+        let program = self.programs.server(&self.daemon);
+        if let Err(log) = self.daemon.launch(program, |daemon| is_in_state(daemon, state)) {
+            panic!("PostgreSQL did not start again; its log:\n{log}");
+        }
     }
 
     /// Freezes the server; see [`Daemon::pause`].
@@ -134,15 +132,18 @@ impl Postgres {
     }
 }
 
-/// By the file that pg_ctl reads, too: line 1 is the process, line 8 its state.
+/// While this file is there, the server waits for another one, which there is not.
+const STANDBY: &str = "data/standby.signal";
+
 fn is_ready(daemon: &Daemon) -> bool {
     is_in_state(daemon, "ready")
 }
 
-fn is_in_state(daemon: &Daemon, wanted: &str) -> bool {
+/// By the file that pg_ctl reads, too: line 1 is the process, line 8 its state.
+fn is_in_state(daemon: &Daemon, expected: &str) -> bool {
     let state = fs::read_to_string(daemon.folder.join("data/postmaster.pid")).unwrap_or_default();
     state.lines().next() == Some(&daemon.id().to_string())
-        && state.lines().nth(7).is_some_and(|line| line.trim() == wanted)
+        && state.lines().nth(7).is_some_and(|line| line.trim() == expected)
 }
 
 /// Where PostgreSQL is installed, and who may run it.
@@ -227,6 +228,7 @@ impl Programs {
                         full_page_writes = off\n\
                         max_connections = 200\n\
                         max_prepared_transactions = 20\n\
+                        hot_standby = off\n\
                         timezone = 'UTC'\n\
                         log_timezone = 'UTC'\n\
                         # In the data folder instead of /dev/shm: a killed server leaves nothing behind.\n\
