@@ -205,6 +205,7 @@ pub(crate) struct Counters {
     invalidations: ByReason,
     by_table: ByTable,
     audits: [Count; Audit::ALL.len()],
+    audited_by_table: ByTable,
     stale_by_table: ByTable,
     removals: [Count; removal::LABELS.len()],
     entries: Level,
@@ -248,6 +249,7 @@ impl Counters {
             }),
             by_table: ByTable::new(&catalogue::TABLE_INVALIDATIONS, &["local"]),
             audits: Audit::ALL.map(|audit| Count::new(catalogue::AUDITS.counter(&[audit.label()]))),
+            audited_by_table: ByTable::untold(),
             stale_by_table: ByTable::new(&catalogue::STALE_TABLES, &[]),
             removals: removal::LABELS.map(|cause| Count::new(catalogue::REMOVALS.counter(&[cause]))),
             entries: Level::new(catalogue::ENTRIES.gauge(&[memory])),
@@ -538,8 +540,12 @@ impl Counters {
     /// An answer from the cache was looked into, which rests on these tables.
     pub fn audited<'t>(&self, outcome: Audit, subject: &Subject, tables: impl Iterator<Item = &'t str>) {
         let _ = self.audits[outcome as usize].one();
+        if outcome == Audit::Undecided {
+            return;
+        }
+        let tables: Vec<&str> = tables.inspect(|table| self.audited_by_table.one(table)).collect();
         if outcome == Audit::Stale {
-            let tables: Vec<&str> = tables.inspect(|table| self.stale_by_table.one(table)).collect();
+            tables.iter().for_each(|table| self.stale_by_table.one(table));
             self.event(
                 EventKind::Audit,
                 format!(
@@ -615,6 +621,7 @@ impl Counters {
             invalidations_by_reason,
             invalidations_by_table: self.by_table.snapshot(),
             audited: self.audits[Audit::Good as usize].get() + self.audits[Audit::Stale as usize].get(),
+            audited_by_table: self.audited_by_table.snapshot(),
             audited_stale: self.audits[Audit::Stale as usize].get(),
             audited_stale_by_table: self.stale_by_table.snapshot(),
             database_time: time(|detail| &detail.database_time).unwrap_or_default(),
