@@ -334,6 +334,7 @@ impl Counters {
     /// A second is over, at the end of which so many entries of so many bytes are in memory.
     pub fn tick(&self, (entries, bytes): (u64, u64)) {
         let time = |time: fn(&Detail) -> &Time| self.detail.as_ref().map(|detail| time(detail).get());
+        let (audited, audited_stale) = self.audited_so_far();
         let totals = Totals {
             hits: self.hits.iter().map(Count::get).sum(),
             coalesced: self.coalesced.get(),
@@ -343,6 +344,8 @@ impl Counters {
             writes: self.writes.get(),
             invalidations: self.invalidations.sum(),
             rejections: self.rejections.iter().map(Count::get).sum(),
+            audited,
+            audited_stale,
             database_time: time(|detail| &detail.database_time).unwrap_or_default(),
             saved_time: time(|detail| &detail.saved_time).unwrap_or_default(),
         };
@@ -537,6 +540,12 @@ impl Counters {
         self.unpublished.set(i64::try_from(unpublished).unwrap_or(i64::MAX));
     }
 
+    /// How many answers from the cache were compared with the database's, and how many of them were stale.
+    fn audited_so_far(&self) -> (u64, u64) {
+        let stale = self.audits[Audit::Stale as usize].get();
+        (self.audits[Audit::Good as usize].get() + stale, stale)
+    }
+
     /// An answer from the cache was looked into, which rests on these tables.
     pub fn audited<'t>(&self, outcome: Audit, subject: &Subject, tables: impl Iterator<Item = &'t str>) {
         let _ = self.audits[outcome as usize].one();
@@ -601,6 +610,7 @@ impl Counters {
         self.tell_saved();
         let (misses_by_reason, bypasses_by_reason) = (self.misses.snapshot(), self.bypasses.snapshot());
         let invalidations_by_reason = self.invalidations.snapshot();
+        let (audited, audited_stale) = self.audited_so_far();
         let hits = Tier::ALL.into_iter().map(|tier| (tier, self.hits[tier.index()].get()));
         let hits_by_tier: BTreeMap<_, _> = hits.filter(|(_, hits)| *hits > 0).collect();
         let time = |time: fn(&Detail) -> &Time| self.detail.as_ref().map(|detail| time(detail).get());
@@ -620,9 +630,9 @@ impl Counters {
             not_stored_by_reason: self.not_stored.snapshot(),
             invalidations_by_reason,
             invalidations_by_table: self.by_table.snapshot(),
-            audited: self.audits[Audit::Good as usize].get() + self.audits[Audit::Stale as usize].get(),
+            audited,
             audited_by_table: self.audited_by_table.snapshot(),
-            audited_stale: self.audits[Audit::Stale as usize].get(),
+            audited_stale,
             audited_stale_by_table: self.stale_by_table.snapshot(),
             database_time: time(|detail| &detail.database_time).unwrap_or_default(),
             saved_time: time(|detail| &detail.saved_time).unwrap_or_default(),
