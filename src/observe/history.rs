@@ -1,6 +1,6 @@
 //! What a pool did lately, second by second, and minute by minute for a day.
 //!
-//! A bounded number of samples of fixed size: 900 seconds and 1,440 minutes, about 400 kB for a pool that lived that long.
+//! A bounded number of samples of fixed size: 900 seconds and 1,440 minutes, some 560 kB for a pool that lived that long.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
