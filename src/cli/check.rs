@@ -28,7 +28,7 @@ enum What {
     Regression(Regression),
 }
 
-/// Whether pools are well now: breakers, feeds, what is short, answers found stale, callers who wait.
+/// Whether pools are well now: breakers, feeds, what is short, answers found stale within the last hour, callers who wait.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("from").args(["url", "file"]).required(true))]
 struct Health {
@@ -77,6 +77,9 @@ Exit codes: 0 all is well, 1 that cannot be told, 2 wrong arguments, 3 something
 
 /// Callers that wait for as long are no passing matter.
 const WAITING: usize = 10;
+
+/// For how long an answer that was found stale is held against a pool.
+const LATELY: Duration = Duration::from_secs(3600);
 
 /// Something that is not well.
 struct Finding {
@@ -167,12 +170,9 @@ fn findings(report: &Report) -> Vec<Finding> {
     for pressure in &report.emergencies {
         add("emergency", format!("short of {pressure}: work is shed"));
     }
-    let stats = &report.stats;
-    if stats.audited_stale > 0 {
-        add(
-            "stale",
-            format!("{} of {} compared answers from the cache were stale", stats.audited_stale, stats.audited),
-        );
+    let (audited, stale, when) = audited(report);
+    if stale > 0 {
+        add("stale", format!("{stale} of {audited} compared answers from the cache were stale {when}"));
     }
     let latest = report.history.seconds.iter().rev().take(WAITING);
     if latest.clone().count() == WAITING && latest.clone().all(|second| second.waiting > 0) {
@@ -183,6 +183,15 @@ fn findings(report: &Report) -> Vec<Finding> {
         );
     }
     found
+}
+
+/// How many answers were compared lately, how many of them were stale, and when that was. Where the history does not tell, all count.
+fn audited(report: &Report) -> (u64, u64, &'static str) {
+    let hour = report.taken.checked_sub(LATELY).filter(|begin| report.since <= *begin);
+    match hour.and_then(|begin| report.history.audited(begin, report.taken)) {
+        Some((audited, stale)) => (audited, stale, "within the last hour"),
+        None => (report.stats.audited, report.stats.audited_stale, "since the pool was built"),
+    }
 }
 
 fn breaker(status: &BreakerStatus) -> Option<String> {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
 
+use metrics::Counter;
+
 use super::catalogue::{ALL_TABLES, Metric, OTHER_TABLES};
 use super::counters::Count;
 
@@ -14,7 +16,7 @@ pub(super) struct ByTable {
     named: RwLock<HashMap<String, Count>>,
     all: Count,
     other: Count,
-    metric: &'static Metric,
+    metric: Option<&'static Metric>,
     labels: &'static [&'static str],
 }
 
@@ -22,7 +24,19 @@ impl ByTable {
     /// Of a metric whose last label is the table, after these.
     pub fn new(metric: &'static Metric, labels: &'static [&'static str]) -> Self {
         let count = |table| Count::new(metric.counter(&[labels, &[table]].concat()));
-        Self { named: RwLock::default(), all: count(ALL_TABLES), other: count(OTHER_TABLES), metric, labels }
+        Self {
+            named: RwLock::default(),
+            all: count(ALL_TABLES),
+            other: count(OTHER_TABLES),
+            metric: Some(metric),
+            labels,
+        }
+    }
+
+    /// Of no metric.
+    pub fn untold() -> Self {
+        let count = || Count::new(Counter::noop());
+        Self { named: RwLock::default(), all: count(), other: count(), metric: None, labels: &[] }
     }
 
     /// All tables at once.
@@ -40,7 +54,8 @@ impl ByTable {
             self.other.one();
             return;
         }
-        let count = || Count::new(self.metric.grown(self.labels, table.to_owned()));
+        let grown = |metric: &Metric| metric.grown(self.labels, table.to_owned());
+        let count = || Count::new(self.metric.map_or_else(Counter::noop, grown));
         named.entry(table.to_owned()).or_insert_with(count).one();
     }
 

@@ -205,6 +205,7 @@ pub(crate) struct Counters {
     invalidations: ByReason,
     by_table: ByTable,
     audits: [Count; Audit::ALL.len()],
+    audited_by_table: ByTable,
     stale_by_table: ByTable,
     removals: [Count; removal::LABELS.len()],
     entries: Level,
@@ -248,6 +249,7 @@ impl Counters {
             }),
             by_table: ByTable::new(&catalogue::TABLE_INVALIDATIONS, &["local"]),
             audits: Audit::ALL.map(|audit| Count::new(catalogue::AUDITS.counter(&[audit.label()]))),
+            audited_by_table: ByTable::untold(),
             stale_by_table: ByTable::new(&catalogue::STALE_TABLES, &[]),
             removals: removal::LABELS.map(|cause| Count::new(catalogue::REMOVALS.counter(&[cause]))),
             entries: Level::new(catalogue::ENTRIES.gauge(&[memory])),
@@ -332,6 +334,7 @@ impl Counters {
     /// A second is over, at the end of which so many entries of so many bytes are in memory.
     pub fn tick(&self, (entries, bytes): (u64, u64)) {
         let time = |time: fn(&Detail) -> &Time| self.detail.as_ref().map(|detail| time(detail).get());
+        let (audited, audited_stale) = self.audited_so_far();
         let totals = Totals {
             hits: self.hits.iter().map(Count::get).sum(),
             coalesced: self.coalesced.get(),
@@ -341,6 +344,8 @@ impl Counters {
             writes: self.writes.get(),
             invalidations: self.invalidations.sum(),
             rejections: self.rejections.iter().map(Count::get).sum(),
+            audited,
+            audited_stale,
             database_time: time(|detail| &detail.database_time).unwrap_or_default(),
             saved_time: time(|detail| &detail.saved_time).unwrap_or_default(),
         };
@@ -535,11 +540,21 @@ impl Counters {
         self.unpublished.set(i64::try_from(unpublished).unwrap_or(i64::MAX));
     }
 
+    /// How many answers from the cache were compared with the database's, and how many of them were stale.
+    fn audited_so_far(&self) -> (u64, u64) {
+        let stale = self.audits[Audit::Stale as usize].get();
+        (self.audits[Audit::Good as usize].get() + stale, stale)
+    }
+
     /// An answer from the cache was looked into, which rests on these tables.
     pub fn audited<'t>(&self, outcome: Audit, subject: &Subject, tables: impl Iterator<Item = &'t str>) {
         let _ = self.audits[outcome as usize].one();
+        if outcome == Audit::Undecided {
+            return;
+        }
+        let tables: Vec<&str> = tables.inspect(|table| self.audited_by_table.one(table)).collect();
         if outcome == Audit::Stale {
-            let tables: Vec<&str> = tables.inspect(|table| self.stale_by_table.one(table)).collect();
+            tables.iter().for_each(|table| self.stale_by_table.one(table));
             self.event(
                 EventKind::Audit,
                 format!(
@@ -595,6 +610,7 @@ impl Counters {
         self.tell_saved();
         let (misses_by_reason, bypasses_by_reason) = (self.misses.snapshot(), self.bypasses.snapshot());
         let invalidations_by_reason = self.invalidations.snapshot();
+        let (audited, audited_stale) = self.audited_so_far();
         let hits = Tier::ALL.into_iter().map(|tier| (tier, self.hits[tier.index()].get()));
         let hits_by_tier: BTreeMap<_, _> = hits.filter(|(_, hits)| *hits > 0).collect();
         let time = |time: fn(&Detail) -> &Time| self.detail.as_ref().map(|detail| time(detail).get());
@@ -614,8 +630,9 @@ impl Counters {
             not_stored_by_reason: self.not_stored.snapshot(),
             invalidations_by_reason,
             invalidations_by_table: self.by_table.snapshot(),
-            audited: self.audits[Audit::Good as usize].get() + self.audits[Audit::Stale as usize].get(),
-            audited_stale: self.audits[Audit::Stale as usize].get(),
+            audited,
+            audited_by_table: self.audited_by_table.snapshot(),
+            audited_stale,
             audited_stale_by_table: self.stale_by_table.snapshot(),
             database_time: time(|detail| &detail.database_time).unwrap_or_default(),
             saved_time: time(|detail| &detail.saved_time).unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! What a pool did lately, second by second, and minute by minute for a day.
 //!
-//! A bounded number of samples of fixed size: 900 seconds and 1,440 minutes, about 400 kB for a pool that lived that long.
+//! A bounded number of samples of fixed size: 900 seconds and 1,440 minutes, some 560 kB for a pool that lived that long.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -37,6 +37,12 @@ pub struct Sample {
     pub invalidations: u64,
     /// Calls that were not made, whoever refused them.
     pub rejections: u64,
+    /// Answers from the cache that were compared with the database's.
+    #[serde(default)]
+    pub audited: u64,
+    /// Those of them that were stale.
+    #[serde(default)]
+    pub audited_stale: u64,
     /// Time that the database was waited for.
     #[serde(rename = "database_seconds", with = "seconds")]
     pub database_time: Duration,
@@ -108,11 +114,10 @@ impl History {
     pub fn csv(&self) -> String {
         let mut out = String::from(
             "at,seconds,hits,coalesced,stale,misses,bypasses,writes,invalidations,rejections,database_seconds,saved_seconds,\
-             hit_p50_seconds,hit_p99_seconds,database_p50_seconds,database_p99_seconds,used,idle,waiting,entries,bytes\n",
+             hit_p50_seconds,hit_p99_seconds,database_p50_seconds,database_p99_seconds,used,idle,waiting,entries,bytes,\
+             audited,audited_stale\n",
         );
-        let last = self.minutes.last().map(|minute| minute.at);
-        let newer = self.seconds.iter().filter(|second| last.is_none_or(|last| second.at > last));
-        for sample in self.minutes.iter().chain(newer) {
+        for sample in self.samples() {
             let at = sample.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
             // Numbers alone: nothing to quote. What was not measured is empty, not zero.
             let pair = |times: Option<(Duration, Duration)>| match times {
@@ -120,18 +125,40 @@ impl History {
                 None => ",".to_owned(),
             };
             let Sample { hits, coalesced, stale, misses, bypasses, writes, invalidations, rejections, .. } = sample;
-            let Sample { used, idle, waiting, entries, bytes, .. } = sample;
+            let Sample { used, idle, waiting, entries, bytes, audited, audited_stale, .. } = sample;
             let (length, database, saved) =
                 (sample.length.as_secs_f64(), sample.database_time.as_secs_f64(), sample.saved_time.as_secs_f64());
             let (hit, asked) = (pair(sample.hit_latency), pair(sample.database_latency));
             out.push_str(&format!(
                 "{at:.3},{length:.3},{hits},{coalesced},{stale},{misses},{bypasses},{writes},{invalidations},{rejections},\
-                 {database},{saved},{hit},{asked},{used},{idle},{waiting},{entries},{bytes}\n"
+                 {database},{saved},{hit},{asked},{used},{idle},{waiting},{entries},{bytes},{audited},{audited_stale}\n"
             ));
         }
         out
     }
+
+    /// By minute, and by second where there is no minute yet.
+    fn samples(&self) -> impl Iterator<Item = &Sample> {
+        let last = self.minutes.last().map(|minute| minute.at);
+        let newer = self.seconds.iter().filter(move |second| last.is_none_or(|last| second.at > last));
+        self.minutes.iter().chain(newer)
+    }
+
+    /// How many answers from the cache were compared with the database's from `begin` to `end`, and how many of them were stale. `None`: the
+    /// samples do not reach so far back, or ended long before.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn audited(&self, begin: SystemTime, end: SystemTime) -> Option<(u64, u64)> {
+        let first = self.samples().next()?;
+        let last = self.samples().last()?;
+        let reaches = first.at.checked_sub(first.length)? <= begin && last.at.checked_add(BEHIND)? >= end;
+        let within = || self.samples().filter(|sample| sample.at > begin);
+        let sum = |count: fn(&Sample) -> u64| within().map(count).fold(0, u64::saturating_add);
+        reaches.then(|| (sum(|sample| sample.audited), sum(|sample| sample.audited_stale)))
+    }
 }
+
+/// A sample is made each second: after so long without one, nothing is known of the time since.
+const BEHIND: Duration = Duration::from_secs(10);
 
 /// What was counted since a pool was built.
 #[derive(Debug, Clone, Copy, Default)]
@@ -144,6 +171,8 @@ pub(super) struct Totals {
     pub writes: u64,
     pub invalidations: u64,
     pub rejections: u64,
+    pub audited: u64,
+    pub audited_stale: u64,
     pub database_time: Duration,
     pub saved_time: Duration,
 }
@@ -273,6 +302,8 @@ fn sample((since, before): (Instant, Totals), at: Instant, totals: Totals, now: 
         writes: totals.writes - before.writes,
         invalidations: totals.invalidations - before.invalidations,
         rejections: totals.rejections - before.rejections,
+        audited: totals.audited - before.audited,
+        audited_stale: totals.audited_stale - before.audited_stale,
         database_time: totals.database_time.saturating_sub(before.database_time),
         saved_time: totals.saved_time.saturating_sub(before.saved_time),
         hit_latency,

@@ -88,7 +88,7 @@ pub struct QueryStats {
 #[serde(default)]
 #[non_exhaustive]
 pub struct NPlusOne {
-    /// Units of work that did so, and are over.
+    /// Units of work that did so, and are over. Once there were many, only some are looked at; of the others the same share is counted.
     pub units: u64,
     /// Calls in those units.
     pub calls: u64,

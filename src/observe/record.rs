@@ -61,12 +61,52 @@ struct Asked {
 /// How often it was asked again and again.
 #[derive(Debug, Default)]
 struct Repeats {
+    /// By units whose calls were seen to come from one place.
+    alike: Often,
+    /// How many units were looked at and found so, and how many were found to ask in several places.
+    found: [u64; 2],
+    /// By units that nobody looked at.
+    unseen: Often,
+    site: Option<Box<str>>,
+    /// Where it was seen, if nobody looked up yet where that is: a few, as each may take some kilobytes.
+    sightings: Vec<Sighting>,
+}
+
+impl Repeats {
+    const MOST_SIGHTINGS: usize = 4;
+
+    /// Of units that nobody looked at, the same share counts as of those that were looked at.
+    fn told(&self) -> Often {
+        let [alike, apart] = self.found;
+        let share = alike as f64 / (alike + apart).max(1) as f64;
+        let part = |count: u64| (count as f64 * share).round() as u64;
+        let most = if apart == 0 && alike > 0 { self.unseen.most } else { 0 };
+        Often {
+            units: self.alike.units + part(self.unseen.units),
+            calls: self.alike.calls + part(self.unseen.calls),
+            most: self.alike.most.max(most),
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Often {
     units: u64,
     calls: u64,
+    /// By one unit.
     most: u64,
-    site: Option<Box<str>>,
-    /// Where it was seen last, if nobody looked up yet where that is.
-    unseen: Option<Sighting>,
+}
+
+impl Often {
+    const fn once(calls: u64) -> Self {
+        Self { units: 1, calls, most: calls }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.units += other.units;
+        self.calls += other.calls;
+        self.most = self.most.max(other.most);
+    }
 }
 
 /// How many different keys there were, about: 200 bytes for a statement that may be kept.
@@ -218,19 +258,14 @@ impl Record {
         asked.stacks <= 16 || asked.stacks.is_power_of_two()
     }
 
-    /// Whether nobody saw yet where it is asked again and again.
-    pub fn knows_no_site(&self) -> bool {
-        self.asking().repeats.as_ref().is_none_or(|repeats| repeats.site.is_none() && repeats.unseen.is_none())
-    }
-
     /// A unit of work asked it so often.
     pub fn repeated(&self, calls: u64, seen: Option<Sighting>) {
         let mut asked = self.asking();
         let repeats = asked.repeats.get_or_insert_default();
-        repeats.units += 1;
-        repeats.calls += calls;
-        repeats.most = repeats.most.max(calls);
-        repeats.unseen = seen.or(repeats.unseen.take());
+        match seen {
+            Some(seen) if repeats.sightings.len() < Repeats::MOST_SIGHTINGS => repeats.sightings.push(seen),
+            _ => repeats.unseen.add(Often::once(calls)),
+        }
     }
 
     /// Whether a unit of work asked it again and again.
@@ -240,19 +275,25 @@ impl Record {
 
     /// Looks up where it was seen. That takes long the first time, and is done with no lock held.
     pub fn look_up(&self) {
-        let Some(seen) = self.asking().repeats.as_mut().and_then(|repeats| repeats.unseen.take()) else { return };
-        let site = seen.site();
-        let mut asked = self.asking();
-        let Some(repeats) = asked.repeats.as_mut() else { return };
-        match site {
-            Ok(site) => repeats.site = site.map(String::into_boxed_str).or(repeats.site.take()),
-            // That unit is none, and nothing was ever seen of another that is one.
-            Err(_) if repeats.site.is_none() => asked.repeats = None,
-            Err(_) => {
-                repeats.units -= 1;
-                repeats.calls -= seen.calls;
+        let seen = self.asking().repeats.as_mut().map(|repeats| std::mem::take(&mut repeats.sightings));
+        for seen in seen.into_iter().flatten() {
+            let site = seen.site();
+            let mut asked = self.asking();
+            let repeats = asked.repeats.get_or_insert_default();
+            match site {
+                Ok(site) => {
+                    repeats.found[0] += 1;
+                    repeats.alike.add(Often::once(seen.calls));
+                    repeats.site = site.map(String::into_boxed_str).or(repeats.site.take());
+                }
+                Err(_) => repeats.found[1] += 1,
             }
         }
+    }
+
+    #[cfg(test)]
+    pub fn sightings(&self) -> usize {
+        self.asking().repeats.as_ref().map_or(0, |repeats| repeats.sightings.len())
     }
 
     pub fn refreshes(&self) {
@@ -316,11 +357,8 @@ impl Record {
         mine.times.absorb(theirs.times);
         mine.parameters.absorb(theirs.parameters);
         if let Some(theirs) = theirs.repeats {
-            // Of many statements there is no one place.
-            let mine = mine.repeats.get_or_insert_default();
-            mine.units += theirs.units;
-            mine.calls += theirs.calls;
-            mine.most = mine.most.max(theirs.most);
+            // Of many statements there is no one place. What nobody looked up is not known to be any.
+            mine.repeats.get_or_insert_default().alike.add(theirs.told());
         }
         theirs.reasons.into_iter().for_each(|(place, reason, count)| add(&mut mine.reasons, place, reason, count));
     }
@@ -368,11 +406,10 @@ impl Record {
             stored_bytes,
             not_stored_by_reason: of(Place::NotStored),
             refreshes,
-            n_plus_one: asked.repeats.as_ref().filter(|repeats| repeats.units > 0).map(|repeats| NPlusOne {
-                units: repeats.units,
-                calls: repeats.calls,
-                most: repeats.most,
-                call_site: repeats.site.clone().map(String::from),
+            n_plus_one: asked.repeats.as_ref().and_then(|repeats| {
+                let Often { units, calls, most } = repeats.told();
+                let call_site = repeats.site.clone().map(String::from);
+                (units > 0).then_some(NPlusOne { units, calls, most, call_site })
             }),
             distinct_parameters: asked.parameters.count(),
             database_time: Duration::from_nanos(time),

@@ -58,9 +58,11 @@ pub struct Stats {
     /// Answers from the cache that were compared with the database's, where that could be decided: see
     /// [`Builder::audit`](crate::Builder::audit).
     pub audited: u64,
+    /// The same by the full name of the table: one that rests on two tables counts for both. `other` stands for those beyond the first 200.
+    pub audited_by_table: BTreeMap<String, u64>,
     /// Those of them that were stale.
     pub audited_stale: u64,
-    /// The same by table: one that rests on two tables counts for both.
+    /// The same by table.
     pub audited_stale_by_table: BTreeMap<String, u64>,
     /// Time that reads and writes waited for the database, without the wait for a connection. Zero without
     /// [statistics](crate::Builder::statistics).

@@ -1,7 +1,7 @@
 //! What a report tells, in which order; not how it looks.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::document::{Body, Cell, Section, code, text};
@@ -94,6 +94,7 @@ impl Report {
                 let row = |(table, count): (&String, &u64)| vec![number(count), code(table)];
                 Body::Table(&["writes", "table"], tables.into_iter().take(SHOWN).map(row).collect())
             }),
+            section("Was it right", self.audited()),
             section("Asked again and again (N+1)", {
                 let mut asking: Vec<_> =
                     queries().filter_map(|query| Some((query, query.n_plus_one.as_ref()?))).collect();
@@ -178,6 +179,23 @@ impl Report {
             vec![text(share), text(what), number(count), code(reason.label())]
         };
         Body::Table(&["time", "", "times", "reason"], all.into_iter().map(row).collect())
+    }
+
+    /// By table, the ones first of which most was stale.
+    fn audited(&self) -> Body {
+        let Stats { audited_by_table, audited_stale_by_table, .. } = &self.stats;
+        let of = |counts: &BTreeMap<String, u64>, table: &String| counts.get(table).copied().unwrap_or(0);
+        let tables: BTreeSet<_> = audited_by_table.keys().chain(audited_stale_by_table.keys()).collect();
+        let mut tables: Vec<_> = tables
+            .into_iter()
+            .map(|table| (of(audited_stale_by_table, table), of(audited_by_table, table), table))
+            .collect();
+        tables.sort_by_key(|(stale, audited, _)| Reverse((*stale, *audited)));
+        let row = |(stale, audited, table): (u64, u64, &String)| {
+            let share = (audited > 0).then(|| stale as f64 / audited as f64);
+            vec![number(audited), number(stale), rate(share), code(table)]
+        };
+        Body::Table(&["audited", "stale", "rate", "table"], tables.into_iter().take(SHOWN).map(row).collect())
     }
 
     fn waits(&self) -> Body {

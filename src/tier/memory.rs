@@ -1,6 +1,6 @@
 //! The memory of the process, on moka.
 
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
+use super::expired::Expired;
 use crate::entry::Entry;
 use crate::key::Key;
 use crate::policy::{Age, Terms};
@@ -19,6 +20,8 @@ use crate::reason::Reason;
 pub(crate) struct Memory<S, C> {
     entries: Cache<Key, Arc<Entry<S, C>>, foldhash::fast::RandomState>,
     moved: Arc<Moved>,
+    hasher: foldhash::fast::RandomState,
+    expired: Arc<Expired>,
 }
 
 /// Hears of each entry that comes, or leaves for a cause, with the bytes it takes.
@@ -45,14 +48,25 @@ fn weigh<S, C>(key: &Key, entry: &Entry<S, C>) -> usize {
 impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
     /// Room for that many bytes.
     pub fn new(max_bytes: u64, moved: Arc<Moved>) -> Self {
-        let leaving = moved.clone();
+        let hasher = foldhash::fast::RandomState::default();
+        let expired = Arc::<Expired>::default();
+        let (leaving, told, hashing) = (moved.clone(), expired.clone(), hasher.clone());
         let builder = Cache::builder()
             .name("larder")
             .max_capacity(max_bytes)
             .weigher(|key: &Key, entry: &Arc<Entry<S, C>>| u32::try_from(weigh(key, entry)).unwrap_or(u32::MAX))
-            .eviction_listener(move |key, entry, cause| leaving(Some(cause), weigh(&key, &entry)))
+            .eviction_listener(move |key, entry: Arc<Entry<S, C>>, cause| {
+                let hash = hashing.hash_one(&*key);
+                // What a write had voided would have been of no use for longer.
+                if cause == RemovalCause::Expired && entry.life.stamp.holds() {
+                    told.add(hash);
+                } else {
+                    told.remove(hash);
+                }
+                leaving(Some(cause), weigh(&key, &entry));
+            })
             .expire_after(WhenOfNoUse);
-        Self { entries: builder.build_with_hasher(foldhash::fast::RandomState::default()), moved }
+        Self { entries: builder.build_with_hasher(hasher.clone()), moved, hasher, expired }
     }
 
     /// The entry under `key`, judged by the terms of who asks. `dice`: see [`Terms::age`].
@@ -60,7 +74,7 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
     where
         K: Hash + Equivalent<Key>,
     {
-        let Some(entry) = self.entries.get(key) else { return Found::Nothing(Reason::Absent, None) };
+        let Some(entry) = self.entries.get(key) else { return Found::Nothing(self.why_none(key), None) };
         if !entry.life.stamp.holds() {
             return Found::Nothing(Reason::Invalidated, Some(entry));
         }
@@ -68,6 +82,14 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
             Age::Good => Found::Good(entry),
             Age::Due => Found::Due(entry),
             Age::Over => Found::Nothing(Reason::Expired, Some(entry)),
+        }
+    }
+
+    /// Why there is no entry.
+    fn why_none<K: Hash>(&self, key: &K) -> Reason {
+        match self.expired.has(self.hasher.hash_one(key)) {
+            true => Reason::Expired,
+            false => Reason::Absent,
         }
     }
 
@@ -91,6 +113,7 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
             return self.put_if(key, entry, |now| now.is_none_or(|now| now.life.begun <= begun));
         }
         (self.moved)(None, weigh(&key, &entry));
+        self.expired.remove(self.hasher.hash_one(&key));
         self.entries.insert(key, entry);
     }
 
@@ -134,7 +157,8 @@ impl<S: Send + Sync + 'static, C: Send + Sync + 'static> Memory<S, C> {
 /// Only to give memory back: [`Memory::find`] judges by the exact time itself.
 struct WhenOfNoUse;
 
-/// An entry whose time is over stays a moment longer, to be the reason why it was not given out.
+/// An entry whose time is over stays a moment longer, to be the reason why it was not given out; then [`Expired`] has its key. moka tells of
+/// it up to a second late, since it sorts by the second what is to expire: who asks just then is told of no entry.
 const LINGERS: Duration = Duration::from_secs(1);
 
 /// moka counts in nanoseconds, and not further than some centuries.
@@ -164,7 +188,8 @@ mod tests {
     use super::*;
     use crate::entry::{Life, Stored, Value};
     use crate::key::{Bound, Lookup, Stem};
-    use crate::stamp::Stamp;
+    use crate::policy::Policy;
+    use crate::stamp::{Cell, Stamp};
 
     type Kept = Arc<Entry<(), ()>>;
 
@@ -203,6 +228,49 @@ mod tests {
         assert!(memory.holds(&key, &newer));
         memory.exchange(key.clone(), &older, entry(early));
         assert!(memory.holds(&key, &newer), "it was made of what is gone");
+    }
+
+    #[test]
+    fn what_expired_is_told_as_expired_when_it_is_long_gone() {
+        let (expiring, key, _) = memory();
+        let (voided, removed) = (memory().0, memory().0);
+        let cells: Arc<[_]> = [Arc::new(Cell::default())].into();
+        let brief = |cells| {
+            let life = Life {
+                stamp: Stamp::take(cells).unwrap(),
+                begun: Instant::now(),
+                cost: Duration::ZERO,
+                dice: 0.0,
+                empty: false,
+            };
+            let stored = Stored { shape: Arc::new(()), bytes: (*b"row").into(), rows: 1 };
+            Arc::new(Entry::new(stored, (), life, Some(Duration::from_millis(1))))
+        };
+        let none: Arc<[_]> = Arc::default();
+        for (memory, cells) in [(&expiring, &none), (&voided, &cells), (&removed, &none)] {
+            memory.insert(key.clone(), brief(cells));
+        }
+        cells[0].arm();
+        removed.remove(&key);
+        let (begun, all) = (Instant::now(), [&expiring, &voided, &removed]);
+        let is_gone = |memory: &&Memory<_, _>| {
+            memory.settle();
+            memory.size().0 == 0
+        };
+        while !all.iter().all(is_gone) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never leaves");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let terms = Terms::of(&Policy::ttl(Duration::from_millis(1)));
+        let why = |memory: &Memory<(), ()>| match memory.find(&key, &terms, || 1.0) {
+            Found::Nothing(reason, None) => reason,
+            _ => panic!("there is something"),
+        };
+        assert_eq!(all.map(why), [Reason::Expired, Reason::Absent, Reason::Absent]);
+        assert_eq!(why(&expiring), Reason::Expired, "one read may look twice");
+        expiring.insert(key.clone(), entry(Instant::now()));
+        expiring.remove(&key);
+        assert_eq!(why(&expiring), Reason::Absent, "what was removed is not what had expired");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod codec;
 #[cfg(feature = "redis")]
 mod entries;
+mod expired;
 mod memory;
 #[cfg(feature = "redis")]
 mod options;

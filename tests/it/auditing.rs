@@ -45,6 +45,11 @@ on_each! {
         let stats = pool.stats();
         let tables: Vec<_> = stats.audited_stale_by_table.keys().collect();
         assert!(tables.len() == 1 && tables[0].ends_with(".t"), "{tables:?}");
+        // One table in each answer: it counts for what all of them do.
+        let audited = stats.audited_by_table[tables[0]];
+        assert!(audited >= 10, "{stats:?}");
+        let report = pool.report();
+        assert!(report.to_string().contains("Was it right") && report.markdown().contains("Was it right"), "{report}");
         assert!(stats.to_string().contains("were stale"), "{stats}");
         // Nothing is made good by a look.
         assert_eq!(read().await, 19);

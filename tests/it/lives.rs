@@ -113,6 +113,21 @@ on_each! {
         assert_eq!(pool.stats().misses_by_reason[&Reason::Expired], 1, "without it, somebody does");
     }
 
+    async fn what_is_asked_for_long_after_its_time_is_told_as_expired(pool) {
+        numbers!(&pool);
+        let view = pool.with(Policy::ttl(50 * MS));
+        number().fetch_one(&view).await.unwrap();
+        let begun = Instant::now();
+        while pool.stats().entries > 0 {
+            assert!(begun.elapsed() < 60_000 * MS, "it is kept for ever");
+            tokio::time::sleep(10 * MS).await;
+        }
+        let stored = pool.stats().stored;
+        number().fetch_one(&view).await.unwrap();
+        let stats = pool.stats();
+        assert_eq!((stored, stats.misses_by_reason.get(&Reason::Expired)), (1, Some(&1)), "{stats}");
+    }
+
     async fn nothing_found_is_asked_for_again_sooner(pool) {
         numbers!(&pool);
         let view = pool.with(Policy::ttl(60_000 * MS).negative_ttl(50 * MS));

@@ -355,6 +355,48 @@ on_each! {
         }
     }
 
+    async fn one_unit_does_not_speak_for_others(pool) {
+        async fn here(pool: &Pool, sql: &'static str) {
+            sqlx::query(sql).fetch_all(pool).await.unwrap();
+        }
+        async fn there(pool: &Pool, sql: &'static str) {
+            sqlx::query(sql).fetch_all(pool).await.unwrap();
+        }
+        // Each asks so often in the one place, then in the other.
+        let units = async |sql: &'static str, count: usize, calls: [usize; 2]| {
+            for _ in 0..count {
+                larder::unit_of_work(async {
+                    for _ in 0..calls[0] {
+                        here(&pool, sql).await;
+                    }
+                    for _ in 0..calls[1] {
+                        there(&pool, sql).await;
+                    }
+                })
+                .await;
+            }
+        };
+        sqlx::query("CREATE TABLE items (id BIGINT PRIMARY KEY)").execute(&pool).await.unwrap();
+        // What was asked a few times each uses up the looks, so that nobody looks at what comes next.
+        units("SELECT id FROM items", 20, [5, 0]).await;
+        units("SELECT id FROM items", 3, [6, 6]).await;
+        units("SELECT id AS a FROM items", 3, [12, 0]).await;
+        units("SELECT id AS a FROM items", 1, [6, 6]).await;
+        units("SELECT id AS b FROM items", 3, [6, 6]).await;
+        units("SELECT id AS b FROM items", 1, [12, 0]).await;
+        // More than are looked at: the same share of the others counts.
+        units("SELECT id AS c FROM items", 100, [12, 0]).await;
+        let found: Vec<_> = pool.queries().into_iter().filter(|query| query.text.starts_with("select id")).collect();
+        let of = |text: &str| {
+            let query = found.iter().find(|query| query.text.starts_with(text)).unwrap_or_else(|| panic!("{found:#?}"));
+            query.n_plus_one.as_ref().map(|found| (found.units, found.calls, found.most))
+        };
+        assert_eq!(of("select id from"), None);
+        assert_eq!(of("select id as a"), Some((3, 36, 12)));
+        assert_eq!(of("select id as b"), Some((1, 12, 12)));
+        assert_eq!(of("select id as c"), Some((100, 1200, 12)));
+    }
+
     async fn waits_and_parameters_are_counted(pool) {
         sqlx::query("CREATE TABLE items (id BIGINT PRIMARY KEY)").execute(&pool).await.unwrap();
         for id in 0..60_i64 {

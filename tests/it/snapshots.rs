@@ -350,6 +350,20 @@ fn health_by_a_file_tells_all_that_is_not_well() {
             "idle": 0, "waiting": waiting, "entries": 0, "bytes": 0
         })
     };
+    // Two hours by minute, in one of which an answer was stale.
+    let taken = report["taken"].as_f64().unwrap();
+    let minutes = |stale_ago: f64, last_ago: u32| {
+        let minute = |ago: u32| {
+            let mut minute = second(0);
+            let ago = f64::from(ago);
+            minute["at"] = json!(taken - ago * 60.0);
+            minute["seconds"] = json!(60.0);
+            minute["audited"] = json!(5);
+            minute["audited_stale"] = json!(u64::from(ago == stale_ago));
+            minute
+        };
+        json!({"seconds": [], "minutes": (last_ago..=120).rev().map(minute).collect::<Vec<_>>()})
+    };
     let passing: Vec<_> = (0..10).map(|at| second(at % 9)).collect();
     for (path, value, found) in [
         ("/off", json!("\u{9b}2J the sessions differ"), Some("off: nothing is cached:  2J the sessions differ")),
@@ -374,6 +388,25 @@ fn health_by_a_file_tells_all_that_is_not_well() {
                 "{path}: {code} {text} {errors}"
             ),
             None => assert_eq!(code, 0, "{path}: {text} {errors}"),
+        }
+    }
+    // An answer that was stale is held against a pool for an hour, or for good where nothing tells when it was.
+    for (history, found) in [
+        (minutes(59.0, 0), Some("stale: 1 of 300 compared answers from the cache were stale within the last hour\n")),
+        (minutes(61.0, 0), None),
+        (
+            minutes(61.0, 1),
+            Some("stale: 2 of 640 compared answers from the cache were stale since the pool was built\n"),
+        ),
+    ] {
+        let mut report = well.clone();
+        report["since"] = json!(taken - 7200.0);
+        report["stats"]["audited_stale"] = json!(2);
+        report["history"] = history;
+        let (text, errors, code) = health(&report);
+        match found {
+            Some(found) => assert_eq!((&*text, code), (found, 3), "{errors}"),
+            None => assert!(code == 0 && text.starts_with("well, as of "), "{code} {text} {errors}"),
         }
     }
 }
