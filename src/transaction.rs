@@ -29,6 +29,7 @@ pub struct Transaction<'c, DB: Backend> {
     before: usize,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are few, and each transaction would take memory for it")]
 enum Held<'c, DB: Backend> {
     Owned(CachedConnection<DB>),
     Borrowed(&'c mut CachedConnection<DB>),
