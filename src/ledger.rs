@@ -355,9 +355,19 @@ impl<DB: Driver> Ledger<DB> {
         self.unsettled.push(Armed::everything(&self.inner, reason));
     }
 
-    /// The statement or commit under way is over.
-    pub fn conclude(&mut self, failure: Option<&sqlx::Error>) {
+    /// The statement or commit under way is over, and this is what the server answered.
+    pub fn answered(&mut self, failure: Option<&sqlx::Error>) {
+        self.heard(failure);
+        self.conclude(failure);
+    }
+
+    /// The server answered what it was asked last, or failed to. What nobody heard an answer to says nothing of the server.
+    pub fn heard(&mut self, failure: Option<&sqlx::Error>) {
         self.inner.witness(failure);
+    }
+
+    /// What was announced is settled, whether or not anybody heard how it ended.
+    pub fn conclude(&mut self, failure: Option<&sqlx::Error>) {
         if failure.is_none() {
             self.doubt = Doubt::No;
         }

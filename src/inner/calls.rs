@@ -214,9 +214,12 @@ impl<DB: Driver> Inner<DB> {
         }
     }
 
-    /// A statement ended on a connection that somebody holds, who is not rejected.
+    /// The server answered a statement on a connection that somebody holds, who is not rejected, or failed to.
     pub fn witness(&self, failure: Option<&sqlx::Error>) {
         match failure {
+            // It was not even asked.
+            Some(sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) | sqlx::Error::InvalidSavePointStatement) => {
+            }
             Some(error) if DB::is_outage(error) => self.gatehouse.breaker.witness(Fate::Failed, || said(error)),
             _ => self.gatehouse.breaker.witness(Fate::Answered, String::new),
         }

@@ -295,6 +295,42 @@ async fn what_fails_in_transactions_counts() {
     );
 }
 
+/// Whatever is asked on a connection that is held, and is not answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_held_connection_was_not_answered_counts() {
+    let server = Postgres::start();
+    let options = BreakerOptions::new().window(Window::Calls(1000)).minimum_calls(1).failure_rate(1.0);
+    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(options)).await;
+    let failed = || {
+        let status = pool.breaker().status();
+        (status.failure_rate.unwrap() * f64::from(status.calls)).round() as u32
+    };
+    let pid = "SELECT pg_backend_pid()";
+    let terminate = |pid: i32| server.psql("postgres", &format!("SELECT pg_terminate_backend({pid})"));
+    for (n, asked) in (1..).zip(["BEGIN", "ROLLBACK", "ping", "prepare"]) {
+        let mut connection = pool.acquire().await.unwrap();
+        match asked {
+            "ROLLBACK" => {
+                let mut tx = connection.begin().await.unwrap();
+                terminate(sqlx::query_scalar(pid).fetch_one(&mut *tx).await.unwrap());
+                tx.rollback().await.unwrap_err();
+            }
+            asked => {
+                terminate(sqlx::query_scalar(pid).fetch_one(&mut *connection).await.unwrap());
+                match asked {
+                    "BEGIN" => connection.begin().await.map(drop).unwrap_err(),
+                    "ping" => connection.ping().await.unwrap_err(),
+                    _ => sqlx::Executor::prepare(&mut *connection, sqlx::SqlSafeStr::into_sql_str("SELECT 7"))
+                        .await
+                        .map(drop)
+                        .unwrap_err(),
+                };
+            }
+        }
+        assert_eq!(failed(), n, "{asked}: {:?}", pool.breaker().status());
+    }
+}
+
 /// Redis is spared as the database is, both when it is gone and when it only hangs, and never is an answer wrong for it.
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
