@@ -237,6 +237,15 @@ impl<DB: Backend> Stream for Watched<'_, DB> {
     }
 }
 
+impl<DB: Backend> Drop for Watched<'_, DB> {
+    fn drop(&mut self) {
+        if self.ledger.asking == Asking::Nothing {
+            // Its caller has what he wants, or the end of it.
+            self.ledger.is_over();
+        }
+    }
+}
+
 /// The same for a statement that gives one answer.
 async fn watched<T, DB: Backend>(
     ledger: &mut Ledger<DB>,

@@ -264,6 +264,7 @@ impl<DB: Backend> CachedPool<DB> {
             ledger.ask(Asking::ToRun)?;
             inner.look_first(asked).await;
             ledger.asking = Asking::Nothing;
+            ledger.is_over();
             Ok(PoolConnection(connection))
         }
     }

@@ -4,7 +4,7 @@
 //! It never tries anything again.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::marker::PhantomData;
 use std::sync::{self, Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::analysis::Dialect;
 use crate::backend::{Driver, InStep, Options, leave};
 use crate::chance::dice;
 use crate::guard::{Breaker, Call, Emergency, Fate, Pressure};
-use crate::inner::{Inner, Settings, in_time};
+use crate::inner::{Inner, Settings, Statement, UnderWay, in_time};
 use crate::observe::PoolTimeout;
 use crate::rejected::{Guard, Rejected};
 
@@ -30,6 +30,10 @@ const LOOKED_INTO: Duration = Duration::from_millis(500);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// For how long the answer to that holds.
 const ANSWER_HOLDS: Duration = Duration::from_millis(500);
+
+/// A statement that runs for this long holds up others by itself, and not because there are too many of them. Where a connection is not
+/// waited for twice as long, half of that.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// In an emergency, a read that is not made is worth another try after this.
 const SOON: Duration = Duration::from_secs(1);
@@ -43,8 +47,7 @@ pub(crate) struct Gatehouse {
     /// What reads of each scope are left to send.
     rates: Option<DefaultKeyedRateLimiter<Option<Arc<str>>>>,
     emergency: Emergency,
-    /// Calls that the database is at.
-    asking: AtomicUsize,
+    pub under_way: Arc<UnderWay>,
     /// Whoever has a connection of the pool has a copy of it.
     pub handed_out: Arc<()>,
     reach: Arc<Reach>,
@@ -82,15 +85,16 @@ impl Gatehouse {
         let loads = settings.limit_loads.map(|(most, wait)| (Arc::new(Semaphore::new(most.max(1))), wait));
         let quota = |(per_second, burst)| Quota::per_second(per_second).allow_burst(burst);
         let rates = settings.limit_rate.map(quota).map(RateLimiter::keyed);
-        let (emergency, asking, handed_out, reach) = Default::default();
-        Self { breaker, loads, rates, emergency, asking, handed_out, reach }
+        let (emergency, under_way, handed_out, reach) = Default::default();
+        Self { breaker, loads, rates, emergency, under_way, handed_out, reach }
     }
 }
 
 /// A call that the database is at.
 pub(crate) struct Asking<DB: Driver> {
-    inner: Arc<Inner<DB>>,
+    driver: PhantomData<fn() -> DB>,
     call: Option<Call>,
+    _under_way: Statement,
     _handed_out: Arc<()>,
     /// Its place among the loads that may run at a time.
     place: Option<OwnedSemaphorePermit>,
@@ -120,12 +124,6 @@ impl<DB: Driver> Asking<DB> {
     /// Its rows go to the caller as fast as he takes them: others need not wait for that.
     pub fn gives_up_its_place(&mut self) {
         self.place = None;
-    }
-}
-
-impl<DB: Driver> Drop for Asking<DB> {
-    fn drop(&mut self) {
-        self.inner.gatehouse.asking.fetch_sub(1, Relaxed);
     }
 }
 
@@ -265,9 +263,14 @@ impl<DB: Driver> Inner<DB> {
         match Box::pin(self.acquire()).await {
             Ok(connection) => {
                 call.begins();
-                self.gatehouse.asking.fetch_add(1, Relaxed);
-                let handed_out = self.gatehouse.handed_out.clone();
-                Ok((connection, Asking { inner: self.clone(), call: Some(call), _handed_out: handed_out, place: None }))
+                let asking = Asking {
+                    driver: PhantomData,
+                    call: Some(call),
+                    _under_way: self.gatehouse.under_way.begins(),
+                    _handed_out: self.gatehouse.handed_out.clone(),
+                    place: None,
+                };
+                Ok((connection, asking))
             }
             Err(error) => {
                 self.judge_unconnected(call, &error);
@@ -418,12 +421,14 @@ impl<DB: Driver> Inner<DB> {
     /// Why nobody gave a connection back in time.
     fn cause_of_timeout(&self) -> PoolTimeout {
         let most = self.most();
-        let asking = self.gatehouse.asking.load(Relaxed);
+        let slow = SLOW.min(self.pool.options().get_acquire_timeout() / 2);
+        let are_at = |time| self.gatehouse.under_way.for_at_least(time) * 2 >= most;
         match () {
             () if (self.pool.size() as usize) < most || self.is_unreachable() => PoolTimeout::CannotConnect,
             // Most connections are with callers who do nothing with them, as far as is seen.
-            () if asking * 2 < most => PoolTimeout::Held,
-            () => PoolTimeout::Busy,
+            () if !are_at(Duration::ZERO) => PoolTimeout::LeakSuspected,
+            () if are_at(slow) => PoolTimeout::SlowQueries,
+            () => PoolTimeout::Backlog,
         }
     }
 

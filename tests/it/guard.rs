@@ -226,21 +226,56 @@ async fn timeouts_have_a_cause() {
     let pool = CachedPool::builder(plain, Sessions::Uniform).breaker(BreakerOptions::disabled()).build().await.unwrap();
     drop(set);
     let counted = |cause: &str| timeouts(&snapshotter, cause);
-    let sleep = |pool: &PgPool| {
-        let pool = pool.clone();
-        tokio::spawn(async move { sqlx::query("SELECT pg_sleep(2)").execute(&pool).await.map(drop) })
-    };
-    let busy = [sleep(&pool), sleep(&pool)];
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(matches!(pool.acquire().await.unwrap_err(), sqlx::Error::PoolTimedOut));
-    assert_eq!(counted("busy"), 1);
-    for sleeping in busy {
-        sleeping.await.unwrap().unwrap();
+    let times_out = async || assert!(matches!(pool.acquire().await.unwrap_err(), sqlx::Error::PoolTimedOut));
+    let long = "FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'";
+    for in_transaction in [false, true] {
+        let sleeping = [(); 2].map(|()| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let sleep = sqlx::query("SELECT pg_sleep(60)");
+                match in_transaction {
+                    true => sleep.execute(&mut *pool.begin().await?).await.map(drop),
+                    false => sleep.execute(&pool).await.map(drop),
+                }
+            })
+        });
+        let begun = Instant::now();
+        while server.psql("postgres", &format!("SELECT count(*) {long}")) != "2" {
+            assert!(begun.elapsed() < Duration::from_secs(30));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        times_out().await;
+        assert_eq!(counted("slow_queries"), 1, "in a transaction: {in_transaction}");
+        server.psql("postgres", &format!("SELECT pg_cancel_backend(pid) {long}"));
+        for sleeping in sleeping {
+            sleeping.await.unwrap().unwrap_err();
+        }
     }
+    // None takes long, and there is more to do than two connections can in the time.
+    let short = (0..100).map(|_| {
+        let pool = pool.clone();
+        tokio::spawn(async move { sqlx::query("SELECT pg_sleep(0.05)").execute(&pool).await })
+    });
+    let (mut answered, mut in_vain) = (0, 0);
+    for short in short.collect::<Vec<_>>() {
+        match short.await.unwrap() {
+            Ok(_) => answered += 1,
+            Err(error) => {
+                assert!(matches!(error, sqlx::Error::PoolTimedOut), "{error}");
+                in_vain += 1;
+            }
+        }
+    }
+    assert!(answered > 0 && in_vain > 0, "{answered} answered, {in_vain} in vain");
+    assert!(counted("backlog") > 0);
     let held = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
-    assert!(matches!(pool.acquire().await.unwrap_err(), sqlx::Error::PoolTimedOut));
-    assert_eq!(counted("held"), 1);
+    times_out().await;
+    assert_eq!(counted("leak_suspected"), 1);
     drop(held);
+    let idle = [pool.begin().await.unwrap(), pool.begin().await.unwrap()];
+    times_out().await;
+    assert_eq!(counted("leak_suspected"), 1);
+    drop(idle);
     server.kill();
     let error = loop {
         match sqlx::query("SELECT 1").execute(&pool).await.unwrap_err() {
