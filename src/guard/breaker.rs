@@ -327,9 +327,13 @@ impl Breaker {
         Call { breaker: self.clone(), generation: gate.generation, begun: None, took: None, counts, is_over: false }
     }
 
-    fn end(&self, call: &Call, end: End<'_>) {
+    fn is_slow(&self, call: &Call) -> bool {
         let took = call.took.or_else(|| Some(call.begun?.elapsed()));
-        let slow = self.options.slow.zip(took).is_some_and(|((time, _), took)| took >= time);
+        self.options.slow.zip(took).is_some_and(|((time, _), took)| took >= time)
+    }
+
+    fn end(&self, call: &Call, end: End<'_>) {
+        let slow = self.is_slow(call);
         let mut gate = self.gate();
         if end == End::GivenUp {
             gate.cancelled += 1;
@@ -632,6 +636,12 @@ impl Call {
     /// It was waited for so long, whatever its caller did besides.
     pub fn took(&mut self, time: Duration) {
         self.took = Some(time);
+    }
+
+    /// It is waited for no longer, though what it says is still to be found out. `false`: it took so long that it says enough.
+    pub fn stops(&mut self) -> bool {
+        self.took = self.took.or_else(|| Some(self.begun?.elapsed()));
+        !self.breaker.is_slow(self)
     }
 
     /// It is not made after all, and says nothing.

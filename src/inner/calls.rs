@@ -136,6 +136,20 @@ fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     }
 }
 
+/// A call that waits for its connection.
+struct Connecting<'i, DB: Driver> {
+    inner: &'i Inner<DB>,
+    call: Option<Call>,
+}
+
+impl<DB: Driver> Drop for Connecting<'_, DB> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            self.inner.judge_given_up(call);
+        }
+    }
+}
+
 /// What is the matter, without what a driver says besides: addresses, names, perhaps values.
 fn said(error: &sqlx::Error) -> String {
     match error {
@@ -260,7 +274,10 @@ impl<DB: Driver> Inner<DB> {
             // Nobody has to give one back: what is waited for is the database.
             call.begins();
         }
-        match Box::pin(self.acquire()).await {
+        let mut connecting = Connecting { inner: self, call: Some(call) };
+        let acquired = Box::pin(self.acquire()).await;
+        let mut call = connecting.call.take().expect("it is there until its caller goes away");
+        match acquired {
             Ok(connection) => {
                 call.begins();
                 let asking = Asking {
@@ -277,6 +294,19 @@ impl<DB: Driver> Inner<DB> {
                 Err(error)
             }
         }
+    }
+
+    /// A caller went away while he waited for a connection. Where none can be made, that was the database's doing.
+    fn judge_given_up(&self, mut call: Call) {
+        if DB::DIALECT == Dialect::Sqlite || !call.stops() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let looked = self.look(CONNECT_WITHIN);
+        tokio::spawn(async move {
+            if let Ok(Some((kind, _))) = looked.await {
+                call.ends(Fate::Failed, || format!("no connection can be made: {kind}"));
+            }
+        });
     }
 
     /// A call ends without a connection. That is never its caller's mistake, whatever the server said: it asked nothing yet.

@@ -621,3 +621,37 @@ fn timeouts(snapshotter: &metrics_util::debugging::Snapshotter, cause: &str) -> 
         other => panic!("{cause}: {other:?}"),
     }
 }
+
+/// Each of its callers goes away before anything is known, and nothing here is slow by the options.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_is_spared_by_callers_without_patience_as_well() {
+    let mut server = Postgres::start();
+    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(quick())).await;
+    read(&pool, 1).await.unwrap();
+    // Nothing is the matter: who goes away says nothing.
+    let held = [pool.acquire().await, pool.acquire().await, pool.acquire().await, pool.acquire().await];
+    let given_up = pool.breaker().status().cancelled;
+    for _ in 0..10 {
+        tokio::time::timeout(Duration::from_millis(20), pool.acquire()).await.map(drop).unwrap_err();
+    }
+    let begun = Instant::now();
+    while pool.breaker().status().cancelled < given_up + 10 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", pool.breaker().status());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(pool.breaker().status().failure_rate.unwrap_or_default(), 0.0);
+    drop(held);
+    server.pause();
+    let begun = Instant::now();
+    while pool.breaker().status().state == BreakerState::Closed {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", pool.breaker().status());
+        let write = sqlx::query("UPDATE t SET n = n WHERE id = 1").execute(&pool);
+        let _ = tokio::time::timeout(Duration::from_millis(300), write).await;
+        let _ = tokio::time::timeout(Duration::from_millis(300), pool.begin()).await;
+    }
+    let cause = pool.breaker().status().transitions[0].cause.clone();
+    assert!(cause.ends_with("no connection can be made: timed out"), "{cause}");
+    server.resume();
+    until(&pool, BreakerState::Closed).await;
+    assert_eq!(read(&pool, 2).await.unwrap(), 0);
+}
