@@ -180,12 +180,15 @@ impl<DB: Driver> Inner<DB> {
         if emergency.is(Pressure::Database) && (has_stale || self.is_full()) {
             return Err(self.rejects(Guard::Emergency, Some(SOON)));
         }
+        // First, so that what the breaker rejects takes nothing from what its scope may still send.
+        let call = self.admit()?;
         if let Some(rates) = rates
             && let Err(until) = rates.check_key(&scope.cloned())
         {
+            call.never_made();
             return Err(self.rejects(Guard::RateLimit, Some(until.wait_time_from(rates.clock().now()))));
         }
-        self.admit()
+        Ok(call)
     }
 
     fn is_full(&self) -> bool {
