@@ -72,12 +72,15 @@ async fn a_server_that_is_killed_is_spared_until_it_is_back() {
             assert!(rejected.retry_after().is_some());
         }
     }
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    // How fast is measured in benches/ratios; here, that nothing is waited for.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     // What is kept is given out, also what is no longer good where that is allowed, and counted so.
     assert_eq!(read(&outlives, 1).await.unwrap(), 0);
     assert!(pool.stats().stale >= 1, "{}", pool.stats());
     pool.breaker().release();
+    let begun = Instant::now();
     while pool.breaker().status().state == BreakerState::Closed {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", pool.breaker().status());
         let _ = read(&pool, 4).await;
     }
     server.restart();
@@ -111,8 +114,17 @@ async fn a_server_that_hangs_is_spared() {
     let cause = pool.breaker().status().transitions[0].cause.clone();
     assert!(cause.contains("took longer than 100ms"), "{cause}");
     assert!(pool.breaker().status().cancelled > 0, "{:?}", pool.breaker().status());
-    let rejected = read(&pool, 50).await.unwrap_err();
-    assert!(Rejected::of(&rejected).is_some() || pool.breaker().status().state != BreakerState::Open, "{rejected}");
+    // A few probe, and wait for it; all others are rejected.
+    let begun = Instant::now();
+    let rejected = loop {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", pool.breaker().status());
+        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_millis(150), read(&pool, 50)).await
+            && let Some(rejected) = Rejected::of(&error)
+        {
+            break rejected.by();
+        }
+    };
+    assert_eq!(rejected, Guard::Breaker);
     server.resume();
     until(&pool, BreakerState::Closed).await;
     assert_eq!(read(&pool, 51).await.unwrap(), 0);
@@ -122,43 +134,46 @@ async fn a_server_that_hangs_is_spared() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn few_of_many_probe() {
     let mut server = Postgres::start();
-    let options = quick().pause(Duration::from_secs(3), Duration::from_secs(3)).probes(3);
-    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(options)).await;
-    server.kill();
+    let pool = pool_on(&server.url(&server.create_database()), |builder| builder.breaker(quick().probes(3))).await;
+    // Nothing is answered until all have asked, so that nobody closes it before.
+    server.pause();
+    let begun = Instant::now();
     while pool.breaker().status().state == BreakerState::Closed {
-        let _ = read(&pool, 1).await;
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", pool.breaker().status());
+        let _ = tokio::time::timeout(Duration::from_millis(100), pool.acquire()).await;
     }
-    server.restart();
-    // All of them ready, so that on a busy machine, too, they come before the pool has probed by itself.
-    let (go, gone) = tokio::sync::watch::channel(false);
-    let ask = || {
-        let (pool, mut gone) = (pool.clone(), gone.clone());
-        async move {
-            gone.wait_for(|gone| *gone).await.unwrap();
-            sqlx::query("SELECT nextval('reached'), pg_sleep(2)").execute(&pool).await
-        }
-    };
-    let asked: Vec<_> = (0..1000).map(|_| tokio::spawn(ask())).collect();
     until(&pool, BreakerState::HalfOpen).await;
-    go.send(true).unwrap();
+    let asked: Vec<_> = (0..1000)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { sqlx::query("SELECT nextval('reached')").execute(&pool).await })
+        })
+        .collect();
+    let begun = Instant::now();
+    let under_way = || asked.iter().filter(|asked| !asked.is_finished()).count() as u64;
+    // Three, and another one each second that none of them is answered.
+    let at_most = || 3 + begun.elapsed().as_secs();
+    while under_way() > at_most() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} ask", under_way());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let at_most = at_most();
+    server.resume();
     let (mut answered, mut rejected) = (0, 0);
-    for ask in asked {
-        match ask.await.unwrap() {
+    for asked in asked {
+        match asked.await.unwrap() {
             Ok(_) => answered += 1,
-            Err(error) => {
-                assert!(Rejected::of(&error).is_some(), "{error}");
-                rejected += 1;
-            }
+            Err(error) if Rejected::of(&error).is_some() => rejected += 1,
+            // A probe that was waited for too long.
+            Err(_) => {}
         }
     }
-    assert!(
-        (1..=3).contains(&answered) && rejected >= 997,
-        "{answered} answered, {rejected} rejected: {:?}",
-        pool.breaker().status()
-    );
+    assert!(rejected + at_most >= 1000, "{rejected} rejected: {:?}", pool.breaker().status());
     until(&pool, BreakerState::Closed).await;
-    let reached: i64 = sqlx::query_scalar("SELECT last_value FROM reached").fetch_one(pool.inner()).await.unwrap();
+    let reached = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM reached";
+    let reached: i64 = sqlx::query_scalar(reached).fetch_one(pool.inner()).await.unwrap();
     assert_eq!(reached, answered, "what the server counted");
+    assert!(answered <= at_most as i64, "{answered} answered");
 }
 
 /// What callers do wrong is not the database's trouble.
@@ -191,21 +206,16 @@ async fn loads_wait_for_each_other_but_not_for_long() {
             tokio::spawn(async move { read(&pool, id + 1).await })
         })
         .collect();
-    let (mut rejected, mut waiting) = (0, Vec::new());
-    for read in reads {
-        if begun.elapsed() < wait * 2 {
-            tokio::time::sleep(wait * 2 - begun.elapsed()).await;
-        }
-        match read.is_finished() {
-            true => {
-                let error = read.await.unwrap().unwrap_err();
-                assert_eq!(Rejected::of(&error).map(Rejected::by), Some(Guard::LoadLimit), "{error}");
-                rejected += 1;
-            }
-            false => waiting.push(read),
-        }
+    while reads.iter().filter(|read| read.is_finished()).count() < 8 {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(wait / 20).await;
     }
-    assert_eq!((rejected, waiting.len()), (8, 2));
+    let (over, waiting): (Vec<_>, Vec<_>) = reads.into_iter().partition(|read| read.is_finished());
+    assert_eq!((over.len(), waiting.len()), (8, 2), "the lock is still held");
+    for read in over {
+        let error = read.await.unwrap().unwrap_err();
+        assert_eq!(Rejected::of(&error).map(Rejected::by), Some(Guard::LoadLimit), "{error}");
+    }
     lock.rollback().await.unwrap();
     for read in waiting {
         assert_eq!(read.await.unwrap().unwrap(), 0);
