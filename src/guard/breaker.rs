@@ -298,8 +298,7 @@ impl Breaker {
         self.try_admit(&mut gate).inspect_err(|_| gate.rejected += 1)
     }
 
-    /// The same for a call that is made anyhow: `None`, and it says nothing here.
-    #[cfg(feature = "redis")]
+    /// The same where no caller is turned away: the call is made anyhow, or nobody asked for it. `None`: it says nothing here.
     pub(crate) fn admit_anyhow(self: &Arc<Self>) -> Option<Call> {
         self.try_admit(&mut self.gate()).ok()
     }

@@ -473,7 +473,7 @@ impl<DB: Driver> Inner<DB> {
         runtime.spawn(async move {
             while breaker.probe_is_due().await {
                 let Some(inner) = watched.upgrade().filter(|inner| !inner.pool.is_closed()) else { return };
-                let Ok(call) = inner.gatehouse.breaker.admit() else { continue };
+                let Some(call) = inner.gatehouse.breaker.admit_anyhow() else { continue };
                 if let Ok((mut connection, asking)) = inner.connect_for(call).await {
                     let answered = in_time(connection.ping(), Some(CONNECT_WITHIN)).await;
                     if answered.is_err() {

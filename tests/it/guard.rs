@@ -71,6 +71,7 @@ async fn a_server_that_is_killed_is_spared_until_it_is_back() {
             assert_eq!(rejected.by(), Guard::Breaker);
             assert!(rejected.retry_after().is_some());
         }
+        assert!(pool.try_acquire().is_none() && pool.try_begin().await.unwrap().is_none());
     }
     // How fast is measured in benches/ratios; here, that nothing is waited for.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
