@@ -226,8 +226,8 @@ impl<DB: Backend> Stream for Watched<'_, DB> {
         let item = ready!(polled);
         match &item {
             Some(Ok(_)) => return Poll::Ready(item),
-            Some(Err(error)) => self.ledger.conclude(Some(error)),
-            None => self.ledger.conclude(None),
+            Some(Err(error)) => self.ledger.answered(Some(error)),
+            None => self.ledger.answered(None),
         }
         if self.ledger.poll_published(context).is_pending() {
             self.ended = Some(Box::new(item));
@@ -237,13 +237,22 @@ impl<DB: Backend> Stream for Watched<'_, DB> {
     }
 }
 
+impl<DB: Backend> Drop for Watched<'_, DB> {
+    fn drop(&mut self) {
+        if self.ledger.asking == Asking::Nothing {
+            // Its caller has what he wants, or the end of it.
+            self.ledger.is_over();
+        }
+    }
+}
+
 /// The same for a statement that gives one answer.
 async fn watched<T, DB: Backend>(
     ledger: &mut Ledger<DB>,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
     let answer = answer.await;
-    ledger.conclude(answer.as_ref().err());
+    ledger.answered(answer.as_ref().err());
     ledger.published().await;
     answer
 }
@@ -256,6 +265,7 @@ fn asked<'c, T: 'c, DB: Backend>(
     Box::pin(async move {
         ledger.ask(Asking::ToPrepare)?;
         let answer = answer.await;
+        ledger.heard(answer.as_ref().err());
         ledger.asking = Asking::Nothing;
         answer
     })
@@ -277,7 +287,7 @@ async fn prepare_first<DB: Backend>(
     }
     ledger.ask(Asking::ToPrepare)?;
     if let Err(error) = DB::prepare_with(connection, sql, &[]).await {
-        ledger.conclude(Some(&error));
+        ledger.answered(Some(&error));
         return Err(error);
     }
     let asking = if DB::keeps_prepared(connection) { Asking::ToRun } else { Asking::Both };

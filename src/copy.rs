@@ -222,6 +222,7 @@ impl Step<'_> {
 
     fn over(&mut self, failure: Option<&sqlx::Error>, kept: bool) {
         self.kept = kept;
+        self.ledger.heard(failure);
         if kept {
             self.ledger.conclude(failure);
         }
@@ -361,7 +362,13 @@ impl CachedConnection<Postgres> {
         ledger.begin_statement(statement, connection).await?;
         let step = Step { ledger, kept: false };
         // Where it fails, sqlx leaves an answer unread.
-        let data = connection.copy_out_raw(statement).await?;
+        let data = match connection.copy_out_raw(statement).await {
+            Ok(data) => data,
+            Err(error) => {
+                step.ledger.heard(Some(&error));
+                return Err(error);
+            }
+        };
         Ok(CopyOut { data, step: Some(step) }.boxed())
     }
 }

@@ -33,12 +33,15 @@ mod calls;
 mod in_time;
 mod look;
 mod settings;
+mod under_way;
 
 pub(crate) use calls::Asking;
 use calls::Gatehouse;
 pub(crate) use in_time::{InTime, in_time, is_late};
 use look::{LOOK_WITHIN, Through, Turn};
 pub(crate) use settings::{DEFAULT_MAX_BYTES, Settings};
+pub(crate) use under_way::Statement;
+use under_way::UnderWay;
 
 /// The columns of a result.
 pub(crate) type Shape<DB> = <<DB as Driver>::Replay as Replay<DB>>::Shape;

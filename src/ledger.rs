@@ -17,7 +17,7 @@ use sqlx::SqlStr;
 use crate::analysis::{Kind, SqlMode, TransactionControl};
 use crate::backend::{Driver, Request, drain};
 use crate::catalog::Witness;
-use crate::inner::Inner;
+use crate::inner::{Inner, Statement};
 use crate::observe::{Sent, Subject};
 use crate::plan::{Change, Known};
 use crate::reason::Reason;
@@ -29,6 +29,8 @@ use crate::write::Armed;
 pub(crate) struct Ledger<DB: Driver> {
     pub inner: Arc<Inner<DB>>,
     _handed_out: Arc<()>,
+    /// The statement that the database is at, as far as is known.
+    under_way: Option<Statement>,
     /// Writes whose callers went away before the outcome was known.
     unsettled: Vec<Armed>,
     /// Writes that are over and that other nodes are being told of.
@@ -99,6 +101,7 @@ impl<DB: Driver> Ledger<DB> {
         Self {
             _handed_out: inner.gatehouse.handed_out.clone(),
             inner,
+            under_way: None,
             unsettled: Vec::new(),
             publishing: Vec::new(),
             opaque: None,
@@ -355,13 +358,30 @@ impl<DB: Driver> Ledger<DB> {
         self.unsettled.push(Armed::everything(&self.inner, reason));
     }
 
-    /// The statement or commit under way is over.
-    pub fn conclude(&mut self, failure: Option<&sqlx::Error>) {
+    /// The statement or commit under way is over, and this is what the server answered.
+    pub fn answered(&mut self, failure: Option<&sqlx::Error>) {
+        self.heard(failure);
+        self.conclude(failure);
+    }
+
+    /// The server answered what it was asked last, or failed to. What nobody heard an answer to says nothing of the server.
+    pub fn heard(&mut self, failure: Option<&sqlx::Error>) {
         self.inner.witness(failure);
+        self.is_over();
+    }
+
+    /// The database is not at anything any more, as far as is known.
+    pub fn is_over(&mut self) {
+        self.under_way = None;
+    }
+
+    /// What was announced is settled, whether or not anybody heard how it ended.
+    pub fn conclude(&mut self, failure: Option<&sqlx::Error>) {
         if failure.is_none() {
             self.doubt = Doubt::No;
         }
         self.asking = Asking::Nothing;
+        self.is_over();
         self.out_of_step |= DB::LOSES_STEP && failure.is_some_and(|error| !DB::is_definite(error));
         for armed in self.unsettled.drain(..) {
             let finished = armed.conclude(&self.inner, failure);
@@ -420,6 +440,7 @@ impl<DB: Driver> Ledger<DB> {
             return Err(sqlx::Error::Protocol(sentence.into()));
         }
         self.asking = what;
+        self.under_way = Some(self.inner.gatehouse.under_way.begins());
         Ok(())
     }
 

@@ -276,12 +276,15 @@ impl<DB: Backend> CachedPool<DB> {
             ledger.ask(Asking::ToRun)?;
             inner.look_first(asked).await;
             ledger.asking = Asking::Nothing;
+            ledger.is_over();
             Ok(PoolConnection(connection))
         }
     }
 
-    /// Takes a connection from the pool if one is idle.
+    /// Takes a connection from the pool if one is idle, and the breaker lets calls through.
     pub fn try_acquire(&self) -> Option<PoolConnection<DB>> {
+        // The server is asked nothing here.
+        self.inner.admit().ok()?.never_made();
         Some(PoolConnection(CachedConnection::new(self.inner.clone(), self.inner.pool.try_acquire()?)))
     }
 
@@ -293,7 +296,7 @@ impl<DB: Backend> CachedPool<DB> {
         Transaction::begin_owned(self.acquire().await?.0, None).await
     }
 
-    /// Begins a transaction if a connection is idle.
+    /// Begins a transaction if a connection is idle, and the breaker lets calls through.
     ///
     /// # Errors
     /// Those of [`sqlx::Pool::try_begin`].
@@ -312,7 +315,7 @@ impl<DB: Backend> CachedPool<DB> {
         Transaction::begin_owned(self.acquire().await?.0, Some(statement.into_sql_str())).await
     }
 
-    /// Begins a transaction with a statement of your own if a connection is idle.
+    /// Begins a transaction with a statement of your own if a connection is idle, and the breaker lets calls through.
     ///
     /// # Errors
     /// Those of [`sqlx::Pool::try_begin_with`].

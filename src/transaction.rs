@@ -87,7 +87,9 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
         let outermost = ledger.transaction.is_none() && DB::TransactionManager::get_transaction_depth(connection) == 0;
         let mark = DB::MARKED_BEGIN.filter(|_| statement.is_none() && outermost && ledger.inner.measures());
         let begun = Begins { ledger, by_text, begun: false };
-        DB::TransactionManager::begin(connection, statement.or(mark.map(SqlStr::from_static))).await?;
+        let answer = DB::TransactionManager::begin(connection, statement.or(mark.map(SqlStr::from_static))).await;
+        begun.ledger.heard(answer.as_ref().err());
+        answer?;
         begun.begun();
         ledger.asking = Asking::Nothing;
         let writes = ledger.transaction.get_or_insert_default();
@@ -143,7 +145,9 @@ impl<'c, DB: Backend> Transaction<'c, DB> {
         let (raw, ledger) = connection.parts();
         ledger.settle(raw).await?;
         ledger.measure_rollback(raw).await;
-        DB::TransactionManager::rollback(raw).await?;
+        let answer = DB::TransactionManager::rollback(raw).await;
+        ledger.heard(answer.as_ref().err());
+        answer?;
         connection.forget(before);
         let ledger = connection.parts().1;
         ledger.conclude(None);
@@ -223,7 +227,7 @@ impl<DB: Backend> CachedConnection<DB> {
             ledger.begin_commit().await?;
         }
         let committed = DB::TransactionManager::commit(raw).await;
-        ledger.conclude(committed.as_ref().err());
+        ledger.answered(committed.as_ref().err());
         ledger.published().await;
         if let (Ok(()), Some(writes)) = (&committed, &mut ledger.transaction) {
             writes.depth -= 1;

@@ -170,6 +170,19 @@ macro_rules! measure {
                 mixed::measure!(name, straight, cached, writes, texts);
             }
         }
+        let name = concat!($database, " rejected by the breaker, 1 row");
+        if wanted(name) {
+            let read = |i: usize| sqlx::query_as::<_, Row>(texts.rows).bind(-1 - i as i64).bind(0_i64);
+            cached.breaker().force_open("to see what it takes", None);
+            compare(
+                name,
+                300,
+                async |i| drop(black_box(read(i).fetch_all(straight).await.unwrap())),
+                async |i| drop(black_box(read(i).fetch_all(cached).await.unwrap_err())),
+            )
+            .await;
+            cached.breaker().release();
+        }
         let name = concat!($database, " write, 1 row");
         if wanted(name) {
             let write = |i: usize| sqlx::query(texts.update).bind(i as f64).bind((i % 1000) as i64 + 1);

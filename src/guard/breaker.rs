@@ -193,10 +193,20 @@ struct Order {
     until: Option<Instant>,
 }
 
+impl Order {
+    /// What holds where nothing is ordered by hand.
+    fn by_options(options: &BreakerOptions) -> Option<Self> {
+        let order = || Self { state: BreakerState::Disabled, reason: "by its options".into(), until: None };
+        options.disabled.then(order)
+    }
+}
+
 #[derive(Debug)]
 struct Gate {
     phase: Phase,
     order: Option<Order>,
+    /// Whether that was given by hand.
+    by_hand: bool,
     /// Counts the states: a call that was admitted in an earlier one says nothing about this.
     generation: u64,
     since: SystemTime,
@@ -267,7 +277,8 @@ impl Breaker {
         let policy = Pauses { next: Box::new(pauses), times: 0, told: pause.clone() };
         let gate = Gate {
             phase: Phase::Closed,
-            order: by_options(&options),
+            order: Order::by_options(&options),
+            by_hand: false,
             generation: 0,
             since: to_the_millisecond(SystemTime::now()),
             calls: Calls::new(options.window),
@@ -297,8 +308,7 @@ impl Breaker {
         self.try_admit(&mut gate).inspect_err(|_| gate.rejected += 1)
     }
 
-    /// The same for a call that is made anyhow: `None`, and it says nothing here.
-    #[cfg(feature = "redis")]
+    /// The same where no caller is turned away: the call is made anyhow, or nobody asked for it. `None`: it says nothing here.
     pub(crate) fn admit_anyhow(self: &Arc<Self>) -> Option<Call> {
         self.try_admit(&mut self.gate()).ok()
     }
@@ -336,9 +346,13 @@ impl Breaker {
         Call { breaker: self.clone(), generation: gate.generation, begun: None, took: None, counts, is_over: false }
     }
 
-    fn end(&self, call: &Call, end: End<'_>) {
+    fn is_slow(&self, call: &Call) -> bool {
         let took = call.took.or_else(|| Some(call.begun?.elapsed()));
-        let slow = self.options.slow.zip(took).is_some_and(|((time, _), took)| took >= time);
+        self.options.slow.zip(took).is_some_and(|((time, _), took)| took >= time)
+    }
+
+    fn end(&self, call: &Call, end: End<'_>) {
+        let slow = self.is_slow(call);
         let mut gate = self.gate();
         if end == End::GivenUp {
             gate.cancelled += 1;
@@ -481,13 +495,14 @@ impl Breaker {
         let until = time.and_then(|time| Instant::now().checked_add(time));
         let cause = format!("by hand: {reason}");
         gate.order = Some(Order { state, reason, until });
+        gate.by_hand = true;
         self.turned(&mut gate, from, cause);
     }
 
-    /// Ends an order by hand. It is closed then, and has seen nothing yet; one that never opens by its options is disabled again.
+    /// Ends an order by hand. It is closed then, or disabled if its options say so, and has seen nothing yet.
     pub fn release(&self) {
         let mut gate = self.gate();
-        if gate.order != by_options(&self.options) {
+        if gate.by_hand {
             self.resume(&mut gate, "by hand: released");
         }
     }
@@ -500,7 +515,8 @@ impl Breaker {
 
     fn resume(&self, gate: &mut Gate, cause: &str) {
         let from = gate.state();
-        gate.order = by_options(&self.options);
+        gate.order = Order::by_options(&self.options);
+        gate.by_hand = false;
         gate.calls.clear();
         gate.phase = Phase::Closed;
         self.machine.reset();
@@ -590,11 +606,6 @@ impl Breaker {
     }
 }
 
-/// What goes for one that never opens, unless somebody orders otherwise.
-fn by_options(options: &BreakerOptions) -> Option<Order> {
-    options.disabled.then(|| Order { state: BreakerState::Disabled, reason: "by its options".into(), until: None })
-}
-
 /// The gate, locked. The log is told afterwards: whoever listens may ask the breaker something, or take his time.
 struct Locked<'b> {
     backend: &'static str,
@@ -673,6 +684,12 @@ impl Call {
         self.took = Some(time);
     }
 
+    /// It is waited for no longer, though what it says is still to be found out. `false`: it took so long that it says enough.
+    pub fn stops(&mut self) -> bool {
+        self.took = self.took.or_else(|| Some(self.begun?.elapsed()));
+        !self.breaker.is_slow(self)
+    }
+
     /// It is not made after all, and says nothing.
     pub fn never_made(mut self) {
         self.is_over = true;
@@ -727,8 +744,21 @@ mod tests {
         HalfOpen(usize, usize),
     }
 
+    impl Model {
+        fn state(&self) -> BreakerState {
+            match self {
+                Model::Closed(_) => BreakerState::Closed,
+                Model::Open(_) => BreakerState::Open,
+                Model::HalfOpen(..) => BreakerState::HalfOpen,
+            }
+        }
+    }
+
     #[derive(Debug, Clone)]
     enum Step {
+        /// An order by hand; whether it is over at once, or never.
+        Order(BreakerState, bool),
+        Release,
         Admit,
         /// How the call ends that was admitted so many calls ago; `None`: given up, or not made at all.
         End(usize, Option<bool>),
@@ -737,7 +767,14 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         let end =
             (0_usize..6, prop::option::weighted(0.9, any::<bool>())).prop_map(|(which, how)| Step::End(which, how));
-        prop_oneof![Just(Step::Admit), end]
+        let orders = [BreakerState::ForcedOpen, BreakerState::ForcedClosed, BreakerState::Disabled];
+        let order = (prop::sample::select(orders.to_vec()), prop::bool::weighted(0.2));
+        prop_oneof![
+            20 => Just(Step::Admit),
+            20 => end,
+            1 => order.prop_map(|(state, over)| Step::Order(state, over)),
+            2 => Just(Step::Release),
+        ]
     }
 
     proptest! {
@@ -745,18 +782,37 @@ mod tests {
         fn it_does_what_the_model_does(
             steps in prop::collection::vec(step(), 1..300),
             ends_at_once in prop::collection::vec(prop::bool::weighted(0.8), 1..20),
+            disabled in prop::bool::weighted(0.2),
         ) {
             let mut script = ends_at_once.clone().into_iter().cycle();
             let pauses = move |_| if script.next() == Some(true) { Duration::ZERO } else { FOR_EVER };
-            let breaker = Breaker::with_pauses("test", options(), |_| {}, pauses);
+            let options = BreakerOptions { disabled, ..options() };
+            let breaker = Breaker::with_pauses("test", options, |_| {}, pauses);
             let mut script = ends_at_once.into_iter().cycle();
             let (mut model, mut state) = (Model::Closed(Vec::new()), 0);
+            // What holds instead of the model, and whether that was ordered by hand.
+            let by_options = disabled.then_some((BreakerState::Disabled, false));
+            let mut order = by_options;
             // Calls under way, with the state in which each was admitted.
             let mut running: Vec<(Call, usize)> = Vec::new();
             for step in steps {
                 match step {
+                    Step::Order(to, is_over) => {
+                        breaker.force(to, "to see".into(), Some(if is_over { Duration::ZERO } else { FOR_EVER }));
+                        (order, state) = (Some((to, true)), state + 1);
+                        if is_over {
+                            (order, model, state) = (by_options, Model::Closed(Vec::new()), state + 1);
+                        }
+                    }
+                    Step::Release => {
+                        breaker.release();
+                        if order.is_some_and(|(_, by_hand)| by_hand) {
+                            (order, model, state) = (by_options, Model::Closed(Vec::new()), state + 1);
+                        }
+                    }
                     Step::Admit => {
                         let expected = match &mut model {
+                            _ if order.is_some() => order != Some((BreakerState::ForcedOpen, true)),
                             Model::Closed(_) => true,
                             Model::Open(true) => {
                                 (model, state) = (Model::HalfOpen(1, 0), state + 1);
@@ -786,7 +842,8 @@ mod tests {
                             None if which % 2 == 0 => drop(call),
                             None => call.never_made(),
                         }
-                        if admitted_in != state {
+                        // Under an order, nothing is decided by how they end.
+                        if admitted_in != state || order.is_some() {
                             continue;
                         }
                         let mut opens = false;
@@ -811,11 +868,7 @@ mod tests {
                         }
                     }
                 }
-                let expected = match model {
-                    Model::Closed(_) => BreakerState::Closed,
-                    Model::Open(_) => BreakerState::Open,
-                    Model::HalfOpen(..) => BreakerState::HalfOpen,
-                };
+                let expected = order.map_or(model.state(), |(state, _)| state);
                 prop_assert_eq!(breaker.status().state, expected);
             }
         }
@@ -897,15 +950,14 @@ mod tests {
         let breaker = Breaker::with_pauses("test", options(), |_| {}, |_| FOR_EVER);
         breaker.force(BreakerState::ForcedOpen, "maintenance".into(), None);
         assert!(breaker.admit().is_err());
-        breaker.force(BreakerState::ForcedClosed, "it has to work".into(), Some(Duration::from_secs(60)));
+        breaker.force(BreakerState::ForcedClosed, "it has to work".into(), Some(FOR_EVER));
         for _ in 0..5 {
             fail(breaker.admit().unwrap());
         }
         assert_eq!(breaker.status().state, BreakerState::ForcedClosed);
         assert_eq!(breaker.status().failure_rate, Some(1.0));
         let before = breaker.admit().unwrap();
-        breaker.force(BreakerState::ForcedClosed, "for a moment".into(), Some(Duration::from_millis(1)));
-        std::thread::sleep(Duration::from_millis(5));
+        breaker.gate().order.as_mut().unwrap().until = Some(Instant::now());
         assert_eq!(breaker.status().state, BreakerState::Closed);
         fail(before);
         assert_eq!(breaker.status().calls, 0);
@@ -922,16 +974,15 @@ mod tests {
         let disabled = Breaker::new("test", BreakerOptions::disabled(), |_| {});
         (0..50).for_each(|_| fail(disabled.admit().unwrap()));
         assert_eq!(disabled.status().state, BreakerState::Disabled);
-        // What is ordered meanwhile changes nothing for the time after.
-        disabled.force_open("maintenance", Some(Duration::from_millis(1)));
-        std::thread::sleep(Duration::from_millis(5));
-        (0..50).for_each(|_| fail(disabled.admit().unwrap()));
-        disabled.force_closed("to see", None);
+        disabled.force_open("maintenance", Some(Duration::ZERO));
+        assert_eq!(disabled.status().state, BreakerState::Disabled, "as it was before");
+        disabled.force_open("maintenance", None);
         disabled.release();
+        let turns = disabled.status().transitions.len();
         disabled.release();
+        assert_eq!((disabled.status().state, disabled.status().transitions.len()), (BreakerState::Disabled, turns));
         (0..50).for_each(|_| fail(disabled.admit().unwrap()));
-        let status = disabled.status();
-        assert_eq!((status.state, status.transitions.len()), (BreakerState::Disabled, 4), "{status:?}");
+        assert_eq!(disabled.status().state, BreakerState::Disabled);
     }
 
     fn half_open(probes: u32) -> (Arc<Breaker>, Call) {

@@ -97,8 +97,8 @@ impl BreakerOptions {
         self
     }
 
-    /// When the pause is over, so many calls are let through at a time; when as many were answered, it closes, and when one fails, it
-    /// opens again.
+    /// When the pause is over, so many calls are let through at a time, and one more each second while they do not end: one that
+    /// never does must not decide for all. When as many were answered, it closes, and when one fails, it opens again.
     pub fn probes(mut self, calls: u32) -> Self {
         self.probes = calls.max(1);
         self

@@ -4,8 +4,8 @@
 //! It never tries anything again.
 
 use std::io;
+use std::marker::PhantomData;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{self, Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::backend::{Driver, InStep, Options, leave};
 use crate::chance::dice;
 use crate::guard::{Breaker, Call, Emergency, Fate, Pressure};
 use crate::inner::look::Lookout;
-use crate::inner::{Inner, Settings, in_time};
+use crate::inner::{Inner, Settings, Statement, UnderWay, in_time};
 use crate::observe::PoolTimeout;
 use crate::rejected::{Guard, Rejected};
 
@@ -32,6 +32,10 @@ const LOOKED_INTO: Duration = Duration::from_millis(500);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// For how long the answer to that holds.
 const ANSWER_HOLDS: Duration = Duration::from_millis(500);
+
+/// A statement that runs for this long holds up others by itself, and not because there are too many of them. Where a connection is not
+/// waited for twice as long, half of that.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// In an emergency, a read that is not made is worth another try after this.
 const SOON: Duration = Duration::from_secs(1);
@@ -45,8 +49,7 @@ pub(crate) struct Gatehouse {
     /// What reads of each scope are left to send.
     rates: Option<DefaultKeyedRateLimiter<Option<Arc<str>>>>,
     emergency: Emergency,
-    /// Calls that the database is at.
-    asking: AtomicUsize,
+    pub under_way: Arc<UnderWay>,
     /// Whoever has a connection of the pool has a copy of it.
     pub handed_out: Arc<()>,
     reach: Arc<Reach>,
@@ -84,15 +87,16 @@ impl Gatehouse {
         let loads = settings.limit_loads.map(|(most, wait)| (Arc::new(Semaphore::new(most.max(1))), wait));
         let quota = |(per_second, burst)| Quota::per_second(per_second).allow_burst(burst);
         let rates = settings.limit_rate.map(quota).map(RateLimiter::keyed);
-        let (emergency, asking, handed_out, reach) = Default::default();
-        Self { breaker, loads, rates, emergency, asking, handed_out, reach }
+        let (emergency, under_way, handed_out, reach) = Default::default();
+        Self { breaker, loads, rates, emergency, under_way, handed_out, reach }
     }
 }
 
 /// A call that the database is at.
 pub(crate) struct Asking<DB: Driver> {
-    inner: Arc<Inner<DB>>,
+    driver: PhantomData<fn() -> DB>,
     call: Option<Call>,
+    _under_way: Statement,
     _handed_out: Arc<()>,
     /// Its place among the loads that may run at a time.
     place: Option<OwnedSemaphorePermit>,
@@ -132,18 +136,26 @@ impl<DB: Driver> Asking<DB> {
     }
 }
 
-impl<DB: Driver> Drop for Asking<DB> {
-    fn drop(&mut self) {
-        self.inner.gatehouse.asking.fetch_sub(1, Relaxed);
-    }
-}
-
 pub(super) fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     match failure {
         // It never reached the database.
         Some(error) if Rejected::of(error).is_some() => call.never_made(),
         Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || said(error)),
         _ => call.ends(Fate::Answered, String::new),
+    }
+}
+
+/// A call that waits for its connection.
+struct Connecting<'i, DB: Driver> {
+    inner: &'i Inner<DB>,
+    call: Option<Call>,
+}
+
+impl<DB: Driver> Drop for Connecting<'_, DB> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            self.inner.judge_given_up(call);
+        }
     }
 }
 
@@ -177,7 +189,7 @@ impl<DB: Driver> Inner<DB> {
         if emergency.is(Pressure::Database) && (has_stale || self.is_full()) {
             return Err(self.rejects(Guard::Emergency, Some(SOON)));
         }
-        // First, so that what it rejects uses up nobody's rate.
+        // First, so that what the breaker rejects takes nothing from what its scope may still send.
         let call = self.admit()?;
         if let Some(rates) = rates
             && let Err(until) = rates.check_key(&scope.cloned())
@@ -245,9 +257,12 @@ impl<DB: Driver> Inner<DB> {
         }
     }
 
-    /// A statement ended on a connection that somebody holds, who is not rejected.
+    /// The server answered a statement on a connection that somebody holds, who is not rejected, or failed to.
     pub fn witness(&self, failure: Option<&sqlx::Error>) {
         match failure {
+            // It was not even asked.
+            Some(sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) | sqlx::Error::InvalidSavePointStatement) => {
+            }
             Some(error) if DB::is_outage(error) => self.gatehouse.breaker.witness(Fate::Failed, || said(error)),
             _ => self.gatehouse.breaker.witness(Fate::Answered, String::new),
         }
@@ -290,18 +305,39 @@ impl<DB: Driver> Inner<DB> {
             // Nobody has to give one back: what is waited for is the database.
             call.begins();
         }
-        match Box::pin(self.acquire()).await {
+        let mut connecting = Connecting { inner: self, call: Some(call) };
+        let acquired = Box::pin(self.acquire()).await;
+        let mut call = connecting.call.take().expect("it is there until its caller goes away");
+        match acquired {
             Ok(connection) => {
                 call.begins();
-                self.gatehouse.asking.fetch_add(1, Relaxed);
-                let handed_out = self.gatehouse.handed_out.clone();
-                Ok((connection, Asking { inner: self.clone(), call: Some(call), _handed_out: handed_out, place: None }))
+                let asking = Asking {
+                    driver: PhantomData,
+                    call: Some(call),
+                    _under_way: self.gatehouse.under_way.begins(),
+                    _handed_out: self.gatehouse.handed_out.clone(),
+                    place: None,
+                };
+                Ok((connection, asking))
             }
             Err(error) => {
                 self.judge_unconnected(call, &error);
                 Err(error)
             }
         }
+    }
+
+    /// A caller went away while he waited for a connection. Where none can be made, that was the database's doing.
+    fn judge_given_up(&self, mut call: Call) {
+        if DB::DIALECT == Dialect::Sqlite || !call.stops() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let looked = self.look(CONNECT_WITHIN);
+        tokio::spawn(async move {
+            if let Ok(Some((kind, _))) = looked.await {
+                call.ends(Fate::Failed, || format!("no connection can be made: {kind}"));
+            }
+        });
     }
 
     /// A call ends without a connection. That is never its caller's mistake, whatever the server said: it asked nothing yet.
@@ -443,12 +479,14 @@ impl<DB: Driver> Inner<DB> {
     /// Why nobody gave a connection back in time.
     fn cause_of_timeout(&self) -> PoolTimeout {
         let most = self.most();
-        let asking = self.gatehouse.asking.load(Relaxed);
+        let slow = SLOW.min(self.pool.options().get_acquire_timeout() / 2);
+        let are_at = |time| self.gatehouse.under_way.for_at_least(time) * 2 >= most;
         match () {
             () if (self.pool.size() as usize) < most || self.is_unreachable() => PoolTimeout::CannotConnect,
             // Most connections are with callers who do nothing with them, as far as is seen.
-            () if asking * 2 < most => PoolTimeout::Held,
-            () => PoolTimeout::Busy,
+            () if !are_at(Duration::ZERO) => PoolTimeout::LeakSuspected,
+            () if are_at(slow) => PoolTimeout::SlowQueries,
+            () => PoolTimeout::Backlog,
         }
     }
 
@@ -460,7 +498,7 @@ impl<DB: Driver> Inner<DB> {
         runtime.spawn(async move {
             while breaker.probe_is_due().await {
                 let Some(inner) = watched.upgrade().filter(|inner| !inner.pool.is_closed()) else { return };
-                let Ok(call) = inner.gatehouse.breaker.admit() else { continue };
+                let Some(call) = inner.gatehouse.breaker.admit_anyhow() else { continue };
                 if let Ok((mut connection, asking)) = inner.connect_for(call).await {
                     let answered = in_time(connection.ping(), Some(CONNECT_WITHIN)).await;
                     if answered.is_err() {

@@ -345,8 +345,8 @@ pub static POOL_TIMEOUTS: Metric = Metric {
     labels: &["cause"],
     series: &[&[Are(&PoolTimeout::LABELS)]],
     always: true,
-    what: "Waits for a connection of the pool that ended without one: no new connection can be made, most connections are busy with \
-           statements, or most are held by callers that ask nothing.",
+    what: "Waits for a connection of the pool that ended without one: no new connection can be made; at least half of the connections are at \
+           statements, that run for a second and longer or are too many; or most are held by callers that ask nothing.",
 };
 
 pub static POOL_CONNECTIONS: Metric = Metric {

@@ -5,13 +5,15 @@
 pub(crate) enum PoolTimeout {
     /// No new connection can be made.
     CannotConnect,
-    /// Most connections are busy with statements.
-    Busy,
+    /// Most connections are at statements, of which none takes long: there are too many of them.
+    Backlog,
+    /// Most are at statements that take long.
+    SlowQueries,
     /// Most are held by callers who ask nothing.
-    Held,
+    LeakSuspected,
 }
 
 impl PoolTimeout {
-    pub const ALL: [Self; 3] = [Self::CannotConnect, Self::Busy, Self::Held];
-    pub const LABELS: [&'static str; 3] = ["cannot_connect", "busy", "held"];
+    pub const ALL: [Self; 4] = [Self::CannotConnect, Self::Backlog, Self::SlowQueries, Self::LeakSuspected];
+    pub const LABELS: [&'static str; 4] = ["cannot_connect", "backlog", "slow_queries", "leak_suspected"];
 }

@@ -105,6 +105,23 @@ async fn one_scope_cannot_take_the_database_from_others() {
     assert!(pool.stats().stale >= 4, "{}", pool.stats());
 }
 
+/// What the breaker rejects is not sent, and takes nothing from what may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rate_of_a_scope_is_not_used_up_by_what_the_breaker_rejects() {
+    let (slow, burst) = (NonZeroU32::MIN, NonZeroU32::new(5).unwrap());
+    let pool = pool(4, |builder| builder.limit_rate(slow, burst)).await;
+    let scoped = pool.scoped("patient");
+    pool.breaker().force_open("maintenance", None);
+    for id in 1..=20 {
+        let error = read(&scoped, id).await.unwrap_err();
+        assert_eq!(rejected_by(&error), Some(Guard::Breaker), "{error}");
+    }
+    pool.breaker().release();
+    for id in 1..=5 {
+        assert_eq!(read(&scoped, id).await.unwrap(), 0);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_long_a_queue_is_cut_and_grows_again_by_itself() {
     let pool = pool(1, |builder| builder.emergency(EmergencyOptions::new().waiting(10))).await;

@@ -359,16 +359,20 @@ pub(super) fn alerts() -> Vec<Alert> {
             lasts: "0m",
             severity: Severity::Ticket,
             summary: "{{ $labels.instance }}: callers waited in vain for a connection ({{ $labels.cause }})",
-            action: "cannot_connect: the database takes no connections: down, full, or the password is wrong. busy: statements are slow \
-                     or connections too few: look at database time by statement (pool.report()). held: callers keep connections \
-                     and ask nothing: a transaction over a call to somebody else, or a leak.",
+            action: "cannot_connect: the database takes no connections: down, full, or the password is wrong. slow_queries: statements \
+                     take long, or wait for each other's locks: look at database time by statement (pool.report()). backlog: none \
+                     takes long, but there are more than the connections can do: look for what is asked too often, then think of \
+                     max_connections. leak_suspected: callers keep connections and ask nothing: a transaction over a call to somebody \
+                     else, or a leak.",
             threshold: "Each is an error that a user saw.",
-            fires: case("10m", [(at(&POOL_TIMEOUTS, r#"cause="held""#), "0x3 0+1x20")]).with(&[("cause", "held")]),
+            fires: case("10m", [(at(&POOL_TIMEOUTS, r#"cause="leak_suspected""#), "0x3 0+1x20")])
+                .with(&[("cause", "leak_suspected")]),
             quiet: case(
                 "10m",
                 [
-                    (at(&POOL_TIMEOUTS, r#"cause="held""#), "3x20"),
-                    (at(&POOL_TIMEOUTS, r#"cause="busy""#), "0x20"),
+                    (at(&POOL_TIMEOUTS, r#"cause="leak_suspected""#), "3x20"),
+                    (at(&POOL_TIMEOUTS, r#"cause="slow_queries""#), "0x20"),
+                    (at(&POOL_TIMEOUTS, r#"cause="backlog""#), "0x20"),
                     (at(&POOL_TIMEOUTS, r#"cause="cannot_connect""#), "0x20"),
                 ],
             ),
@@ -379,7 +383,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             lasts: "5m",
             severity: Severity::Ticket,
             summary: "{{ $labels.instance }}: {{ $value }} callers wait for a connection",
-            action: "More callers wait than there are connections. See whether connections are busy or held (panel Connections of the \
+            action: "More callers wait than there are connections. See whether connections are in use (panel Connections of the \
                      operations dashboard), what the database does, and whether hits went down; then think of max_connections.",
             threshold: "A queue as long as the pool doubles the time of each call; in five minutes a peak would have gone.",
             fires: case("15m", [(at(&POOL_PENDING, ""), "0x3 25x20"), (at(&POOL_MOST, ""), "10x30")]).shows("25"),

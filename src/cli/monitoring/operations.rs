@@ -43,7 +43,7 @@ pub(super) fn operations() -> Value {
                 .of(quantile(&POOL_WAIT, "0.99", ""), "p99")
                 .from(0.1, "orange")
                 .from(1.0, "red"),
-            Panel::lines("Waits in vain", "ops", "By cause. cannot_connect: no new connection can be made; busy: most are at statements; held: most are with callers that ask nothing.")
+            Panel::lines("Waits in vain", "ops", "By cause. cannot_connect: no new connection can be made; slow_queries: most are at statements that take long; backlog: at statements that do not; leak_suspected: most are with callers that ask nothing.")
                 .of(sum("cause", rate(&POOL_TIMEOUTS, "")), "{{cause}}")
                 .from(0.01, "red"),
         ]),

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use larder::{CachedPool, MySqlPool, Sessions};
+use larder::{BreakerOptions, BreakerState, CachedPool, MySqlPool, Sessions};
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 
@@ -105,5 +105,33 @@ fn writes_that_are_run() {
         drop(connection);
         assert_eq!(keep(&pool, READ).await, rows(pool.inner(), READ).await.unwrap());
         all_in_step(&pool, 0).await;
+    });
+}
+
+/// Callers that go away in the middle of an answer say nothing of the server, though their connections are closed for it.
+#[test]
+fn impatient_callers_are_no_outage() {
+    alone(async {
+        let server = MariaDb::start();
+        let database = server.create_database();
+        server.mysql(&database, "CREATE TABLE t (id INT PRIMARY KEY, n INT); INSERT INTO t VALUES (1, 0)");
+        let plain = MySqlPoolOptions::new().max_connections(2).connect(&server.url(&database)).await.unwrap();
+        let breaker = BreakerOptions::new().minimum_calls(5).failure_rate(0.1);
+        let pool = CachedPool::builder(plain, Sessions::Uniform).sole_writer().breaker(breaker).build().await.unwrap();
+        let before = pool.breaker().status();
+        for _ in 0..12 {
+            let mut tx = pool.begin().await.unwrap();
+            let sleep = sqlx::query("SELECT SLEEP(?)").bind(20).persistent(false);
+            tokio::time::timeout(Duration::from_millis(20), sleep.execute(&mut *tx)).await.unwrap_err();
+        }
+        // Those who come next get connections: all that was left behind is cleared away.
+        let mut taken = Vec::new();
+        for _ in 0..2 {
+            let connection = tokio::time::timeout(Duration::from_secs(60), pool.acquire()).await;
+            taken.push(connection.expect("a connection can be had").unwrap());
+        }
+        let breaker = pool.breaker().status();
+        assert_eq!((&breaker.state, breaker.failure_rate), (&BreakerState::Closed, Some(0.0)), "{breaker:?}");
+        assert!(breaker.calls > before.calls && breaker.transitions.is_empty(), "{breaker:?}");
     });
 }

@@ -102,7 +102,6 @@ impl Postgres {
     /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), or stops it and starts it: same port, same data.
     pub fn restart(&mut self) {
         self.stop();
-        let _ = fs::remove_file(self.folder().join(STANDBY));
         self.launch("ready");
     }
 
@@ -112,6 +111,7 @@ impl Postgres {
         self.stop();
         fs::write(self.folder().join(STANDBY), "").expect("have the server wait for what another one wrote");
         self.launch("standby");
+        fs::remove_file(self.folder().join(STANDBY)).expect("have it be no standby the next time");
     }
 
     fn launch(&mut self, state: &str) {
