@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::output::Output;
 use super::report::rule::{NOTHING_TO_COMPARE, told};
 use super::snapshot::{self, Snapshot};
-use super::{Failure, report, shown};
+use super::{Failure, report};
+use crate::wording::plain;
 use crate::{BreakerState, BreakerStatus, Report};
 
 /// Checks a running pool: exit code 0 if all is well, 3 if not, 1 if that cannot be told.
@@ -101,7 +102,7 @@ impl Printed {
     /// The lines, or the JSON; and that something is not well, which was told by then.
     fn print(&self, lines: &[String], json: &Value, is_well: bool) -> Result<(), Failure> {
         self.output.write(|out| match self.format {
-            Format::Terminal => lines.iter().try_for_each(|line| writeln!(out, "{}", shown(line))),
+            Format::Terminal => lines.iter().try_for_each(|line| writeln!(out, "{}", plain(line))),
             Format::Json => writeln!(out, "{json:#}"),
         })?;
         if is_well { Ok(()) } else { Err(Failure::NotWell(Vec::new())) }
@@ -124,9 +125,9 @@ impl Health {
             }
             lines.extend(findings.iter().map(|finding| format!("{pool}{}: {}", finding.kind, finding.text)));
             let findings: Vec<Value> =
-                findings.iter().map(|it| json!({"kind": it.kind, "text": shown(&it.text)})).collect();
+                findings.iter().map(|it| json!({"kind": it.kind, "text": plain(&it.text)})).collect();
             let taken = humantime::format_rfc3339_seconds(report.taken).to_string();
-            let name = name.as_deref().map(shown);
+            let name = name.as_deref().map(plain);
             pools.push(json!({"pool": name, "taken": taken, "well": findings.is_empty(), "findings": findings}));
         }
         self.printed.print(&lines, &json!({"well": is_well, "pools": pools}), is_well)
@@ -148,7 +149,7 @@ impl Regression {
         }
         let mut worse_as_json = serde_json::to_value(worse).unwrap_or_default();
         for one in worse_as_json.as_array_mut().into_iter().flatten() {
-            one["text"] = one["text"].as_str().map(shown).into();
+            one["text"] = one["text"].as_str().map(plain).into();
         }
         let json = json!({"well": worse.is_empty(), "compared": compared, "regressions": worse_as_json});
         self.printed.print(&lines, &json, worse.is_empty())

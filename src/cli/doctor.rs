@@ -79,7 +79,7 @@ fn people(out: &mut impl Write, limits: &[Limit]) -> io::Result<()> {
         writeln!(out, "{bold}{heading}{bold:#}")?;
         for limit in of_kind {
             let name = if limit.name.is_empty() { String::new() } else { format!("{}: ", limit.name) };
-            writeln!(out, "  {}", super::shown(&format!("{name}{}", limit.sentence)))?;
+            writeln!(out, "  {}", crate::wording::plain(&format!("{name}{}", limit.sentence)))?;
         }
     }
     out.flush()

@@ -9,9 +9,10 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, ValueEnum};
 use serde_json::{Value, json};
 
+use super::Failure;
 use super::database::Database;
-use super::{Failure, shown};
 use crate::analysis::{self, Facts, Kind, Name, Outcome, SessionEffect, SqlMode, TransactionControl, Writes};
+use crate::wording::plain;
 use crate::{Changes, Dependency, Explanation, Reason, Refusal};
 
 /// Tells what a statement reads and writes, and why its result is or is not cached.
@@ -337,7 +338,7 @@ fn people(out: &mut impl Write, told: &Told) -> io::Result<()> {
         let bold = Style::new().bold();
         writeln!(out, "  {bold}{label:<12}{bold:#} {text}")
     };
-    line(out, "statement", &shown(&facts.normal_form))?;
+    line(out, "statement", &plain(&facts.normal_form))?;
     match told {
         Told::ByText(_) => tables_by_text(out, facts, line)?,
         Told::ByDatabase(explanation) => tables_by_database(out, explanation, line)?,
@@ -371,7 +372,7 @@ fn people(out: &mut impl Write, told: &Told) -> io::Result<()> {
         Told::ByDatabase(explanation) => explanation.reads.as_ref().err().into_iter().collect(),
     };
     for refusal in &refusals {
-        writeln!(out, "  {bold}because{bold:#}      {}", shown(&refusal.sentence))?;
+        writeln!(out, "  {bold}because{bold:#}      {}", plain(&refusal.sentence))?;
     }
     if facts.kind == Kind::Read {
         let mut given = Vec::new();
@@ -406,18 +407,18 @@ fn tables_by_database(out: &mut impl Write, explanation: &Explanation, line: Lin
         tables
             .iter()
             .enumerate()
-            .try_for_each(|(at, table)| line(&mut *out, if at == 0 { label } else { "" }, &shown(&table.to_string())))
+            .try_for_each(|(at, table)| line(&mut *out, if at == 0 { label } else { "" }, &plain(&table.to_string())))
     };
     if let Ok(tables) = &explanation.reads {
         each(out, "rests on", tables)?;
     }
     if let Some(why) = &explanation.scope {
-        line(out, "scope", &shown(why))?;
+        line(out, "scope", &plain(why))?;
     }
     match &explanation.writes {
         Changes::Nothing => Ok(()),
         Changes::Tables(tables) => each(out, "drops", tables),
-        Changes::Everything(why) => line(out, "drops", &shown(&format!("everything, since {why}"))),
+        Changes::Everything(why) => line(out, "drops", &plain(&format!("everything, since {why}"))),
     }
 }
 

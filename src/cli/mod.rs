@@ -102,11 +102,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Control characters could play tricks on a terminal.
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// Something that is worth knowing, and no error.
 fn note(text: &str) {
     anstream::eprintln!("note: {text}");

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Failure, shown};
+use super::Failure;
+use crate::wording::plain;
 
 /// Where it is printed.
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ impl Output {
         let mut text = anstream::StripStream::new(Vec::new());
         let written = print(&mut text).and_then(|()| replace(path, &text.into_inner()));
         let told = |error| {
-            format!("cannot write {}: {error}; what was there is as it was", shown(&path.display().to_string()))
+            format!("cannot write {}: {error}; what was there is as it was", plain(&path.display().to_string()))
         };
         written.map_err(|error| Failure::failed(told(error)))
     }

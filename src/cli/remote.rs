@@ -9,7 +9,8 @@ use ureq::http::{StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
-use super::{Failure, shown};
+use super::Failure;
+use crate::wording::plain;
 
 /// Most bytes of an answer.
 pub(super) const MOST: u64 = 64 << 20;
@@ -37,7 +38,7 @@ struct Problem {
 
 impl Remote {
     pub fn new(url: &str, token: Option<&str>, patience: Duration) -> Result<Self, Failure> {
-        let usage = |why: &str| Failure::Usage(format!("--url {}: {why}", shown(without_secrets(url))));
+        let usage = |why: &str| Failure::Usage(format!("--url {}: {why}", plain(without_secrets(url))));
         let uri: Uri = url.parse().map_err(|_| usage("that is no address, such as http://127.0.0.1:9321/admin"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
             return Err(usage("it must begin with http:// or https://, as http://127.0.0.1:9321/admin does"));
@@ -135,7 +136,7 @@ impl Remote {
     }
 
     fn failed(&self, why: &str) -> Failure {
-        Failure::failed(shown(&format!("{}: {why}", self.at)))
+        Failure::failed(plain(&format!("{}: {why}", self.at)))
     }
 }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::Failure;
 use super::remote::{MOST, Remote, named};
-use super::{Failure, shown};
 use crate::Report;
+use crate::wording::plain;
 
 /// Where the report of a pool is.
 #[derive(Debug, Args)]
@@ -42,7 +43,7 @@ impl Snapshot {
             None => match <[String; 1]>::try_from(remote.pools().await?) {
                 Ok([pool]) => pool,
                 Err(pools) => {
-                    return Err(Failure::Usage(shown(&format!("say which pool by --pool: {}", named(&pools)))));
+                    return Err(Failure::Usage(plain(&format!("say which pool by --pool: {}", named(&pools)))));
                 }
             },
         };
@@ -87,7 +88,7 @@ pub(super) fn read(path: &str) -> Result<Report, Failure> {
             (path, opened.and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)))
         }
     };
-    let failed = |why: &str| Failure::failed(shown(&format!("{name}: {why}")));
+    let failed = |why: &str| Failure::failed(plain(&format!("{name}: {why}")));
     read.map_err(|error| failed(&format!("it cannot be read: {error}")))?;
     if bytes.len() as u64 > MOST {
         return Err(failed(&format!("more than {MOST} bytes: that is no report")));
@@ -100,6 +101,6 @@ fn parsed(name: &str, text: &str) -> Result<Report, Failure> {
     Report::from_json(text).map_err(|why| {
         // It may quote what it met.
         let why: String = why.to_string().chars().take(300).collect();
-        Failure::failed(shown(&format!("{name}: {why}")))
+        Failure::failed(plain(&format!("{name}: {why}")))
     })
 }

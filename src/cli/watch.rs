@@ -144,12 +144,12 @@ impl Change {
         let count = steps.len();
         for (done, (what, text)) in steps.into_iter().enumerate() {
             if let Err(error) = database.run(text).await {
-                let what = super::shown(&what);
+                let what = crate::wording::plain(&what);
                 return Err(Failure::failed(format!(
                     "{what}: {error}. {done} of {count} steps are done; the command may be repeated"
                 )));
             }
-            anstream::eprintln!("{} {}", done_mark(), super::shown(&what));
+            anstream::eprintln!("{} {}", done_mark(), crate::wording::plain(&what));
         }
         said("Done. Pools that are running follow within a minute, or at `pool.reload()`.")
     }
@@ -242,11 +242,14 @@ impl Seen {
                         likeness(a).total_cmp(&likeness(b))
                     });
                     let hint = nearest.map(|table| format!("; is {table} meant?")).unwrap_or_default();
-                    return Err(Failure::Usage(format!("there is no table called {}{hint}", super::shown(name))));
+                    return Err(Failure::Usage(format!(
+                        "there is no table called {}{hint}",
+                        crate::wording::plain(name)
+                    )));
                 }
                 several => {
                     let names: Vec<_> = several.iter().map(ToString::to_string).collect();
-                    let (name, names) = (super::shown(name), names.join(", "));
+                    let (name, names) = (crate::wording::plain(name), names.join(", "));
                     return Err(Failure::Usage(format!("several tables are called {name}: say which of {names}")));
                 }
             }
@@ -264,7 +267,7 @@ impl Seen {
             };
             writeln!(out, "{weak}{what}{weak:#}: larder watch install --database-url URL [TABLE..]")?;
         }
-        let names: Vec<String> = self.tables.iter().map(|table| super::shown(&table.to_string())).collect();
+        let names: Vec<String> = self.tables.iter().map(|table| crate::wording::plain(&table.to_string())).collect();
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().max(5);
         writeln!(out, "{bold}{:width$}  watched{bold:#}", "table")?;
         for (table, name) in self.tables.iter().zip(names) {

@@ -621,6 +621,7 @@ impl Counters {
             misses: misses_by_reason.values().sum(),
             bypasses: bypasses_by_reason.values().sum(),
             writes: self.writes.get(),
+            units_of_work: super::unit::ended(),
             stored: self.stored.get(),
             refreshes: self.refreshes.get(),
             invalidations: invalidations_by_reason.values().sum(),

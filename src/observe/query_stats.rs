@@ -64,6 +64,9 @@ pub struct QueryStats {
     /// Time that it waited for the database, without the wait for a connection.
     #[serde(rename = "database_seconds", with = "seconds")]
     pub database_time: Duration,
+    /// How many times the database's time was taken: rejected calls, and those that had no connection, are not among them.
+    #[serde(default)]
+    pub timed: u64,
     /// How long the database took for one call.
     pub latency: Latency,
     /// Database time saved: for each hit and each coalesced read, what the load of its result took.

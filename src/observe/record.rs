@@ -413,6 +413,7 @@ impl Record {
             }),
             distinct_parameters: asked.parameters.count(),
             database_time: Duration::from_nanos(time),
+            timed: asked.times.0.as_ref().map_or(0, |times| times.len()),
             latency: asked.times.latency(),
             saved_time: Duration::from_nanos(saved),
             rows_from_cache: rows,

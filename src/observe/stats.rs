@@ -31,6 +31,8 @@ pub struct Stats {
     pub bypasses: u64,
     /// Statements that wrote, or may have.
     pub writes: u64,
+    /// [Units of work](crate::unit_of_work) of this process that have ended, whichever pools they asked.
+    pub units_of_work: u64,
     /// Loaded results that were kept.
     pub stored: u64,
     /// Results replaced in the background before their time was over.

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Subject;
 use super::record::Record;
@@ -24,6 +25,14 @@ const EARLY: u64 = 4;
 const MOST: usize = 256;
 /// Most frames of a stack that are kept, the innermost.
 const DEPTH: usize = 96;
+
+/// How many have ended.
+static ENDED: AtomicU64 = AtomicU64::new(0);
+
+/// How many have ended in this process.
+pub(super) fn ended() -> u64 {
+    ENDED.load(Relaxed)
+}
 
 tokio::task_local! {
     static UNIT: RefCell<Unit>;
@@ -110,6 +119,7 @@ impl Unit {
 
 impl Drop for Unit {
     fn drop(&mut self) {
+        ENDED.fetch_add(1, Relaxed);
         for (_, Seen { record, calls, early, late }) in self.seen.drain().filter(|(_, seen)| seen.calls >= THRESHOLD) {
             record.repeated(calls, early.zip(late).map(|(early, late)| Sighting { calls, early, late }));
         }

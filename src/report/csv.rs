@@ -62,6 +62,7 @@ impl Report {
         let or_empty = |number: Option<f64>| number.map_or_else(String::new, |number| number.to_string());
         let seconds = |time: std::time::Duration| time.as_secs_f64().to_string();
         let moment = |time: SystemTime| seconds(time.duration_since(UNIX_EPOCH).unwrap_or_default());
+        let taken = |time| if query.timed == 0 { String::new() } else { seconds(time) };
         let n_plus_one = query.n_plus_one.as_ref();
         let repeated = |number: fn(&crate::observe::NPlusOne) -> u64| n_plus_one.map(number).unwrap_or(0).to_string();
         [
@@ -82,10 +83,10 @@ impl Report {
             query.distinct_parameters.to_string(),
             seconds(query.database_time),
             or_empty(self.share(query.database_time.as_secs_f64())),
-            seconds(query.latency.p50),
-            seconds(query.latency.p95),
-            seconds(query.latency.p99),
-            seconds(query.latency.max),
+            taken(query.latency.p50),
+            taken(query.latency.p95),
+            taken(query.latency.p99),
+            taken(query.latency.max),
             seconds(query.saved_time),
             query.rows_from_cache.to_string(),
             query.bytes_from_cache.to_string(),

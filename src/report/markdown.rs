@@ -54,7 +54,7 @@ fn in_table(cell: &Cell) -> String {
 }
 
 /// Nothing in it means anything but itself.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in plain(text).chars() {
         if "\\`*_{}[]<>#|~&$".contains(c) {

@@ -30,7 +30,7 @@ mod csv;
 pub(crate) mod document;
 #[cfg(feature = "html")]
 pub(crate) mod html;
-mod markdown;
+pub(crate) mod markdown;
 mod regressions;
 mod sections;
 mod text;

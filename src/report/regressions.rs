@@ -3,12 +3,12 @@
 //! Two reports of one run of a pool are told by when it was built: what the earlier one counted is then taken off the later one, so that
 //! old times do not hide new ones. Only percentiles cannot be taken apart: those are of the whole run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ENOUGH, FLOOR, Report, asked};
+use super::{ENOUGH, FLOOR, Report};
 use crate::analysis::Fingerprint;
 use crate::json::seconds;
 use crate::observe::QueryStats;
@@ -93,7 +93,7 @@ pub struct Figures {
     /// Time that it took the database. As JSON, in seconds.
     #[serde(rename = "database_seconds", with = "seconds")]
     pub database_time: Duration,
-    /// Calls that asked the database.
+    /// Calls for which the database took its time.
     asked: u64,
     reads: u64,
     spared: u64,
@@ -102,7 +102,7 @@ pub struct Figures {
 impl Figures {
     fn of(query: &QueryStats, seconds: f64) -> Self {
         let (reads, spared) = (query.calls.saturating_sub(query.writes), query.hits + query.coalesced);
-        let counts = (query.calls, asked(query), reads, spared);
+        let counts = (query.calls, query.timed, reads, spared);
         Self::made_of(counts, query.database_time, query.latency.p99, seconds)
     }
 
@@ -144,23 +144,7 @@ impl Report {
     /// Of statements with twenty calls or more on both sides. Where both reports are of one run of a pool, what was counted before
     /// the first is left out of the second, but for percentiles.
     pub fn regressions(&self, baseline: &Self) -> Vec<Regression> {
-        let lasted = |report: &Self| report.taken.duration_since(report.since).unwrap_or_default().as_secs_f64();
-        let same_run = self.since == baseline.since && self.backend == baseline.backend && self.taken >= baseline.taken;
-        let (then, now) = (lasted(baseline), lasted(self));
-        let known: HashMap<Fingerprint, Figures> =
-            baseline.queries.iter().filter_map(|query| Some((query.fingerprint?, Figures::of(query, then)))).collect();
-        let figures = |query: &QueryStats, before: Option<&Figures>| {
-            let all = Figures::of(query, now);
-            let later = before.filter(|_| same_run).and_then(|before| all.without(before, now - then));
-            later.unwrap_or(all)
-        };
-        let named = self.queries.iter().filter_map(|query| Some((query, query.fingerprint?)));
-        let mut all: Vec<_> = named
-            .map(|(query, fingerprint)| {
-                let before = known.get(&fingerprint).copied();
-                (query, fingerprint, before, figures(query, before.as_ref()))
-            })
-            .collect();
+        let mut all = self.beside(baseline);
         all.sort_by_key(|(.., after)| std::cmp::Reverse(after.database_time));
         let taken: Duration =
             all.iter().map(|(.., after)| after.database_time).fold(Duration::ZERO, Duration::saturating_add);
@@ -184,36 +168,65 @@ impl Report {
         }
         worse
     }
+
+    /// Each statement with its figures then, if it was known, and since then or at all.
+    fn beside(&self, baseline: &Self) -> Vec<(&QueryStats, Fingerprint, Option<Figures>, Figures)> {
+        let lasted = |report: &Self| report.taken.duration_since(report.since).unwrap_or_default().as_secs_f64();
+        let same_run = self.since == baseline.since && self.backend == baseline.backend && self.taken >= baseline.taken;
+        let (then, now) = (lasted(baseline), lasted(self));
+        let known: HashMap<Fingerprint, Figures> =
+            baseline.queries.iter().filter_map(|query| Some((query.fingerprint?, Figures::of(query, then)))).collect();
+        let figures = |query: &QueryStats, before: Option<&Figures>| {
+            let all = Figures::of(query, now);
+            let later = before.filter(|_| same_run).and_then(|before| all.without(before, now - then));
+            later.unwrap_or(all)
+        };
+        let named = self.queries.iter().filter_map(|query| Some((query, query.fingerprint?)));
+        named
+            .map(|(query, fingerprint)| {
+                let before = known.get(&fingerprint).copied();
+                (query, fingerprint, before, figures(query, before.as_ref()))
+            })
+            .collect()
+    }
 }
 
 impl Report {
-    /// How many statements have twenty calls or more in both reports: where there are none, that nothing got worse says nothing.
+    /// How many statements have twenty calls that asked the database, or twenty reads, in `baseline` and since: where there are none,
+    /// that nothing got worse says nothing.
     pub fn comparable(&self, baseline: &Self) -> usize {
-        let counted = |report: &Self| -> HashSet<Fingerprint> {
-            let enough = report.queries.iter().filter(|query| query.calls >= ENOUGH);
-            enough.filter_map(|query| query.fingerprint).collect()
+        let beside = self.beside(baseline);
+        let is_known = |(.., before, after): &&(_, _, Option<Figures>, Figures)| {
+            before.is_some_and(|before| judged_by(&before, after).contains(&true))
         };
-        counted(self).intersection(&counted(baseline)).count()
+        beside.iter().filter(is_known).count()
     }
+}
+
+/// Whether there are calls enough on both sides to judge by those that asked the database, and by reads.
+fn judged_by(before: &Figures, after: &Figures) -> [bool; 2] {
+    let both = |number: fn(&Figures) -> u64| number(before) >= ENOUGH && number(after) >= ENOUGH;
+    [both(|figures| figures.asked), both(|figures| figures.reads)]
 }
 
 fn kinds(before: &Figures, after: &Figures, weighs: bool) -> Vec<RegressionKind> {
     let slower = |before: Duration, after: Duration| {
         after >= before.mul_f64(SLOWER) && after.saturating_sub(before) >= SLOWER_BY
     };
-    let both = |number: fn(&Figures) -> u64| number(before) >= ENOUGH && number(after) >= ENOUGH;
+    let [by_asked, by_reads] = judged_by(before, after);
     let mut kinds = Vec::new();
-    if both(|figures| figures.asked) {
+    if by_asked {
         kinds.extend(slower(before.mean, after.mean).then_some(RegressionKind::Slower));
         kinds.extend(slower(before.p99, after.p99).then_some(RegressionKind::SlowerAtWorst));
     }
-    if let (Some(was), Some(is), true) = (before.hit_rate, after.hit_rate, both(|figures| figures.reads))
+    if let (Some(was), Some(is), true) = (before.hit_rate, after.hit_rate, by_reads)
         // Shares of whole calls: what is ten of a hundred is not to fail for the last bit.
         && was - is >= FEWER_HITS - 1e-9
     {
         kinds.push(RegressionKind::FewerHits);
     }
-    if both(|figures| figures.calls) && after.calls_per_second >= before.calls_per_second * MORE_CALLS && weighs {
+    let enough = before.calls >= ENOUGH && after.calls >= ENOUGH;
+    if enough && after.calls_per_second >= before.calls_per_second * MORE_CALLS && weighs {
         kinds.push(RegressionKind::MoreCalls);
     }
     kinds

@@ -120,13 +120,14 @@ impl Report {
 
     fn profile(&self) -> Body {
         let row = |query: &QueryStats| {
+            let taken = |of: Duration| if query.timed == 0 { text("n/a") } else { time(of) };
             vec![
                 rate(self.share(query.database_time.as_secs_f64())),
                 number(query.calls),
-                time(query.latency.p50),
-                time(query.latency.p95),
-                time(query.latency.p99),
-                time(query.latency.max),
+                taken(query.latency.p50),
+                taken(query.latency.p95),
+                taken(query.latency.p99),
+                taken(query.latency.max),
                 number(query.rows_from_database),
                 rate(query.hit_rate()),
                 sql(query),

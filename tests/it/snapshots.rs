@@ -220,7 +220,10 @@ async fn what_was_planted_is_found_by_the_exit_code() {
     // Too little to tell: that is not to be well.
     told(&["report", "--url", &url, "--format", "json", "--out", &before]);
     let (_, errors, code) = compared();
-    assert!(code == 1 && errors.contains("no statement has twenty calls in both"), "{code} {errors}");
+    assert!(
+        code == 1 && errors.contains("no statement has twenty calls in the baseline and twenty since"),
+        "{code} {errors}"
+    );
     let (errors, code) = judged("regression");
     assert!(code == 1 && errors.contains("cannot be judged: regression"), "{code} {errors}");
 
@@ -229,6 +232,14 @@ async fn what_was_planted_is_found_by_the_exit_code() {
         sqlx::query("SELECT id FROM t WHERE id = $1").bind(id % 2).fetch_all(&pool).await.unwrap();
     }
     told(&["report", "--url", &url, "--format", "json", "--out", &before]);
+    // Of nothing asked since, nothing can be told, however much was before.
+    let (_, errors, code) = compared();
+    assert!(code == 1 && errors.contains("twenty since"), "{code} {errors}");
+    for id in 0..60 {
+        slept(&pool, 0.0).await;
+        sqlx::query("SELECT id FROM t WHERE id = $1").bind(id % 2).fetch_all(&pool).await.unwrap();
+    }
+    larder::unit_of_work(async {}).await;
     let (text, errors, code) = compared();
     assert!(code == 0 && text.starts_with("nothing got worse, of 2 statements"), "{code} {text} {errors}");
     for rule in

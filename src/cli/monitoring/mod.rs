@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::Value;
 
-use super::{Failure, shown};
+use super::Failure;
+use crate::wording::plain;
 
 /// Writes Grafana dashboards, Prometheus rules with their tests, and Alertmanager routes for the metrics of Larder.
 ///
@@ -145,7 +146,7 @@ fn text(dashboard: &Value) -> String {
 }
 
 fn named(path: &Path) -> String {
-    shown(&path.display().to_string())
+    plain(&path.display().to_string())
 }
 
 /// Whoever reads it may stop at any time.

@@ -16,13 +16,15 @@ use serde_json::{Value, json};
 use super::Format;
 use super::plans::{self, Planned};
 use super::servers::{Counted, Statistics, Unseen};
-use crate::analysis::{Dialect, Kind, Name};
+use crate::analysis::{Dialect, Kind, Name, TransactionControl};
+use crate::cli::Failure;
 use crate::cli::database::Database;
 use crate::cli::output::Output;
-use crate::cli::{Failure, shown};
 use crate::report::document::{Body, Section, code, text};
 use crate::report::html::{self, Page};
+use crate::report::markdown::escaped;
 use crate::wording;
+use crate::wording::plain;
 use crate::{Changes, Explanation};
 
 /// Where the statistics of a server are, and what is made of them.
@@ -223,6 +225,8 @@ struct Profile {
     over: Result<Duration, &'static str>,
     ttl: Duration,
     is_planned: bool,
+    /// Transactions that were begun by a statement.
+    begun: f64,
 }
 
 impl Profile {
@@ -231,8 +235,11 @@ impl Profile {
     /// one set of parameters; each further one is loaded for itself.
     fn of(statements: Vec<(Counted, Explanation)>, over: Result<Duration, &'static str>, ttl: Duration) -> Self {
         let mut written: HashMap<&str, f64> = HashMap::new();
-        let mut everything = 0.0;
+        let (mut everything, mut begun) = (0.0, 0.0);
         for (counted, explanation) in &statements {
+            if explanation.facts.transaction == Some(TransactionControl::Begin) {
+                begun += counted.calls;
+            }
             match &explanation.writes {
                 // Of what was cut off, the first word tells a read; any other may write anything.
                 _ if counted.is_cut && begins_as_read(&counted.text) => {}
@@ -266,11 +273,11 @@ impl Profile {
             _ if explanation.facts.kind == Kind::Write => Verdict::Write,
             _ if explanation.facts.kind == Kind::Other => Verdict::Other,
             (_, Ok(_)) => Verdict::Write,
-            (_, Err(refusal)) => Verdict::Not { why: shown(&refusal.sentence), reason: refusal.reason.label() },
+            (_, Err(refusal)) => Verdict::Not { why: plain(&refusal.sentence), reason: refusal.reason.label() },
         };
         let verdicts: Vec<_> = statements.iter().map(|(counted, explanation)| judge(counted, explanation)).collect();
         let statements = statements.into_iter().zip(verdicts).map(|((mut counted, explanation), verdict)| {
-            counted.sql = shown(&counted.sql);
+            counted.sql = plain(&counted.sql);
             Judged { counted, explanation, verdict, plan: None }
         });
         let mut profile = Self {
@@ -286,6 +293,7 @@ impl Profile {
             over,
             ttl,
             is_planned: false,
+            begun,
         };
         for Judged { counted, verdict, .. } in &profile.statements {
             profile.all += counted.time;
@@ -373,11 +381,19 @@ impl Profile {
             let what = "left out, since they only ask the server about itself, as Larder does too";
             spots.push(figures(self.own.calls, self.own.time, what));
         }
+        let of = match self.begun {
+            begun if begun >= 1.0 => format!(" {begun:.0} transactions were begun."),
+            _ => String::new(),
+        };
+        spots.push(format!(
+            "The server does not tell which reads ran in transactions or on connections that were taken out: nothing of them would be kept, so \
+             that the estimate is an upper bound.{of}"
+        ));
         if let Err(why) = self.over {
             spots.push(format!("No saving is told, since {why}."));
         }
         spots.extend(self.gaps.iter().cloned());
-        spots.iter().map(|spot| shown(spot)).collect()
+        spots.iter().map(|spot| plain(spot)).collect()
     }
 
     fn row(&self, Judged { counted, verdict, .. }: &Judged) -> [String; 6] {
@@ -589,7 +605,7 @@ impl Profile {
             object
         });
         let unseen = self.unseen.iter().map(
-            |unseen| json!({ "calls": unseen.calls, "seconds": unseen.time.as_secs_f64(), "why": shown(&unseen.why) }),
+            |unseen| json!({ "calls": unseen.calls, "seconds": unseen.time.as_secs_f64(), "why": plain(&unseen.why) }),
         );
         json!({
             "seconds": self.all.as_secs_f64(),
@@ -630,18 +646,6 @@ fn begins_as_read(sql: &str) -> bool {
     let first = sql.trim_start_matches(|c: char| c == '(' || c.is_whitespace());
     let first = first.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
     ["select", "show", "explain", "describe", "table"].iter().any(|word| first.eq_ignore_ascii_case(word))
-}
-
-/// A text as Markdown shows it as it is.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in shown(text).chars() {
-        if "\\`*_[]<>|~&#$".contains(c) {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
 }
 
 /// As much of a statement as a line has room for.

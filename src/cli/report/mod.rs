@@ -135,7 +135,7 @@ impl Report {
 /// The report with what got worse, if the two can be compared.
 pub(super) fn against(report: Told, baseline: &Told) -> Result<Told, Failure> {
     if report.backend != baseline.backend {
-        let (before, now) = (super::shown(&baseline.backend), super::shown(&report.backend));
+        let (before, now) = (crate::wording::plain(&baseline.backend), crate::wording::plain(&report.backend));
         return Err(Failure::failed(format!(
             "the baseline is of {before} and the report of {now}: of different pools"
         )));

@@ -10,8 +10,9 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, Row};
 
 use crate::analysis::{Kind, Outcome};
+use crate::cli::Failure;
 use crate::cli::database::answer;
-use crate::cli::{Failure, shown};
+use crate::wording::plain;
 use crate::{Changes, Explanation, Reason};
 
 /// From so many rows on, a table that is read as a whole, or a sort, is worth a hint.
@@ -92,8 +93,8 @@ pub(super) async fn plan(url: &str, statements: &[&str], bar: &ProgressBar) -> R
 
 fn told(error: sqlx::Error) -> String {
     match error {
-        sqlx::Error::Database(error) => shown(error.message()),
-        error => shown(&error.to_string()),
+        sqlx::Error::Database(error) => plain(error.message()),
+        error => plain(&error.to_string()),
     }
 }
 
@@ -354,7 +355,7 @@ impl Plan {
     }
 
     fn hint(&mut self, hint: String) {
-        let hint = shown(&hint);
+        let hint = plain(&hint);
         if !self.hints.contains(&hint) {
             self.hints.push(hint);
         }

@@ -169,7 +169,11 @@ impl Rule {
                     let (calls, units) = (found.calls, found.units);
                     Some(format!("{calls} calls in {units} units of work{site}: {}", statement(query)))
                 });
-                self.counted(asking.collect(), limit)
+                let asking: Vec<String> = asking.collect();
+                match asking.is_empty() && stats.units_of_work == 0 {
+                    true => unknown("no unit of work has ended (larder::unit_of_work)"),
+                    false => self.counted(asking, limit),
+                }
             }
             (Figure::Stale, Limit::Count(limit)) => match (stats.audited, stats.hits) {
                 (0, 1..) => unknown("no answer from the cache was compared with the database's (Builder::audit)"),
@@ -206,10 +210,11 @@ impl Rule {
                     Figure::Max => query.latency.max,
                     _ => query.latency.p99,
                 };
-                let slow = report.queries.iter().filter(|query| {
-                    let asked = query.misses + query.bypasses + query.writes + query.refreshes;
-                    asked >= ENOUGH && of(query) > limit
-                });
+                let often: Vec<_> = report.queries.iter().filter(|query| query.timed >= ENOUGH).collect();
+                if often.is_empty() {
+                    return unknown("no statement took the database's time twenty times");
+                }
+                let slow = often.into_iter().filter(|query| of(query) > limit);
                 let slow: Vec<_> = slow
                     .map(|query| format!("{:.1?} in {} calls: {}", of(query), query.calls, statement(query)))
                     .collect();
@@ -236,7 +241,7 @@ impl Rule {
 
 /// Why nothing is said of two reports.
 pub(in crate::cli) const NOTHING_TO_COMPARE: &str =
-    "no statement has twenty calls in both reports, so that nothing can be told";
+    "no statement has twenty calls in the baseline and twenty since, so that nothing can be told";
 
 /// A regression as a line.
 pub(in crate::cli) fn told(worse: &crate::Regression) -> String {
