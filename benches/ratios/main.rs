@@ -178,7 +178,7 @@ macro_rules! measure {
                 name,
                 300,
                 async |i| drop(black_box(read(i).fetch_all(straight).await.unwrap())),
-                async |i| drop(black_box(read(i).fetch_all(cached).await.unwrap_err())),
+                async |i| drop(black_box(read(i).fetch_all(cached).await.err().expect("it is rejected"))),
             )
             .await;
             cached.breaker().release();

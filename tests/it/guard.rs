@@ -1,7 +1,5 @@
 //! A database in trouble is spared, and taken up again by itself.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use larder::{BreakerOptions, BreakerState, CachedPool, Guard, PgPool, Policy, Rejected, Sessions, Window};

@@ -381,16 +381,18 @@ impl Profile {
             let what = "left out, since they only ask the server about itself, as Larder does too";
             spots.push(figures(self.own.calls, self.own.time, what));
         }
-        let of = match self.begun {
-            begun if begun >= 1.0 => format!(" {begun:.0} transactions were begun."),
-            _ => String::new(),
-        };
-        spots.push(format!(
-            "The server does not tell which reads ran in transactions or on connections that were taken out: nothing of them would be kept, so \
-             that the estimate is an upper bound.{of}"
-        ));
-        if let Err(why) = self.over {
-            spots.push(format!("No saving is told, since {why}."));
+        match self.over {
+            Ok(_) => {
+                let begun = match self.begun {
+                    begun if begun >= 1.0 => format!(" {begun:.0} transactions were begun."),
+                    _ => String::new(),
+                };
+                spots.push(format!(
+                    "The server does not tell which reads ran in transactions or on connections that were taken out: nothing of them would be \
+                     kept, so that the estimate is an upper bound.{begun}"
+                ));
+            }
+            Err(why) => spots.push(format!("No saving is told, since {why}.")),
         }
         spots.extend(self.gaps.iter().cloned());
         spots.iter().map(|spot| plain(spot)).collect()

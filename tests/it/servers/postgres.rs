@@ -102,7 +102,7 @@ impl Postgres {
     /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), or stops it and starts it: same port, same data.
     pub fn restart(&mut self) {
         self.stop();
-        self.launch("ready");
+        self.launch("ready", &[]);
     }
 
     /// Starts it again so that it goes on recovering and lets nobody in: to a client it is one that starts up, until
@@ -110,12 +110,13 @@ impl Postgres {
     pub fn restart_recovering(&mut self) {
         self.stop();
         fs::write(self.folder().join(STANDBY), "").expect("have the server wait for what another one wrote");
-        self.launch("standby");
+        self.launch("standby", &["-c", "hot_standby=off"]);
         fs::remove_file(self.folder().join(STANDBY)).expect("have it be no standby the next time");
     }
 
-    fn launch(&mut self, state: &str) {
-        let program = self.programs.server(&self.daemon);
+    fn launch(&mut self, state: &str, options: &[&str]) {
+        let mut program = self.programs.server(&self.daemon);
+        program.args(options);
         if let Err(log) = self.daemon.launch(program, |daemon| is_in_state(daemon, state)) {
             panic!("PostgreSQL did not start again; its log:\n{log}");
         }
@@ -228,7 +229,6 @@ impl Programs {
                         full_page_writes = off\n\
                         max_connections = 200\n\
                         max_prepared_transactions = 20\n\
-                        hot_standby = off\n\
                         timezone = 'UTC'\n\
                         log_timezone = 'UTC'\n\
                         # In the data folder instead of /dev/shm: a killed server leaves nothing behind.\n\
