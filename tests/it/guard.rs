@@ -71,7 +71,6 @@ async fn a_server_that_is_killed_is_spared_until_it_is_back() {
             assert_eq!(rejected.by(), Guard::Breaker);
             assert!(rejected.retry_after().is_some());
         }
-        assert!(pool.try_acquire().is_none() && pool.try_begin().await.unwrap().is_none());
     }
     // How fast is measured in benches/ratios; here, that nothing is waited for.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
@@ -232,6 +231,26 @@ async fn few_of_many_probe() {
     let reached: i64 = sqlx::query_scalar(reached).fetch_one(pool.inner()).await.unwrap();
     assert_eq!(reached, answered, "what the server counted");
     assert!(answered <= at_most as i64, "{answered} answered");
+}
+
+/// What is idle is not given out either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_by_hand_rejects_those_who_do_not_wait_as_well() {
+    let pool = pool_on(&Postgres::shared().fresh(), |builder| builder.breaker(quick())).await;
+    // A connection that was given back is idle a moment later.
+    let begun = Instant::now();
+    while pool.num_idle() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pool.breaker().force_open("maintenance", None);
+    assert!(pool.try_acquire().is_none() && pool.try_begin().await.unwrap().is_none());
+    assert!(pool.num_idle() > 0 && pool.breaker().status().rejected >= 2);
+    pool.breaker().release();
+    while pool.try_begin().await.unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// What callers do wrong is not the database's trouble.
@@ -596,36 +615,29 @@ async fn a_server_without_room_does_not_keep_a_connection_from_who_waits_for_it(
     let (pool, _) = with_room_for_one(&server, Duration::from_secs(30)).await;
     let refused = || server.log().matches("too many connections for role").count();
     for in_transaction in [true, false] {
-        let before = refused();
-        let held = match in_transaction {
-            true => Some(pool.begin().await.unwrap()),
-            false => None,
-        };
-        let statement = (!in_transaction).then(|| {
-            let pool = pool.clone();
-            tokio::spawn(async move { sqlx::query("SELECT pg_sleep(5)").execute(&pool).await })
-        });
-        if statement.is_some() {
-            let active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'";
-            let begun = Instant::now();
-            while server.psql("postgres", active) != "1" {
-                assert!(begun.elapsed() < Duration::from_secs(20));
+        let holder = pool.clone();
+        let held = tokio::spawn(async move {
+            let sleep = sqlx::query("SELECT pg_sleep(60)");
+            match in_transaction {
+                true => sleep.execute(&mut *holder.begin().await?).await.map(drop),
+                false => sleep.execute(&holder).await.map(drop),
             }
-        }
-        let waiting = pool.clone();
-        let waiting = tokio::spawn(async move { waiting.acquire().await.map(drop) });
-        // It looked, and was told that there is no room.
+        });
+        let sleeping = "FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'";
         let begun = Instant::now();
-        while refused() == before {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+        while server.psql("postgres", &format!("SELECT count(*) {sleeping}")) != "1" {
+            assert!(begun.elapsed() < Duration::from_secs(20));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        if let Some(held) = held {
-            held.rollback().await.unwrap();
+        let (waiting, before) = (pool.clone(), refused());
+        let waiting = tokio::spawn(async move { waiting.acquire().await.map(drop) });
+        // It looked, and was told that there is no room.
+        while refused() == before {
+            assert!(begun.elapsed() < Duration::from_secs(40), "{}", server.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        if let Some(statement) = statement {
-            statement.await.unwrap().unwrap();
-        }
+        server.psql("postgres", &format!("SELECT pg_cancel_backend(pid) {sleeping}"));
+        held.await.unwrap().unwrap_err();
         waiting.await.unwrap().unwrap();
     }
 }
