@@ -206,6 +206,9 @@ impl<DB: Backend> Builder<DB> {
     /// Shares results, and what was written, with all nodes of an application through Redis or Valkey: by its URL, or by
     /// [`RedisOptions`]. Of PostgreSQL, MySQL and MariaDB.
     ///
+    /// All pools of a process on one database are one node: the first that looks at it says how, its [`Consistency`](crate::Consistency)
+    /// included, and the options of the others are not used.
+    ///
     /// ```no_run
     /// # #[cfg(feature = "postgres")] {
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
