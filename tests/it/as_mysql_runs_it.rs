@@ -284,7 +284,7 @@ async fn enter(server: &MariaDb, root: &mut MySqlConnection, database: &str, rig
     }
     root.execute(AssertSqlSafe(grants)).await.unwrap();
     let mut session = MySqlConnection::connect(&server.url_of(&user, database)).await.unwrap();
-    session.execute("SET SESSION max_statement_time = 1").await.unwrap();
+    session.execute("SET SESSION max_statement_time = 10").await.unwrap();
     session
 }
 
