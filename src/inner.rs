@@ -504,14 +504,16 @@ impl<DB: Driver> Inner<DB> {
             .await;
     }
 
-    /// Whether a write that other nodes cannot be told of is to be refused.
-    pub fn must_tell(&self) -> bool {
+    /// Whether a write is to be refused since other nodes ought to be told of it, and this process is none of them yet. If it is done, they
+    /// are told of everything later.
+    pub fn is_untold(&self) -> bool {
         #[cfg(feature = "redis")]
+        if let (Some(redis), None) = (&self.settings.redis, self.node())
+            && DB::DIALECT != Dialect::Sqlite
         {
-            let redis = self.settings.redis.as_ref();
-            DB::DIALECT != Dialect::Sqlite && redis.is_some_and(|redis| redis.consistency == crate::Consistency::Strict)
+            crate::versions::writes_unknown();
+            return redis.consistency == crate::Consistency::Strict;
         }
-        #[cfg(not(feature = "redis"))]
         false
     }
 

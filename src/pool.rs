@@ -210,6 +210,7 @@ impl<DB: Backend> CachedPool<DB> {
 
     /// What is dropped here at once others hear of in the background.
     fn tell(&self, mark: Mark) {
+        self.inner.is_untold();
         let told = mark.finish();
         #[cfg(feature = "redis")]
         if let Some(node) = self.inner.node() {

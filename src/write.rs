@@ -55,7 +55,7 @@ impl Armed {
             // The database may have got its name from another pool since the changes were planned.
             mark.extend(if schema { inner.everything() } else { inner.all_tables() });
         }
-        let untold = inner.must_tell() && !mark.is_told();
+        let untold = inner.is_untold();
         Self { mark, known, untold }
     }
 
@@ -63,7 +63,7 @@ impl Armed {
     pub fn everything<DB: Driver>(inner: &Inner<DB>, reason: Reason) -> Self {
         inner.counters.invalidation(reason, "everything", None::<[&str; 0]>);
         let mark = Mark::arm(inner.everything());
-        let untold = inner.must_tell() && !mark.is_told();
+        let untold = inner.is_untold();
         Self { mark, known: None, untold }
     }
 

@@ -34,7 +34,7 @@ enum Mode {
 /// knows the stored functions knows of one that is called like that.
 static HARMLESS: WordSet = WordSet::new(
     "
-    allow_invalid_dates ansi empty_string_is_null error_for_division_by_zero high_not_precedence ignore_bad_table_options
+    allow_invalid_dates empty_string_is_null error_for_division_by_zero high_not_precedence ignore_bad_table_options
     ignore_space no_auto_create_user no_auto_value_on_zero no_dir_in_create no_engine_substitution no_field_options
     no_key_options no_table_options no_unsigned_subtraction no_zero_date no_zero_in_date only_full_group_by
     pad_char_to_full_length pipes_as_concat real_as_float simultaneous_assignment strict_all_tables strict_trans_tables
@@ -73,7 +73,8 @@ impl SqlMode {
         }
         for mode in sql_mode.split(',').map(str::trim).filter(|mode| !mode.is_empty()) {
             match mode.to_ascii_lowercase().as_str() {
-                "ansi_quotes" => ansi_quotes = true,
+                // A server lists both; who names the one means the other, too.
+                "ansi_quotes" | "ansi" => ansi_quotes = true,
                 "no_backslash_escapes" => no_backslash_escapes = true,
                 other if HARMLESS.contains(other) => {}
                 _ => return Self(Mode::Foreign),
@@ -230,6 +231,7 @@ mod tests {
             ("NO_BACKSLASH_ESCAPES", r"SELECT 'a\'''", r"SELECT 'a\\'''"),
             ("NO_BACKSLASH_ESCAPES", r#"SELECT "a\" , `\`"#, r#"SELECT "a\\" , `\`"#),
             ("NO_BACKSLASH_ESCAPES", r"SELECT \N", r"SELECT \N"),
+            ("ANSI", r#"SELECT "\" FROM t"#, r"SELECT `\` FROM t"),
             ("ansi_quotes , NO_BACKSLASH_ESCAPES,ANSI", r#"SELECT "a\" , 'a\'"#, r#"SELECT `a\` , 'a\\'"#),
             ("", r#"SELECT "a\"" , 'a\''"#, r#"SELECT "a\"" , 'a\''"#),
         ] {

@@ -90,7 +90,14 @@ static DATABASES: Mutex<Vec<(String, Weak<Versions>)>> = Mutex::new(Vec::new());
 static ANY_IS_SHARED: AtomicBool = AtomicBool::new(false);
 
 /// Whether anything was written to a database that was not known yet, not even by name.
+#[cfg(feature = "redis")]
 static UNKNOWN_WRITES: AtomicBool = AtomicBool::new(false);
+
+/// Something is written to a database that is not known yet, of which other nodes ought to be told.
+#[cfg(feature = "redis")]
+pub(crate) fn writes_unknown() {
+    UNKNOWN_WRITES.store(true, SeqCst);
+}
 
 impl Versions {
     /// The versions of the database of that name; the same for every caller in this process.
@@ -228,11 +235,6 @@ impl Mark {
         mark
     }
 
-    /// Whether other processes are told.
-    pub fn is_told(&self) -> bool {
-        !self.notices.is_empty()
-    }
-
     /// Returns when other processes know of the write, or cannot be told. False if it must not be done then.
     pub async fn sent(&mut self) -> bool {
         let mut may = true;
@@ -275,9 +277,6 @@ impl Mark {
             notices = by_node(cells).into_iter().map(|(node, cells)| node.announce(cells)).collect();
         }
         if notices.is_empty() {
-            if self.cells.iter().all(|cells| cells.is_empty()) {
-                UNKNOWN_WRITES.store(true, SeqCst);
-            }
             self.finish_here();
             return Finished::default();
         }

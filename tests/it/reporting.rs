@@ -118,6 +118,7 @@ fn an_hour_before() -> Report {
             Some(0xa3) => query.hits += 5_000,
             Some(0xa2) => {
                 query.bypasses /= 10;
+                query.timed /= 10;
                 query.database_time /= 10;
             }
             _ => {}
@@ -222,7 +223,9 @@ fn regressions_are_told_with_before_and_after() {
     assert_eq!(report.regressions(&report), []);
     // With too few calls nothing can be told.
     let mut few = before;
-    few.queries.iter_mut().for_each(|query| (query.misses, query.bypasses, query.writes, query.calls) = (5, 5, 5, 15));
+    few.queries
+        .iter_mut()
+        .for_each(|query| (query.misses, query.bypasses, query.writes, query.calls, query.timed) = (5, 5, 5, 15, 15));
     let kinds: Vec<_> = report.regressions(&few).iter().map(|worse| worse.kind).collect();
     assert_eq!(kinds, [RegressionKind::New]);
 }

@@ -240,8 +240,17 @@ async fn what_was_planted_is_found_by_the_exit_code() {
         sqlx::query("SELECT id FROM t WHERE id = $1").bind(id % 2).fetch_all(&pool).await.unwrap();
     }
     larder::unit_of_work(async {}).await;
-    let (text, errors, code) = compared();
-    assert!(code == 0 && text.starts_with("nothing got worse, of 2 statements"), "{code} {text} {errors}");
+    // So many calls at once are more a second for a while.
+    let begun = Instant::now();
+    loop {
+        let (text, errors, code) = compared();
+        if code == 0 {
+            assert!(text.starts_with("nothing got worse, of 2 statements"), "{text}");
+            break;
+        }
+        assert!(text.contains("more calls") && begun.elapsed() < Duration::from_secs(30), "{code} {text} {errors}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     for rule in
         ["regression", "n+1", "p99>1m", "hit-rate<10%", "bypass>90%", "database-time>1h", "rejections", "max>1h"]
     {
