@@ -10,6 +10,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 started=$SECONDS
 summary=()
 failed=0
+failures=
+shown=$(mktemp)
+trap 'rm -f "$shown"' EXIT
+# Cargo sees a pipe in any case.
+[ -t 1 ] && export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-always}"
 
 say() { printf '\n==> %s\n' "$*"; }
 
@@ -18,12 +23,17 @@ die() {
     exit 1
 }
 
-# Runs one step, shows it, and keeps its outcome for the summary.
+# Runs one step, shows it, and keeps its outcome, and what its failed tests said, for the summary.
 step() {
     local name=$1 start=$SECONDS outcome=ok
     shift
     say "$name"
-    "$@" </dev/null || { outcome=FAILED; failed=1; }
+    "$@" </dev/null 2>&1 | tee "$shown"
+    if [ "${PIPESTATUS[0]}" != 0 ]; then
+        outcome=FAILED
+        failed=1
+        failures+=$(sed -n '/^failures:$/,/^test result/p' "$shown")
+    fi
     summary+=("$(printf '%-6s  %4ds  %s' "$outcome" "$((SECONDS - start))" "$name")")
 }
 
@@ -149,6 +159,7 @@ if [ "$failed" = 0 ]; then
     step "Examples in the documentation" cargo test --all-features --doc -- "$@"
 fi
 
+[ -z "$failures" ] || printf '\n==> What failed\n%s\n' "$failures"
 say "Summary, after $((SECONDS - started)) s"
 printf '%s\n' "${summary[@]}"
 [ "$failed" = 0 ] && echo "All tests passed." || echo "Some tests FAILED; see above."

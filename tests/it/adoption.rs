@@ -227,7 +227,6 @@ async fn postgres_plans_give_hints_and_run_nothing() {
     let told = told(&["--database-url", &url, "--explain"]);
     assert!(statement(&told, "select interval")["plan"]["error"].is_string(), "{told:#}");
     assert_eq!(server.psql(&name, "SELECT count(*) FROM notes"), "1");
-    assert_eq!(server.psql(&name, "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'notes'"), "1");
     // A table that is locked is not waited for.
     let mut lock = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE big").execute(&mut *lock).await.unwrap();

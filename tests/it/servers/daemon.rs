@@ -3,7 +3,6 @@
 //! In: what to run. Out: a running server that never outlives this process.
 //! It never knows which database the server is.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -166,7 +165,10 @@ impl Daemon {
         let parent = self.id();
         // The parent first, so that it can start no further child.
         signal("STOP", &[parent]).expect("pause the server");
-        let _ = signal("STOP", &children_of(parent));
+        wait_until("a server to stand still", || is_frozen(parent));
+        let children = children_of(parent);
+        let _ = signal("STOP", &children);
+        wait_until("the processes of a server to stand still", || children.iter().all(|child| is_frozen(*child)));
     }
 
     /// Lets a paused server go on where it was.
@@ -293,32 +295,45 @@ fn is_running(id: u32) -> bool {
     processes().iter().any(|process| process.id == id && process.state != 'Z')
 }
 
+/// Whether every thread of a process stands still. On a busy machine that comes some time after the signal.
+fn is_frozen(id: u32) -> bool {
+    let stands = |state: char| !matches!(state, 'R' | 'S' | 'D');
+    match fs::read_dir(format!("/proc/{id}/task")) {
+        Ok(threads) => threads.flatten().filter_map(|thread| stat(&thread.path())).all(|thread| stands(thread.state)),
+        Err(_) => processes().iter().all(|process| process.id != id || stands(process.state)),
+    }
+}
+
 struct Process {
     id: u32,
     parent: u32,
     state: char,
 }
 
+impl Process {
+    fn new(id: &str, state: &str, parent: &str) -> Option<Self> {
+        Some(Self { id: id.parse().ok()?, parent: parent.parse().ok()?, state: state.chars().next()? })
+    }
+}
+
+/// What Linux tells of a process or thread in its folder: `123 (a name (with anything)) S 1 ...`.
+fn stat(folder: &Path) -> Option<Process> {
+    let text = fs::read_to_string(folder.join("stat")).ok()?;
+    let (head, tail) = text.rsplit_once(") ")?;
+    let mut tail = tail.split(' ');
+    Process::new(head.split(' ').next()?, tail.next()?, tail.next()?)
+}
+
 fn processes() -> Vec<Process> {
-    let fields = |id: &str, state: &str, parent: &str| {
-        Some(Process { id: id.parse().ok()?, parent: parent.parse().ok()?, state: state.chars().next()? })
-    };
     if let Ok(folder) = fs::read_dir("/proc").and_then(|folder| fs::read_to_string("/proc/self/stat").map(|_| folder)) {
-        let stat = |name: &OsStr| {
-            let text = fs::read_to_string(Path::new("/proc").join(name).join("stat")).ok()?;
-            // `123 (a name (with anything)) S 1 ...`
-            let (head, tail) = text.rsplit_once(") ")?;
-            let mut tail = tail.split(' ');
-            fields(head.split(' ').next()?, tail.next()?, tail.next()?)
-        };
-        return folder.flatten().filter_map(|entry| stat(&entry.file_name())).collect();
+        return folder.flatten().filter_map(|entry| stat(&entry.path())).collect();
     }
     let output = Command::new("ps").args(["-A", "-o", "pid=,stat=,ppid="]).output().expect("run ps");
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| {
             let mut words = line.split_whitespace();
-            fields(words.next()?, words.next()?, words.next()?)
+            Process::new(words.next()?, words.next()?, words.next()?)
         })
         .collect()
 }
