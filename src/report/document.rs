@@ -4,6 +4,32 @@
 pub(crate) struct Section {
     pub title: &'static str,
     pub body: Body,
+    /// Rows that were left off.
+    more: usize,
+}
+
+impl Section {
+    pub fn new(title: &'static str, body: Body) -> Self {
+        Self { title, body, more: 0 }
+    }
+
+    /// With the first rows only.
+    pub fn at_most(mut self, most: usize) -> Self {
+        let (Body::Numbered(rows) | Body::Points(rows) | Body::Table(_, rows)) = &mut self.body;
+        self.more = rows.len().saturating_sub(most);
+        rows.truncate(most);
+        self
+    }
+
+    /// What was left off, as a line below the others.
+    pub fn more(&self) -> Option<String> {
+        left_off(self.more)
+    }
+}
+
+/// Says how many rows are not shown, if any.
+pub(crate) fn left_off(rows: usize) -> Option<String> {
+    (rows > 0).then(|| format!("and {rows} more: JSON has them all"))
 }
 
 pub(crate) enum Body {

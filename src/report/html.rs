@@ -43,7 +43,11 @@ impl Page<'_> {
                     main {
                         @if let Some(charts) = &self.charts { section.charts { h2 { "At a glance" } (charts) } }
                         @for section in self.sections {
-                            section { h2 { (section.title) } (body(&section.body)) }
+                            section {
+                                h2 { (section.title) }
+                                (body(&section.body))
+                                @if let Some(more) = section.more() { p { (more) } }
+                            }
                         }
                     }
                     footer { p { (plain(self.end)) } }

@@ -12,25 +12,28 @@ impl Report {
         let mut out = format!("# What the pool did\n\n{}\n", escaped(&self.summary()));
         for section in self.sections() {
             let _ = write!(out, "\n## {}\n\n", section.title);
-            match section.body {
+            match &section.body {
                 Body::Numbered(rows) => {
                     for (at, row) in rows.iter().enumerate() {
                         let _ = writeln!(out, "{}. {}", at + 1, line(row));
                     }
                 }
                 Body::Points(rows) => {
-                    for row in &rows {
+                    for row in rows {
                         let _ = writeln!(out, "- {}", line(row));
                     }
                 }
                 Body::Table(headings, rows) => {
                     let sides = format!("{}---|", "---:|".repeat(headings.len() - 1));
                     let _ = writeln!(out, "| {} |\n|{sides}", headings.join(" | "));
-                    for row in &rows {
+                    for row in rows {
                         let cells: Vec<_> = row.iter().map(in_table).collect();
                         let _ = writeln!(out, "| {} |", cells.join(" | "));
                     }
                 }
+            }
+            if let Some(more) = section.more() {
+                let _ = writeln!(out, "\n{more}");
             }
         }
         out

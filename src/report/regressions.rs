@@ -17,6 +17,8 @@ use crate::observe::QueryStats;
 pub(super) const SLOWER: f64 = 1.5;
 /// And by so much.
 pub(super) const SLOWER_BY: Duration = Duration::from_millis(1);
+/// Calls from which on the slowest of a hundred is more than chance.
+const FOR_P99: u64 = 1_000;
 /// Hits fewer by this share of all reads.
 pub(super) const FEWER_HITS: f64 = 0.10;
 /// Times as many calls a second as before.
@@ -47,7 +49,7 @@ pub struct Regression {
 pub enum RegressionKind {
     /// A call takes the database half as long again on average, and a millisecond more, or longer.
     Slower,
-    /// The same of the slowest of a hundred calls.
+    /// The same of the slowest of a hundred calls, of a thousand or more on both sides.
     SlowerAtWorst,
     /// Ten reads of a hundred, or more, are no longer answered from the cache.
     FewerHits,
@@ -217,7 +219,8 @@ fn kinds(before: &Figures, after: &Figures, weighs: bool) -> Vec<RegressionKind>
     let mut kinds = Vec::new();
     if by_asked {
         kinds.extend(slower(before.mean, after.mean).then_some(RegressionKind::Slower));
-        kinds.extend(slower(before.p99, after.p99).then_some(RegressionKind::SlowerAtWorst));
+        let worst = before.asked.min(after.asked) >= FOR_P99 && slower(before.p99, after.p99);
+        kinds.extend(worst.then_some(RegressionKind::SlowerAtWorst));
     }
     if let (Some(was), Some(is), true) = (before.hit_rate, after.hit_rate, by_reads)
         // Shares of whole calls: what is ten of a hundred is not to fail for the last bit.

@@ -58,26 +58,24 @@ impl Report {
 
     pub(super) fn sections(&self) -> Vec<Section> {
         let queries = || self.queries.iter();
-        let section = |title, body| Section { title, body };
+        let section = Section::new;
+        let top = |title, body| Section::new(title, body).at_most(SHOWN);
         let sections = [
             section("What to do first", Body::Numbered(self.advice.iter().take(FIRST).map(advised).collect())),
-            section("What got worse", self.got_worse()),
+            top("What got worse", self.got_worse()),
             section("Trends", trends::of(&self.history)),
-            section("Where the database's time goes", self.profile()),
-            section("What is saved", {
+            top("Where the database's time goes", self.profile()),
+            top("What is saved", {
                 let mut saving: Vec<_> = queries().filter(|query| !query.saved_time.is_zero()).collect();
                 saving.sort_by_key(|query| Reverse(query.saved_time));
                 let row = |query: &QueryStats| {
                     vec![time(query.saved_time), rate(query.hit_rate()), number(query.hits), sql(query)]
                 };
-                Body::Table(
-                    &["saved", "hit rate", "hits", "statement"],
-                    saving.into_iter().take(SHOWN).map(row).collect(),
-                )
+                Body::Table(&["saved", "hit rate", "hits", "statement"], saving.into_iter().map(row).collect())
             }),
-            section("What could live longer", self.opportunities()),
+            top("What could live longer", self.opportunities()),
             section("Why reads went to the database", self.reasons()),
-            section("Results that writes void", {
+            top("Results that writes void", {
                 let mut churning: Vec<_> =
                     queries().filter(|query| query.stored >= ENOUGH && query.churn() > Some(0.0)).collect();
                 churning.sort_by(|a, b| b.churn().unwrap_or(0.0).total_cmp(&a.churn().unwrap_or(0.0)));
@@ -86,30 +84,27 @@ impl Report {
                     vec![rate(query.churn()), text(format!("{uses:.1}")), number(query.stored), sql(query)]
                 };
                 let headings = &["found voided", "uses of each", "results", "statement"];
-                Body::Table(headings, churning.into_iter().take(SHOWN).map(row).collect())
+                Body::Table(headings, churning.into_iter().map(row).collect())
             }),
-            section("Tables that void results", {
+            top("Tables that void results", {
                 let mut tables: Vec<_> = self.stats.invalidations_by_table.iter().collect();
                 tables.sort_by_key(|(_, count)| Reverse(**count));
                 let row = |(table, count): (&String, &u64)| vec![number(count), code(table)];
-                Body::Table(&["writes", "table"], tables.into_iter().take(SHOWN).map(row).collect())
+                Body::Table(&["writes", "table"], tables.into_iter().map(row).collect())
             }),
-            section("Was it right", self.audited()),
-            section("Asked again and again (N+1)", {
+            top("Was it right", self.audited()),
+            top("Asked again and again (N+1)", {
                 let mut asking: Vec<_> =
                     queries().filter_map(|query| Some((query, query.n_plus_one.as_ref()?))).collect();
                 asking.sort_by_key(|(_, n_plus_one)| Reverse(n_plus_one.calls));
-                let rows = asking.into_iter().take(SHOWN).map(|(query, n_plus_one)| {
+                let rows = asking.into_iter().map(|(query, n_plus_one)| {
                     let site = n_plus_one.call_site.clone().map_or_else(|| text("n/a"), code);
                     vec![number(n_plus_one.units), number(n_plus_one.calls), number(n_plus_one.most), site, sql(query)]
                 });
                 Body::Table(&["units of work", "calls", "at most", "where", "statement"], rows.collect())
             }),
             section("What calls waited for", self.waits()),
-            section(
-                "What else could be done",
-                Body::Points(self.advice.iter().skip(FIRST).take(SHOWN).map(advised).collect()),
-            ),
+            top("What else could be done", Body::Points(self.advice.iter().skip(FIRST).map(advised).collect())),
             section(
                 "What is not seen",
                 Body::Points(self.blind_spots().into_iter().map(|spot| vec![text(spot)]).collect()),
@@ -138,22 +133,21 @@ impl Report {
             query.fingerprint.is_some() || self.share(query.database_time.as_secs_f64()) >= Some(FLOOR)
         };
         let headings = &["time", "calls", "p50", "p95", "p99", "max", "rows", "hit rate", "statement"];
-        Body::Table(headings, self.queries.iter().filter(weighs).take(SHOWN).map(row).collect())
+        Body::Table(headings, self.queries.iter().filter(weighs).map(row).collect())
     }
 
     fn opportunities(&self) -> Body {
-        let rows =
-            self.advice.iter().filter_map(|advice| Some((advice, advice.ttl?))).take(SHOWN).map(|(advice, ttl)| {
-                vec![
-                    text(humantime::format_duration(ttl.ttl).to_string()),
-                    rate(Some(ttl.hit_rate)),
-                    text(format!("about {}", percent(Some(ttl.predicted_hit_rate)))),
-                    text(format!("{:.3}", ttl.reads_per_second)),
-                    text(ttl.seconds_between_writes.map_or("none seen".into(), |seconds| format!("{seconds:.1} s"))),
-                    text(format!("about {}", ttl.distinct_parameters)),
-                    code(shortened(&advice.text)),
-                ]
-            });
+        let rows = self.advice.iter().filter_map(|advice| Some((advice, advice.ttl?))).map(|(advice, ttl)| {
+            vec![
+                text(humantime::format_duration(ttl.ttl).to_string()),
+                rate(Some(ttl.hit_rate)),
+                text(format!("about {}", percent(Some(ttl.predicted_hit_rate)))),
+                text(format!("{:.3}", ttl.reads_per_second)),
+                text(ttl.seconds_between_writes.map_or("none seen".into(), |seconds| format!("{seconds:.1} s"))),
+                text(format!("about {}", ttl.distinct_parameters)),
+                code(shortened(&advice.text)),
+            ]
+        });
         let headings =
             &["ttl", "hit rate", "then", "reads/s of each", "between writes", "sets of arguments", "statement"];
         Body::Table(headings, rows.collect())
@@ -196,7 +190,7 @@ impl Report {
             let share = (audited > 0).then(|| stale as f64 / audited as f64);
             vec![number(audited), number(stale), rate(share), code(table)]
         };
-        Body::Table(&["audited", "stale", "rate", "table"], tables.into_iter().take(SHOWN).map(row).collect())
+        Body::Table(&["audited", "stale", "rate", "table"], tables.into_iter().map(row).collect())
     }
 
     fn waits(&self) -> Body {
@@ -223,7 +217,7 @@ impl Report {
         if worse.is_some_and(<[_]>::is_empty) {
             return Body::Points(vec![vec![text("Nothing that the figures bear out.")]]);
         }
-        let rows = worse.unwrap_or_default().iter().take(SHOWN).map(|regression| {
+        let rows = worse.unwrap_or_default().iter().map(|regression| {
             let before = regression.before.as_ref().map_or("n/a".into(), figures);
             vec![
                 text(regression.kind.label()),

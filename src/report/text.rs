@@ -12,18 +12,21 @@ impl fmt::Display for Report {
         writeln!(f, "{}", plain(&self.summary()))?;
         for section in self.sections() {
             writeln!(f, "\n{}", section.title)?;
-            match section.body {
+            match &section.body {
                 Body::Numbered(rows) => {
                     for (at, row) in rows.iter().enumerate() {
                         writeln!(f, "  {}. {}", at + 1, line(row))?;
                     }
                 }
                 Body::Points(rows) => {
-                    for row in &rows {
+                    for row in rows {
                         writeln!(f, "  - {}", line(row))?;
                     }
                 }
-                Body::Table(headings, rows) => table(f, headings, &rows)?,
+                Body::Table(headings, rows) => table(f, headings, rows)?,
+            }
+            if let Some(more) = section.more() {
+                writeln!(f, "  {more}")?;
             }
         }
         Ok(())

@@ -79,6 +79,7 @@ fn check(url: &str, unkept: &str) {
     assert!(!text.contains('\u{1b}') && !text.contains("t most") && !text.contains("EXPLAIN"), "{text}");
     let (text, _, _) = report(&["--database-url", url, "--format", "markdown", "--top", "3"]);
     assert_eq!(text.lines().filter(|line| line.starts_with("| ")).count(), 4, "{text}");
+    assert!(text.lines().any(|line| line.starts_with("and ") && line.ends_with(" more: JSON has them all")), "{text}");
     let rows = rows(url);
     let row = rows.iter().find(|row| spelled(&row["statement"]).contains("from busy")).expect("a row");
     assert_eq!((&*row["kept"], &*row["calls"]), ("true", "100"), "{row:?}");
@@ -159,7 +160,7 @@ async fn postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_cannot_break_the_page_or_the_terminal() {
     let (_server, _, url, pool) = watched_postgres().await;
-    let name = "a|b*_<i>`\n\r\u{1b}[31m\u{9b}2J,\"";
+    let name = "a|b*_<i>`\n\r\u{1b}[31m\u{9b}2J,\u{202e}\u{2066}\"";
     let quoted = name.replace('"', "\"\"");
     let sql = format!(
         "CREATE TABLE \"{quoted}\" (id INT); CREATE FUNCTION \"{quoted}\"() RETURNS INT LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'"
@@ -168,7 +169,8 @@ async fn names_cannot_break_the_page_or_the_terminal() {
     for sql in [format!("SELECT id FROM \"{quoted}\""), format!("SELECT \"{quoted}\"() FROM \"{quoted}\"")] {
         sqlx::query(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
     }
-    let is_clean = |text: &str| !text.chars().any(|c| c.is_control() && c != '\n');
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_clean = |text: &str| !text.chars().any(|c| c.is_control() && c != '\n' || turns(c));
     for format in ["terminal", "html", "json", "csv", "markdown"] {
         let (text, errors, succeeded) = report(&["--database-url", &url, "--format", format, "--explain"]);
         if format == "html" {

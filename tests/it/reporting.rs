@@ -230,6 +230,31 @@ fn regressions_are_told_with_before_and_after() {
     assert_eq!(kinds, [RegressionKind::New]);
 }
 
+#[test]
+fn the_slowest_of_a_hundred_are_compared_where_there_are_enough() {
+    let (before, mut report) = (made(), made());
+    let of = |report: &mut Report, timed, p99| {
+        let query = &mut report.queries[0];
+        (query.timed, query.latency.p99) = (timed, p99);
+        query.fingerprint.unwrap()
+    };
+    // Of another run, so that nothing is taken off.
+    report.since += Duration::from_secs(1);
+    let kinds = |then: u64, now: u64, millis: u64| {
+        let (mut before, mut report) = (before.clone(), report.clone());
+        of(&mut before, then, Duration::from_millis(60));
+        let name = of(&mut report, now, Duration::from_millis(millis));
+        // As long on average as before.
+        report.queries[0].database_time = before.queries[0].database_time.mul_f64(now as f64 / then as f64);
+        let worse = report.regressions(&before);
+        worse.iter().filter(|worse| worse.fingerprint == name).map(|worse| worse.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(1_000, 1_000, 90), [RegressionKind::SlowerAtWorst]);
+    assert_eq!(kinds(1_000, 1_000, 89), []);
+    assert_eq!(kinds(1_000, 999, 500), []);
+    assert_eq!(kinds(999, 1_000, 500), []);
+}
+
 /// A statement that takes the database as long as it is told, in some unit of its own.
 fn dawdling(backend: &str) -> (&'static str, i64) {
     match backend {

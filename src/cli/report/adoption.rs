@@ -20,7 +20,7 @@ use crate::analysis::{Dialect, Kind, Name, TransactionControl};
 use crate::cli::Failure;
 use crate::cli::database::Database;
 use crate::cli::output::Output;
-use crate::report::document::{Body, Section, code, text};
+use crate::report::document::{self, Body, Section, code, text};
 use crate::report::html::{self, Page};
 use crate::report::markdown::escaped;
 use crate::wording;
@@ -429,6 +429,11 @@ impl Profile {
         table
     }
 
+    /// The statements that are not shown.
+    fn left_off(&self, top: usize) -> Option<String> {
+        document::left_off(self.statements.len().saturating_sub(top))
+    }
+
     fn people(&self, out: &mut impl Write, top: usize) -> io::Result<()> {
         let (bold, good) = (Style::new().bold(), AnsiColor::Green.on_default().bold());
         if self.statements.is_empty() {
@@ -443,6 +448,9 @@ impl Profile {
                 table.set_width(PAPER);
             }
             writeln!(out, "{table}")?;
+            if let Some(more) = self.left_off(top) {
+                writeln!(out, "  {more}")?;
+            }
         }
         let section = |out: &mut dyn Write, heading: &str, lines: Vec<String>| -> io::Result<()> {
             if !lines.is_empty() {
@@ -453,7 +461,6 @@ impl Profile {
         let reasons = self
             .reasons()
             .into_iter()
-            .take(10)
             .map(|(reason, time, why)| format!("{:>5.1} %  {reason}: such as: {why}", self.share(time) * 100.0));
         section(out, REASONS, reasons.collect())?;
         let plans = self.planned().flat_map(|(judged, plan)| {
@@ -472,11 +479,14 @@ impl Profile {
         for judged in self.statements.iter().take(top) {
             writeln!(out, "| {} |", self.row(judged).map(|cell| text(&cell)).join(" | "))?;
         }
+        if let Some(more) = self.left_off(top) {
+            writeln!(out, "\n{more}")?;
+        }
         let reasons = self.reasons();
         if !reasons.is_empty() {
             writeln!(out, "\n## {REASONS}\n")?;
         }
-        for (reason, time, why) in reasons.iter().take(10) {
+        for (reason, time, why) in &reasons {
             writeln!(out, "- {:.1} % {}: such as: {}", self.share(*time) * 100.0, text(reason), text(why))?;
         }
         if self.is_planned {
@@ -494,20 +504,20 @@ impl Profile {
     }
 
     fn html(&self, top: usize) -> String {
-        let statements = self.statements.iter().take(top).map(|judged| {
+        let statements = self.statements.iter().map(|judged| {
             let [cells @ .., statement] = self.row(judged);
             cells.into_iter().map(text).chain([code(statement)]).collect()
         });
-        let reasons = self.reasons().into_iter().take(10).map(|(reason, time, why)| {
+        let reasons = self.reasons().into_iter().map(|(reason, time, why)| {
             vec![text(format!("{:.1} %", self.share(time) * 100.0)), code(reason), text(why)]
         });
         let plans = self.planned().map(|(judged, plan)| {
             let said = told(plan).join(". ");
             vec![code(shortened(&judged.counted.sql)), text(said)]
         });
-        let section = |title, body| Section { title, body };
+        let section = Section::new;
         let sections = [
-            section("The heaviest statements", Body::Table(&HEADINGS, statements.collect())),
+            section("The heaviest statements", Body::Table(&HEADINGS, statements.collect())).at_most(top),
             section(REASONS, Body::Table(&["time", "reason", "such as"], reasons.collect())),
             section(PLANS, Body::Points(plans.collect())),
             section(BLIND_SPOTS, Body::Points(self.blind_spots().into_iter().map(|spot| vec![text(spot)]).collect())),

@@ -307,4 +307,62 @@ mod tests {
             assert!(why.contains(told), "{written}: {why}");
         }
     }
+
+    /// A report made by hand in which each figure is known.
+    fn made() -> Report {
+        Report::from_json(include_str!("../../../tests/it/reporting/report.json")).unwrap()
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_well() {
+        let cases: [(&str, fn(&mut Report), &str); 11] = [
+            ("n+1", |report| report.stats.units_of_work = 0, "no unit of work"),
+            ("p99>1h", |report| report.queries.iter_mut().for_each(|query| query.timed = 19), "twenty times"),
+            ("max>1h", |report| report.queries.iter_mut().for_each(|query| query.timed = 0), "twenty times"),
+            ("p50>1h", |report| report.queries.clear(), "without statistics"),
+            ("database-time>1h", |report| report.queries.clear(), "without statistics"),
+            ("stale", |report| report.stats.audited = 0, "Builder::audit"),
+            ("rejections", |report| report.breakers.clear(), "no breaker"),
+            ("hit-rate<1%", |report| report.stats = crate::Stats::default(), "no read"),
+            ("bypass>99%", |report| report.stats = crate::Stats::default(), "no read"),
+            ("regression", |_| (), "no --baseline"),
+            ("regression>3", |report| report.queries.clear(), "without statistics"),
+        ];
+        for (rule, change, told) in cases {
+            let mut report = made();
+            // What was measured in the rest does not tell of this.
+            report.queries.iter_mut().for_each(|query| query.n_plus_one = None);
+            change(&mut report);
+            match rule.parse::<Rule>().unwrap().judge(&report, None) {
+                Verdict::Unknown(why) => {
+                    assert!(why.starts_with(rule.trim_end_matches(">0")) && why.contains(told), "{why}")
+                }
+                Verdict::Kept => panic!("{rule} is kept where nothing is known"),
+                Verdict::Broken(why) => panic!("{rule}: {why:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_is_kept_up_to_it_and_broken_beyond() {
+        let judged = |rule: &str, change: fn(&mut Report)| {
+            let mut report = made();
+            change(&mut report);
+            match rule.parse::<Rule>().unwrap().judge(&report, None) {
+                Verdict::Kept => Vec::new(),
+                Verdict::Broken(why) => why,
+                Verdict::Unknown(why) => panic!("{why}"),
+            }
+        };
+        let as_made: fn(&mut Report) = |_| ();
+        assert_eq!(judged("n+1>1", as_made), Vec::<String>::new());
+        assert!(judged("n+1", as_made)[0].contains("6000 calls in 120 units of work"));
+        assert_eq!(judged("max>500ms", as_made), Vec::<String>::new());
+        assert_eq!(judged("max>499ms", as_made).len(), 1);
+        // Of what was called too seldom to tell, nothing is said.
+        let seldom: fn(&mut Report) = |report| report.queries[0].timed = 19;
+        assert_eq!(judged("max>499ms", seldom), Vec::<String>::new());
+        let stale = judged("stale", as_made);
+        assert_eq!(stale.len(), 1, "{stale:?}");
+    }
 }
