@@ -24,7 +24,7 @@ async fn through_a_proxy() -> (Proxy, String, sqlx::PgPool) {
     (proxy, url, bystander)
 }
 
-/// The same with a pool of so many connections.
+/// The same with a pool of so many connections at most, and one to begin with.
 async fn pool(
     connections: u32,
     with: impl FnOnce(Builder<sqlx::Postgres>) -> Builder<sqlx::Postgres>,
@@ -32,6 +32,13 @@ async fn pool(
     let (proxy, url, bystander) = through_a_proxy().await;
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(connections).connect(&url).await.unwrap();
     let pool = with(CachedPool::builder(pool, Sessions::Uniform).sole_writer()).build().await.unwrap();
+    // A second one, made where the first was on its way back, would be silenced while it is idle.
+    while (pool.inner().size(), pool.inner().num_idle()) != (1, 1) {
+        match pool.inner().size() > 1 {
+            true => pool.inner().acquire().await.unwrap().close().await.unwrap(),
+            false => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
     (proxy, pool, bystander)
 }
 
