@@ -206,8 +206,8 @@ impl<DB: Backend> Builder<DB> {
     /// Shares results, and what was written, with all nodes of an application through Redis or Valkey: by its URL, or by
     /// [`RedisOptions`]. Of PostgreSQL, MySQL and MariaDB.
     ///
-    /// All pools of a process on one database are one node: the first that looks at it says how, its [`Consistency`](crate::Consistency)
-    /// included, and the options of the others are not used.
+    /// All pools of a process on one database are one node: the first that looks at it says how. One that asks for something else, such as
+    /// another [`Consistency`](crate::Consistency), is refused by [`Builder::build`], and caches nothing if it was built lazily.
     ///
     /// ```no_run
     /// # #[cfg(feature = "postgres")] {
@@ -230,7 +230,8 @@ impl<DB: Backend> Builder<DB> {
     /// say why.
     ///
     /// # Errors
-    /// Those of [`sqlx::Pool::acquire`], and [`sqlx::Error::Configuration`] for options that make no sense.
+    /// Those of [`sqlx::Pool::acquire`], and [`sqlx::Error::Configuration`] for options that make no sense or that contradict those of
+    /// another pool.
     pub async fn build(self) -> Result<CachedPool<DB>, sqlx::Error> {
         #[cfg(feature = "redis")]
         if let Some(options) = &self.settings.redis {
@@ -244,6 +245,10 @@ impl<DB: Backend> Builder<DB> {
         let rooms = pool.rooms();
         if rooms.learn().await?.is_some_and(|known| known.gate.is_watched()) {
             rooms.watch.ready().await;
+        }
+        #[cfg(feature = "redis")]
+        if let Some(why) = rooms.contradiction() {
+            return Err(sqlx::Error::Configuration(why.into()));
         }
         Ok(pool)
     }

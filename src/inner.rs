@@ -357,9 +357,24 @@ impl<DB: Driver> Inner<DB> {
         let runtime = tokio::runtime::Handle::current;
         match versions.share(|cells| Node::join(options, &place, cells, breaker(), runtime())) {
             // With the first word from Redis, all that was known before is void.
-            Ok(node) => node.ready().await,
+            Ok(node) => {
+                node.ready().await;
+                if let Some(why) = self.contradiction() {
+                    self.turn_off(Reason::TierDown, &why);
+                }
+            }
             Err(why) => self.turn_off(Reason::TierDown, &why.to_string()),
         }
+    }
+
+    /// Why the options for Redis cannot be followed, if that is so: another pool said first what this process does.
+    #[cfg(feature = "redis")]
+    pub fn contradiction(&self) -> Option<String> {
+        let what = self.settings.redis.as_ref()?.contradiction(self.node()?.options())?;
+        Some(format!(
+            "another pool of this process was built first for this database, and for Redis with other options ({what} among them): give \
+             both the same, or drop the other one before"
+        ))
     }
 
     /// This process among the nodes that share results.

@@ -138,7 +138,7 @@ reasons! {
     Fresh = "fresh",
     /// The entry could not be turned back into rows; it was removed.
     Unreplayable = "unreplayable",
-    /// Redis said nothing in time of what others wrote.
+    /// Redis said nothing in time of what others wrote, or what the pool asks of it cannot be done.
     TierDown = "tier_down",
     /// What Redis holds is damaged, or was written by another release, or with another key.
     Unreadable = "unreadable",
@@ -183,10 +183,13 @@ impl Reason {
     }
 
     /// Whether it may be given there. A statement whose results were unfaithful too often is not tried again; where an older answer
-    /// may be given in an outage, a read that was not heard of is a miss.
+    /// may be given in an outage, a read that was not heard of is a miss; a pool whose options for Redis cannot be followed caches nothing.
     pub(crate) fn occurs(self, place: Place) -> bool {
         self.place() == place
-            || matches!((self, place), (Reason::Unfaithful, Place::Bypass) | (Reason::Unwatched, Place::Miss))
+            || matches!(
+                (self, place),
+                (Reason::Unfaithful | Reason::TierDown, Place::Bypass) | (Reason::Unwatched, Place::Miss)
+            )
     }
 }
 

@@ -53,7 +53,7 @@ pub struct RedisOptions {
     pub(crate) breaker: BreakerOptions,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Topology {
     One(String),
     Sentinels { urls: Vec<String>, master: String },
@@ -157,6 +157,20 @@ impl RedisOptions {
     pub fn certificate_authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca = Some(pem.into());
         self
+    }
+
+    /// What these ask for that a node which joined with `first` does not do. How fast and over how many connections does not matter.
+    pub(crate) fn contradiction(&self, first: &Self) -> Option<&'static str> {
+        [
+            (self.topology == first.topology, "its address"),
+            (self.namespace == first.namespace, "the namespace"),
+            (self.consistency == first.consistency, "the consistency"),
+            (self.lease == first.lease, "the lease"),
+            (self.secret == first.secret, "the secret"),
+            (self.keys == first.keys, "the keys"),
+        ]
+        .into_iter()
+        .find_map(|(same, what)| (!same).then_some(what))
     }
 
     pub(crate) fn certificates(&self) -> Option<TlsCertificates> {

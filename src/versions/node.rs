@@ -55,8 +55,8 @@ pub(crate) struct Node {
     channel: String,
     name: String,
     incarnation: Mutex<String>,
-    consistency: Consistency,
-    lease: Duration,
+    /// Those of the first pool.
+    options: RedisOptions,
     mirror: Mutex<Mirror>,
     /// When the last poll was sent that was answered.
     polled: Recency,
@@ -140,8 +140,7 @@ impl Node {
             channel: format!("larder:{{{namespace_text}}}:feed"),
             name: random_text(),
             incarnation: Mutex::new(place.incarnation.clone()),
-            consistency: options.consistency,
-            lease: options.lease,
+            options: options.clone(),
             mirror: Mutex::new(Mirror::new(options.consistency != Consistency::Ttl, catalog)),
             everything: [everything.clone()],
             polled: Recency::new(),
@@ -164,7 +163,7 @@ impl Node {
         if faults::is_broken(Rule::Bound) {
             return true;
         }
-        match self.consistency {
+        match self.options.consistency {
             Consistency::Strict => false,
             Consistency::Ttl => true,
             Consistency::Bounded(bound) => self.age().is_some_and(|age| age < bound),
@@ -178,10 +177,15 @@ impl Node {
 
     /// Within what time it is heard what others wrote, while Redis answers.
     pub fn hears_within(&self) -> Duration {
-        match self.consistency {
+        match self.options.consistency {
             Consistency::Bounded(bound) => bound,
             _ => USUAL_POLL * POLLS_PER_BOUND,
         }
+    }
+
+    /// What it joined with.
+    pub fn options(&self) -> &RedisOptions {
+        &self.options
     }
 
     /// What stands before Redis.
@@ -201,7 +205,7 @@ impl Node {
 
     /// Whether results are kept though Redis says nothing of what they rest on.
     pub fn keeps_alone(&self) -> bool {
-        self.consistency == Consistency::Ttl
+        self.options.consistency == Consistency::Ttl
     }
 
     /// How long ago the last poll was sent that was answered.
@@ -263,7 +267,7 @@ impl Node {
                 }
             }
             // Who was asleep that long may have been given up.
-            if begun.elapsed() < self.lease / 3 {
+            if begun.elapsed() < self.options.lease / 3 {
                 return true;
             }
         }
@@ -374,7 +378,7 @@ impl Node {
     async fn renew(&self) {
         let due: Vec<_> = lock(&self.writers)
             .iter()
-            .filter(|(_, writer)| writer.renewed.elapsed() >= self.lease / 3)
+            .filter(|(_, writer)| writer.renewed.elapsed() >= self.options.lease / 3)
             .map(|(name, writer)| (name.clone(), writer.names.clone()))
             .collect();
         for (writer, names) in due {
@@ -497,7 +501,7 @@ impl Node {
             .arg(&self.key)
             .arg(&self.channel)
             .arg(operation);
-        call.arg(random_text()).arg(&*lock(&self.incarnation)).arg(self.lease.as_millis().max(1) as u64);
+        call.arg(random_text()).arg(&*lock(&self.incarnation)).arg(self.options.lease.as_millis().max(1) as u64);
         call
     }
 
@@ -551,7 +555,7 @@ pub(crate) struct Notice {
 impl Notice {
     /// Returns when others know of the write, or cannot be told. False if the write must not be done then.
     pub async fn sent(&mut self) -> bool {
-        self.is_sent().await || self.node.consistency != Consistency::Strict
+        self.is_sent().await || self.node.options.consistency != Consistency::Strict
     }
 
     async fn is_sent(&mut self) -> bool {
@@ -629,7 +633,7 @@ async fn keep(node: Weak<Node>, nudge: Arc<Notify>) {
                     node.renew().await;
                 }
                 retry = FIRST_RETRY;
-                match node.consistency {
+                match node.options.consistency {
                     Consistency::Bounded(bound) => bound / POLLS_PER_BOUND,
                     _ => USUAL_POLL,
                 }

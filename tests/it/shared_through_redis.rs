@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use larder::Tier;
+use larder::{CachedPool, Reason, RedisOptions, Sessions, Tier};
 use sqlx::AssertSqlSafe;
 
 use crate::nodes::{Node, Setup};
@@ -218,6 +218,53 @@ async fn a_token_holds_without_redis_whatever_the_consistency() {
         here.at_least(ahead.parse().unwrap()).await;
         assert_eq!(read(&here).await, 7, "{consistency}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pools_of_a_process_that_contradict_each_other_are_told() {
+    let setup = Setup::new(&database().await, &Redis::shared().url());
+    let first = setup.pool().await;
+    until_kept(&first).await;
+    let builder = |options: RedisOptions| async {
+        let pool = sqlx::PgPool::connect(&setup.database).await.unwrap();
+        CachedPool::builder(pool, Sessions::Uniform).redis(options)
+    };
+    for (options, told) in [
+        (setup.consistency("strict").redis, "the consistency"),
+        (setup.redis.clone().namespace("other"), "the namespace"),
+        (setup.redis.clone().secret("other"), "the secret"),
+    ] {
+        let error = builder(options.clone()).await.build().await.expect_err("not what the first one does").to_string();
+        assert!(error.contains(told) && error.contains("give both the same"), "{error}");
+        // Built without a look at the database, it finds out at its first question.
+        let lazy = builder(options).await.build_lazy();
+        for n in 0..3 {
+            assert_eq!(read(&lazy).await, n);
+            write(&lazy, n + 1).await;
+            assert_eq!(read(&first).await, n + 1, "its writes are seen");
+        }
+        let stats = lazy.stats();
+        assert_eq!((stats.hits, stats.misses, stats.stored), (0, 0, 0), "{stats}");
+        assert!(stats.bypasses_by_reason.contains_key(&Reason::TierDown), "{stats}");
+        write(&first, 0).await;
+    }
+    // How fast, and over how many connections, is nobody else's business.
+    let other =
+        builder(setup.redis.clone().timeout(Duration::from_secs(1)).connections(2)).await.build().await.unwrap();
+    until_kept(&other).await;
+    // When the first ones are gone, others may say how.
+    first.close().await;
+    other.close().await;
+    drop((first, other));
+    let begun = Instant::now();
+    let strict = loop {
+        match builder(setup.consistency("strict").redis).await.build().await {
+            Ok(pool) => break pool,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    until_kept(&strict).await;
 }
 
 /// What was written past Larder.
