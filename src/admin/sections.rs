@@ -1,5 +1,6 @@
 //! The sections of the page, each from what the pool shows now. All text of others is escaped by being text.
 
+use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
 
 use maud::{Markup, PreEscaped, html};
@@ -442,24 +443,45 @@ fn invalidation(stats: &Stats, feeds: &[FeedStatus], recent: &[Sample]) -> Marku
 }
 
 fn queries(place: &Place, queries: &[QueryStats]) -> Markup {
-    let all: f64 = queries.iter().map(|query| query.database_time.as_secs_f64()).sum();
-    let share = |query: &QueryStats| if all > 0.0 { query.database_time.as_secs_f64() / all } else { 0.0 };
+    let seconds = |query: &QueryStats| query.recent_time.as_secs_f64();
+    let all: f64 = queries.iter().map(seconds).sum();
+    let share = |query: &QueryStats| if all > 0.0 { seconds(query) / all } else { 0.0 };
+    // What hurts now, then what did before.
+    let mut heaviest: Vec<_> = queries.iter().collect();
+    heaviest.sort_by_key(|query| Reverse((query.recent_time, query.database_time)));
     html! {
-        h2 #queries-title { "What takes the database's time " span.period { "since start" } }
+        h2 #queries-title { "What takes the database's time " span.period { (LATELY) } }
         @if queries.is_empty() {
             p.quiet { "No statement was counted yet." }
         } @else {
             div.scroll tabindex="0" role="region" aria-labelledby="queries-title" {
-                table { thead { tr {
-                        th.number { "time" } th.number { "calls" } th.number { "hit rate" } th.number { "p50" } th.number { "p99" } th { "statement" }
-                    } }
-                    tbody { @for query in queries.iter().take(TOP) {
+                table {
+                    thead {
+                        tr {
+                            th.number rowspan="2" scope="col" { "time" }
+                            th.number rowspan="2" scope="col" { "asked" }
+                            th.number rowspan="2" scope="col" { "each" }
+                            th.span colspan="4" scope="colgroup" { "since start" }
+                            th rowspan="2" scope="col" { "statement" }
+                        }
+                        tr {
+                            th.number scope="col" { "p50" } th.number scope="col" { "p99" } th.number scope="col" { "calls" } th.number scope="col" { "hit rate" }
+                        }
+                    }
+                    tbody { @for query in heaviest.into_iter().take(TOP) {
                         tr {
                             td.number { (percent(share(query))) (meter(share(query), "share of database time")) }
-                            td.number { (count(query.calls)) }
-                            td.number { (or_na(query.hit_rate())) }
+                            td.number { (count(query.recent_timed)) }
+                            td.number {
+                                @match query.recent_timed {
+                                    0 => span.na title="the database was not asked" { "N/A" },
+                                    asked => (short(seconds(query) / asked as f64)),
+                                }
+                            }
                             td.number { (of_enough(query, OF_A_HALF, query.latency.p50)) }
                             td.number { (of_enough(query, OF_99, query.latency.p99)) }
+                            td.number { (count(query.calls)) }
+                            td.number { (or_na(query.hit_rate())) }
                             td.sql { code title=(query.text) { (shortened(&query.text, IN_A_ROW)) } }
                         }
                     } }
@@ -475,7 +497,7 @@ fn queries(place: &Place, queries: &[QueryStats]) -> Markup {
 
 /// How long a statement took, if the database was asked often enough to tell.
 fn of_enough(query: &QueryStats, least: u64, time: Duration) -> Markup {
-    let asked = query.misses + query.bypasses + query.writes + query.refreshes;
+    let asked = query.timed;
     html! {
         @if asked >= least {
             (short(time.as_secs_f64()))
@@ -588,6 +610,21 @@ mod tests {
             shown.contains(r#"id="misses">3,000<"#) && shown.contains(r#"id="misses-start">3,000,000<"#),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn what_hurts_now_stands_before_what_did_once() {
+        let report = crate::Report::from_json(include_str!("../../tests/it/reporting/report.json")).unwrap();
+        let mut known = report.queries[..2].to_vec();
+        for (query, (name, asked, seconds)) in known.iter_mut().zip([("was heavy", 0, 0), ("is heavy", 4, 2)]) {
+            (query.text, query.recent_timed, query.recent_time) = (name.into(), asked, Duration::from_secs(seconds));
+        }
+        assert!(known[0].database_time > known[1].database_time);
+        let place = Place { mount: String::new(), pool: "shop".into(), role: Role::Read };
+        let shown = queries(&place, &known).0;
+        let rows: Vec<_> = shown.split("<tr>").filter(|row| row.contains("heavy")).collect();
+        assert!(rows[0].contains("is heavy") && rows[0].contains("100.0 %") && rows[0].contains("500.0 ms"), "{shown}");
+        assert!(rows[1].contains("was heavy") && rows[1].contains("N/A"), "{shown}");
     }
 
     #[test]

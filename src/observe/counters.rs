@@ -593,7 +593,7 @@ impl Counters {
             Sent::Other => return,
         }
         detail.database_time.add(time);
-        record.asked(time, rows);
+        record.asked(time, rows, detail.queries.now());
         if sent == Sent::Read {
             detail.request_seconds.record(time.as_secs_f64());
             self.recent.asked(time);

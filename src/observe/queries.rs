@@ -197,7 +197,7 @@ mod tests {
         record.stored(100);
         record.wrote(now);
         record.refreshes();
-        record.asked(Duration::from_micros(50), 7);
+        record.asked(Duration::from_micros(50), 7, 0);
     }
 
     #[track_caller]

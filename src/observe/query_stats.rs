@@ -67,6 +67,13 @@ pub struct QueryStats {
     /// How many times the database's time was taken: rejected calls, and those that had no connection, are not among them.
     #[serde(default)]
     pub timed: u64,
+    /// Of [`QueryStats::database_time`], what was within the last five minutes ([`QueryStats::RECENT`]), about: as if older calls had
+    /// been spread evenly.
+    #[serde(default, rename = "recent_seconds", with = "seconds")]
+    pub recent_time: Duration,
+    /// How many times that was taken.
+    #[serde(default)]
+    pub recent_timed: u64,
     /// How long the database took for one call.
     pub latency: Latency,
     /// Database time saved: for each hit and each coalesced read, what the load of its result took.
@@ -121,6 +128,9 @@ pub struct Latency {
 }
 
 impl QueryStats {
+    /// How far [`QueryStats::recent_time`] goes back.
+    pub const RECENT: Duration = Duration::from_secs(300);
+
     /// Hits and coalesced reads as a share of all reads, between 0 and 1; `None` before the first read.
     pub fn hit_rate(&self) -> Option<f64> {
         share(self.hits + self.coalesced, self.calls - self.writes)

@@ -52,6 +52,7 @@ struct Asked {
     /// Misses, bypasses and results not stored, by reason.
     reasons: Vec<(Place, Reason, u64)>,
     times: Times,
+    lately: Lately,
     parameters: Distinct,
     repeats: Option<Box<Repeats>>,
     /// How often a unit of work came so far as to look at its stack.
@@ -170,6 +171,69 @@ impl Times {
         let Some(times) = &self.0 else { return Latency::default() };
         let at = |share: f64| Duration::from_micros(times.value_at_quantile(share));
         Latency { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: Duration::from_micros(times.max()) }
+    }
+}
+
+/// Calls and what they took, in nanoseconds.
+#[derive(Debug, Default, Clone, Copy)]
+struct Calls {
+    count: u64,
+    nanos: u64,
+}
+
+impl Calls {
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.nanos = self.nanos.saturating_add(other.nanos);
+    }
+
+    fn mul(self, share: f64) -> Self {
+        let part = |number: u64| (number as f64 * share).round() as u64;
+        Self { count: part(self.count), nanos: part(self.nanos) }
+    }
+}
+
+/// The calls of the last five minutes, about: those of the current five, and of the five before as large a part as still is in reach.
+#[derive(Debug, Default)]
+struct Lately {
+    /// In fives of minutes since the pool was built.
+    window: u64,
+    current: Calls,
+    before: Calls,
+}
+
+impl Lately {
+    const WINDOW: u64 = QueryStats::RECENT.as_millis() as u64;
+
+    /// At the time `now`, in milliseconds since the pool was built.
+    fn reach(&mut self, now: u64) {
+        let passed = (now / Self::WINDOW).saturating_sub(self.window);
+        if passed > 0 {
+            self.before = if passed == 1 { self.current } else { Calls::default() };
+            self.current = Calls::default();
+            self.window += passed;
+        }
+    }
+
+    fn add(&mut self, time: Duration, now: u64) {
+        self.reach(now);
+        self.current.add(Calls { count: 1, nanos: nanos(time) });
+    }
+
+    fn absorb(&mut self, mut other: Self) {
+        let window = self.window.max(other.window) * Self::WINDOW;
+        self.reach(window);
+        other.reach(window);
+        self.current.add(other.current);
+        self.before.add(other.before);
+    }
+
+    fn told(&mut self, now: u64) -> Calls {
+        self.reach(now);
+        let passed = (now % Self::WINDOW) as f64 / Self::WINDOW as f64;
+        let mut told = self.before.mul(1.0 - passed);
+        told.add(self.current);
+        told
     }
 }
 
@@ -300,10 +364,12 @@ impl Record {
         self.database.refreshes.fetch_add(1, Relaxed);
     }
 
-    pub fn asked(&self, time: Duration, rows: u64) {
+    pub fn asked(&self, time: Duration, rows: u64, now: u64) {
         self.database.time.fetch_add(nanos(time), Relaxed);
         self.database.rows.fetch_add(rows, Relaxed);
-        self.asking().times.record(time);
+        let mut asked = self.asking();
+        asked.times.record(time);
+        asked.lately.add(time, now);
     }
 
     /// Database time that was saved.
@@ -355,6 +421,7 @@ impl Record {
         let theirs = *other.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut mine = self.asking();
         mine.times.absorb(theirs.times);
+        mine.lately.absorb(theirs.lately);
         mine.parameters.absorb(theirs.parameters);
         if let Some(theirs) = theirs.repeats {
             // Of many statements there is no one place. What nobody looked up is not known to be any.
@@ -382,7 +449,8 @@ impl Record {
             stored,
             stored_bytes,
         ] = self.numbers().map(|number| number.load(Relaxed));
-        let asked = self.asking();
+        let mut asked = self.asking();
+        let lately = asked.lately.told(u64::try_from(built.0.elapsed().as_millis()).unwrap_or(u64::MAX));
         let of = |place: Place| -> BTreeMap<Reason, u64> {
             asked.reasons.iter().filter(|(at, ..)| *at == place).map(|(_, reason, count)| (*reason, *count)).collect()
         };
@@ -414,6 +482,8 @@ impl Record {
             distinct_parameters: asked.parameters.count(),
             database_time: Duration::from_nanos(time),
             timed: asked.times.0.as_ref().map_or(0, |times| times.len()),
+            recent_time: Duration::from_nanos(lately.nanos),
+            recent_timed: lately.count,
             latency: asked.times.latency(),
             saved_time: Duration::from_nanos(saved),
             rows_from_cache: rows,
@@ -460,11 +530,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_past_is_left_out_of_what_was_lately() {
+        const MINUTE: u64 = 60_000;
+        let told = |lately: &mut Lately, minute: u64| {
+            let told = lately.told(minute * MINUTE);
+            (told.count, told.nanos)
+        };
+        let (mut one, mut other) = (Lately::default(), Lately::default());
+        for minute in 0..5 {
+            (0..60).for_each(|_| one.add(Duration::from_nanos(7), minute * MINUTE));
+        }
+        assert_eq!(told(&mut one, 4), (300, 2_100));
+        // As if they had been spread evenly.
+        assert_eq!(told(&mut one, 7), (180, 1_260));
+        one.add(Duration::from_nanos(1_000), 7 * MINUTE);
+        assert_eq!(told(&mut one, 9), (61, 1_420));
+        other.add(Duration::from_nanos(3), 9 * MINUTE);
+        one.absorb(other);
+        assert_eq!(told(&mut one, 9), (62, 1_423));
+        assert_eq!(told(&mut one, 10), (2, 1_003));
+        assert_eq!(told(&mut one, 15), (0, 0));
+        assert_eq!(told(&mut one, 1_000), (0, 0));
+        // What was counted long ago goes to what is counted now.
+        let mut old = Lately::default();
+        old.add(Duration::from_nanos(3), 0);
+        one.absorb(old);
+        assert_eq!(told(&mut one, 1_000), (0, 0));
+    }
+
+    #[test]
     fn times_are_told_to_a_tenth() {
         let (one, other) = (Record::new(None, "a".into(), 0), Record::new(None, "b".into(), 0));
         for ms in 1..=100 {
             // Half of them here, half there.
-            if ms % 2 == 0 { &one } else { &other }.asked(Duration::from_millis(ms), 1);
+            if ms % 2 == 0 { &one } else { &other }.asked(Duration::from_millis(ms), 1, 0);
         }
         one.absorb(other);
         let latency = one.snapshot((Instant::now(), SystemTime::now())).latency;
@@ -472,7 +571,7 @@ mod tests {
             let told = told.as_secs_f64() * 1e3;
             assert!((told / ms - 1.0).abs() <= 0.1, "{told} for {ms}: {latency:?}");
         }
-        one.asked(Duration::from_secs(1 << 40), 1);
+        one.asked(Duration::from_secs(1 << 40), 1, 0);
         assert!(one.snapshot((Instant::now(), SystemTime::now())).latency.max >= Duration::from_secs(3600));
         assert_eq!(
             Record::new(None, "c".into(), 0).snapshot((Instant::now(), SystemTime::now())).latency,

@@ -8,7 +8,7 @@ use crate::observe::QueryStats;
 use crate::reason::Reason;
 use crate::wording::plain;
 
-const HEADINGS: [&str; 34] = [
+const HEADINGS: [&str; 36] = [
     "fingerprint",
     "statement",
     "calls",
@@ -26,6 +26,8 @@ const HEADINGS: [&str; 34] = [
     "distinct_parameters",
     "database_seconds",
     "database_share",
+    "recent_seconds",
+    "recent_timed",
     "p50_seconds",
     "p95_seconds",
     "p99_seconds",
@@ -58,7 +60,7 @@ impl Report {
         out.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
-    fn row(&self, query: &QueryStats) -> [String; 34] {
+    fn row(&self, query: &QueryStats) -> [String; 36] {
         let or_empty = |number: Option<f64>| number.map_or_else(String::new, |number| number.to_string());
         let seconds = |time: std::time::Duration| time.as_secs_f64().to_string();
         let moment = |time: SystemTime| seconds(time.duration_since(UNIX_EPOCH).unwrap_or_default());
@@ -83,6 +85,8 @@ impl Report {
             query.distinct_parameters.to_string(),
             seconds(query.database_time),
             or_empty(self.share(query.database_time.as_secs_f64())),
+            seconds(query.recent_time),
+            query.recent_timed.to_string(),
             taken(query.latency.p50),
             taken(query.latency.p95),
             taken(query.latency.p99),

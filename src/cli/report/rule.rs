@@ -315,7 +315,8 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_not_well() {
-        let cases: [(&str, fn(&mut Report), &str); 11] = [
+        type Case = (&'static str, fn(&mut Report), &'static str);
+        let cases: [Case; 11] = [
             ("n+1", |report| report.stats.units_of_work = 0, "no unit of work"),
             ("p99>1h", |report| report.queries.iter_mut().for_each(|query| query.timed = 19), "twenty times"),
             ("max>1h", |report| report.queries.iter_mut().for_each(|query| query.timed = 0), "twenty times"),
