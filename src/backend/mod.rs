@@ -9,7 +9,7 @@ use std::fmt;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use sqlx::error::BoxDynError;
+use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Database, Either, Execute, SqlStr};
 
@@ -208,6 +208,9 @@ pub trait Driver: Database {
     /// Whether this error says that the database is out of reach, and nothing about the request.
     fn is_outage(error: &sqlx::Error) -> bool;
 
+    /// The code of an error, and what it means where that is known: nothing of what the server says besides, such as names or values.
+    fn code_in_words(error: &dyn DatabaseError) -> String;
+
     /// Whether this error says that the server makes no more connections, but keeps those that there are.
     fn takes_no_more(error: &sqlx::Error) -> bool;
 
@@ -217,6 +220,11 @@ pub trait Driver: Database {
 
     /// Returns once the server is done with every statement that was sent to it on connections lost before this call.
     fn settled(pool: &sqlx::Pool<Self>) -> BoxFuture<'_, ()>;
+}
+
+/// A code with what it means, if that is known.
+fn in_words(code: impl std::fmt::Display, meaning: Option<&str>) -> String {
+    meaning.map_or_else(|| code.to_string(), |meaning| format!("{code} ({meaning})"))
 }
 
 /// Gives a connection back to its pool within this task. To drop it would spawn one more, which wakes another thread if

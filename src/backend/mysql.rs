@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use sqlx::error::DatabaseError;
 use sqlx::mysql::{
     MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlStatement, MySqlTypeInfo,
 };
@@ -197,6 +198,24 @@ impl Driver for MySql {
             Io(_) | Tls(_) | PoolTimedOut | WorkerCrashed => true,
             _ => false,
         }
+    }
+
+    fn code_in_words(error: &dyn DatabaseError) -> String {
+        let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() else { return "no code".to_owned() };
+        let meaning = match error.number() {
+            1021 => Some("its disk is full"),
+            1037 | 1038 | 1041 => Some("it is out of memory"),
+            1040 | 1203 => Some("too many connections"),
+            1044 | 1045 | 1698 => Some("it refuses the login"),
+            1049 => Some("there is no such database"),
+            1053 => Some("it shuts down"),
+            1129 => Some("it blocks this host: FLUSH HOSTS"),
+            1226 => Some("the account has no more of something"),
+            1927 => Some("the connection was ended"),
+            4031 => Some("the connection was idle for too long"),
+            _ => None,
+        };
+        super::in_words(error.number(), meaning)
     }
 
     fn takes_no_more(error: &sqlx::Error) -> bool {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Arguments, Executor, Postgres, SqlStr};
 
@@ -186,6 +187,26 @@ impl Driver for Postgres {
             Io(_) | Tls(_) | PoolTimedOut | WorkerCrashed => true,
             _ => false,
         }
+    }
+
+    fn code_in_words(error: &dyn DatabaseError) -> String {
+        let code = error.code().unwrap_or("no code".into());
+        let meaning = match &*code {
+            "28P01" => Some("the password is wrong"),
+            "3D000" => Some("there is no such database"),
+            "53100" => Some("its disk is full"),
+            "53200" => Some("it is out of memory"),
+            "53300" => Some("too many connections"),
+            "57P01" => Some("it is shut down, or ended the connection"),
+            "57P02" => Some("one of its processes crashed"),
+            "57P03" => Some("it starts up or shuts down"),
+            "58030" => Some("it cannot read or write its files"),
+            code if code.starts_with("08") => Some("the connection failed"),
+            code if code.starts_with("28") => Some("it refuses the login"),
+            code if code.starts_with("53") => Some("it is out of something"),
+            _ => None,
+        };
+        super::in_words(code, meaning)
     }
 
     fn takes_no_more(error: &sqlx::Error) -> bool {

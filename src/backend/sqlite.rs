@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteStatement, SqliteTypeInfo,
 };
@@ -183,6 +184,17 @@ impl Driver for Sqlite {
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
             _ => false,
         }
+    }
+
+    fn code_in_words(error: &dyn DatabaseError) -> String {
+        let code = error.code().unwrap_or("no code".into());
+        let meaning = match code.parse::<u32>().map(|code| code & 0xff) {
+            Ok(5) => Some("another program, or a long transaction, has locked it"),
+            Ok(10) => Some("its file cannot be read or written"),
+            Ok(14) => Some("its file cannot be opened"),
+            _ => None,
+        };
+        super::in_words(code, meaning)
     }
 
     fn takes_no_more(_error: &sqlx::Error) -> bool {

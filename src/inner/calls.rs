@@ -140,7 +140,7 @@ pub(super) fn judge<DB: Driver>(call: Call, failure: Option<&sqlx::Error>) {
     match failure {
         // It never reached the database.
         Some(error) if Rejected::of(error).is_some() => call.never_made(),
-        Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || said(error)),
+        Some(error) if DB::is_outage(error) => call.ends(Fate::Failed, || said::<DB>(error)),
         _ => call.ends(Fate::Answered, String::new),
     }
 }
@@ -160,10 +160,10 @@ impl<DB: Driver> Drop for Connecting<'_, DB> {
 }
 
 /// What is the matter, without what a driver says besides: addresses, names, perhaps values.
-fn said(error: &sqlx::Error) -> String {
+fn said<DB: Driver>(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Io(error) => error.kind().to_string(),
-        sqlx::Error::Database(error) => format!("the database said {}", error.code().unwrap_or("something".into())),
+        sqlx::Error::Database(error) => format!("the database said {}", DB::code_in_words(&**error)),
         sqlx::Error::Tls(_) => "TLS failed".into(),
         sqlx::Error::Configuration(_) => "there is no connecting with these options".into(),
         sqlx::Error::WorkerCrashed => "the database's thread ended".into(),
@@ -263,7 +263,7 @@ impl<DB: Driver> Inner<DB> {
             // It was not even asked.
             Some(sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) | sqlx::Error::InvalidSavePointStatement) => {
             }
-            Some(error) if DB::is_outage(error) => self.gatehouse.breaker.witness(Fate::Failed, || said(error)),
+            Some(error) if DB::is_outage(error) => self.gatehouse.breaker.witness(Fate::Failed, || said::<DB>(error)),
             _ => self.gatehouse.breaker.witness(Fate::Answered, String::new),
         }
     }
@@ -354,7 +354,7 @@ impl<DB: Driver> Inner<DB> {
                     drop(self.look(CONNECT_WITHIN));
                 }
             }
-            error => call.ends(Fate::Failed, || said(error)),
+            error => call.ends(Fate::Failed, || said::<DB>(error)),
         }
     }
 

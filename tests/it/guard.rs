@@ -671,7 +671,7 @@ async fn a_login_that_is_refused_is_no_answer() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", pool.breaker().status());
     }
     let cause = pool.breaker().status().transitions[0].cause.clone();
-    assert!(cause.ends_with("the database said 28000"), "{cause}");
+    assert!(cause.ends_with("the database said 28000 (it refuses the login)"), "{cause}");
     assert_eq!(read(&outlives, 1).await.unwrap(), 0);
     // Nor is it an answer to a probe.
     let reopened = |pool: &PgPool| {
