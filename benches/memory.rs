@@ -28,7 +28,7 @@ impl Held {
     }
 
     fn print_growth(&self, before: &Self, what: &str, payload: usize) {
-        let entries = (self.stats.entries - before.stats.entries) as f64;
+        let entries = ENTRIES as f64;
         let ratio = |bytes: f64| format!("{bytes:>7.0} ({:.2})", bytes / payload as f64);
         let each = |now: usize, then: usize| ratio((now as f64 - then as f64) / entries);
         println!(

@@ -4,19 +4,25 @@
 //! the time on the processor that a hit takes.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use larder::{CachedPool, PgPool, QueryExt, Sessions};
 
+use crate::typed::Bare;
 use crate::{NUMBERED, Row, wanted};
 
 /// Hits per second, and nanoseconds on the processor for each, on a runtime with that many threads: through sqlx, as rows, as
-/// shared values.
-async fn rates(url: String) -> [(f64, f64); 3] {
+/// shared values, as those without statistics, and from moka alone.
+async fn rates(url: String) -> [(f64, f64); 5] {
     let options = || sqlx::postgres::PgPoolOptions::new().max_connections(4);
     let straight = options().connect(&url).await.unwrap();
     let pool = options().connect(&url).await.unwrap();
     let cached: PgPool = CachedPool::builder(pool, Sessions::Uniform).sole_writer().build().await.unwrap();
+    let pool = options().connect(&url).await.unwrap();
+    let off: PgPool =
+        CachedPool::builder(pool, Sessions::Uniform).sole_writer().statistics(false).build().await.unwrap();
+    let bare = Arc::new(Bare::with(Arc::default()));
     let read = |i: i64| sqlx::query_as::<_, Row>(NUMBERED.rows).bind(i % 16 + 1).bind(i % 16 + 1);
     macro_rules! rate {
         ($pool:expr, |$p:ident, $i:ident| $ask:expr) => {{
@@ -52,6 +58,13 @@ async fn rates(url: String) -> [(f64, f64); 3] {
         rate!(straight, |pool, i| read(i).fetch_all(&pool)),
         rate!(cached, |pool, i| read(i).fetch_all(&pool)),
         rate!(cached, |pool, i| read(i).cached(&pool).fetch_all()),
+        rate!(off, |pool, i| read(i).cached(&pool).fetch_all()),
+        rate!(bare, |cache, i| async {
+            cache.get(i % 16 + 1, i % 16 + 1);
+            // As often as a hit lets others run.
+            tokio::task::coop::consume_budget().await;
+            Ok::<_, sqlx::Error>(())
+        }),
     ]
 }
 
@@ -71,7 +84,7 @@ pub fn measure(url: &str) {
         std::thread::spawn(run).join().unwrap()
     };
     let (one, two) = (on(1), on(2));
-    for (n, what) in ["sqlx", "rows", "shared values"].into_iter().enumerate() {
+    for (n, what) in ["sqlx", "rows", "shared values", "without statistics", "moka"].into_iter().enumerate() {
         println!(
             "{:<44} 1 thread {:>9.0}/s {:>6.0} ns   2 threads {:>9.0}/s {:>6.0} ns   ratio {:>6.2}, of time on the processor {:.2}",
             format!("{name}, {what}"),

@@ -19,8 +19,8 @@ impl Bare {
     pub fn with(value: Arc<Vec<Row>>) -> Self {
         let entries = moka::sync::Cache::builder().max_capacity(1 << 20).build_with_hasher(Default::default());
         let statement: Arc<str> = NUMBERED.rows.into();
-        for n in [1, 10, 100] {
-            entries.insert((statement.clone(), [1, n]), value.clone());
+        for (a, b) in [(1, 1), (1, 10), (1, 100)].into_iter().chain((1..=16).map(|n| (n, n))) {
+            entries.insert((statement.clone(), [a, b]), value.clone());
         }
         Self { statement, entries }
     }

@@ -17,6 +17,7 @@ use super::feed::{Feed, Hearing};
 use super::history::{History, Now, Recent, Totals};
 use super::pool_gauges::{PoolGauges, Waiting};
 use super::record::{Given, Spared};
+use super::striped::{STRIPES, of_this_thread};
 use super::waits::{Sum, Wait};
 use super::{
     Metered, PoolTimeout, Queries, QueryStats, Sent, Stats, Subject, Tier, Waits, catalogue, metered, nanos, removal,
@@ -40,14 +41,44 @@ impl Count {
         Self { value: AtomicU64::new(0), metric }
     }
 
-    /// Tells how many there were before.
-    pub fn one(&self) -> u64 {
+    pub fn one(&self) {
         self.metric.increment(1);
-        self.value.fetch_add(1, Relaxed)
+        self.value.fetch_add(1, Relaxed);
     }
 
     pub fn get(&self) -> u64 {
         self.value.load(Relaxed)
+    }
+}
+
+/// The same for what many threads count at once.
+struct Often {
+    values: [Line; STRIPES],
+    metric: Counter,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Line(AtomicU64);
+
+impl Often {
+    fn new(metric: Counter) -> Self {
+        metric.increment(0);
+        Self { values: Default::default(), metric }
+    }
+
+    fn one(&self) {
+        self.metric.increment(1);
+        self.values[of_this_thread()].0.fetch_add(1, Relaxed);
+    }
+
+    /// How many this thread, and those that share its stripe, counted.
+    fn of_this_thread(&self) -> u64 {
+        self.values[of_this_thread()].0.load(Relaxed)
+    }
+
+    fn get(&self) -> u64 {
+        self.values.iter().map(|line| line.0.load(Relaxed)).sum()
     }
 }
 
@@ -184,8 +215,6 @@ struct Detail {
     request_seconds: Histogram,
 }
 
-/// A look at the clock takes as long as all else that is counted of a hit: one look does for that many.
-const HITS_PER_LOOK: u64 = 16;
 /// One of so many hits is timed.
 const HITS_PER_TIMED: u64 = 256;
 
@@ -193,7 +222,7 @@ const HITS_PER_TIMED: u64 = 256;
 pub(crate) struct Counters {
     /// When the pool was built.
     pub since: SystemTime,
-    hits: [Count; Tier::ALL.len()],
+    hits: [Often; Tier::ALL.len()],
     coalesced: Count,
     stale: Count,
     refreshes: Count,
@@ -233,7 +262,7 @@ impl Counters {
         let memory = Tier::Memory.label();
         Arc::new(Self {
             since: to_the_millisecond(SystemTime::now()),
-            hits: Tier::ALL.map(|tier| request("hit", tier.label())),
+            hits: Tier::ALL.map(|tier| Often::new(catalogue::REQUESTS.counter(&["hit", "", tier.label()]))),
             coalesced: request("coalesced", memory),
             stale: request("stale", memory),
             refreshes: Count::new(catalogue::REFRESHES.counter(&[])),
@@ -289,14 +318,9 @@ impl Counters {
 
     /// A read was answered from `tier`.
     pub fn hit(&self, subject: &Subject, tier: Tier, given: impl Into<Given>) {
-        let before = self.hits[tier.index()].one();
+        self.hits[tier.index()].one();
         if tier == Tier::Typed {
             self.asks(subject);
-        }
-        if before.is_multiple_of(HITS_PER_LOOK)
-            && let Some(queries) = self.queries()
-        {
-            queries.now();
         }
         self.spared(subject, Spared::Hit(tier), given.into());
         tracing::trace!(target: "larder::read", outcome = "hit", tier = tier.label(), statement = &*subject.text);
@@ -306,7 +330,7 @@ impl Counters {
     pub fn begins(&self, tier: Tier) -> Option<Instant> {
         self.detail.as_ref()?;
         // Two at once may both be timed, or neither: no matter. Nothing is written for it.
-        self.hits[tier.index()].get().is_multiple_of(HITS_PER_TIMED).then(Instant::now)
+        self.hits[tier.index()].of_this_thread().is_multiple_of(HITS_PER_TIMED).then(Instant::now)
     }
 
     /// It was a hit.
@@ -334,9 +358,11 @@ impl Counters {
     /// A second is over, at the end of which so many entries of so many bytes are in memory.
     pub fn tick(&self, (entries, bytes): (u64, u64)) {
         let time = |time: fn(&Detail) -> &Time| self.detail.as_ref().map(|detail| time(detail).get());
+        // Hits go by this: a look at the clock takes as long as all else that is counted of one.
+        self.queries().map(Queries::now);
         let (audited, audited_stale) = self.audited_so_far();
         let totals = Totals {
-            hits: self.hits.iter().map(Count::get).sum(),
+            hits: self.hits.iter().map(Often::get).sum(),
             coalesced: self.coalesced.get(),
             stale: self.stale.get(),
             misses: self.misses.sum(),
@@ -471,7 +497,7 @@ impl Counters {
 
     /// A call was not made.
     pub fn rejected(&self, by: Guard) {
-        let _ = self.rejections[by as usize].one();
+        self.rejections[by as usize].one();
         tracing::debug!(target: "larder::guard", outcome = "rejected", guard = by.label());
     }
 
@@ -495,7 +521,7 @@ impl Counters {
 
     /// A wait for a connection ended without one.
     pub fn pool_timeout(&self, cause: PoolTimeout) {
-        let _ = self.pool_timeouts[cause as usize].one();
+        self.pool_timeouts[cause as usize].one();
         tracing::debug!(target: "larder::guard", outcome = "no connection", cause = PoolTimeout::LABELS[cause as usize]);
     }
 
@@ -548,7 +574,7 @@ impl Counters {
 
     /// An answer from the cache was looked into, which rests on these tables.
     pub fn audited<'t>(&self, outcome: Audit, subject: &Subject, tables: impl Iterator<Item = &'t str>) {
-        let _ = self.audits[outcome as usize].one();
+        self.audits[outcome as usize].one();
         if outcome == Audit::Undecided {
             return;
         }
@@ -670,7 +696,7 @@ impl<S, C> From<&Entry<S, C>> for Given {
 
 impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counters").field("hits", &self.hits.each_ref().map(Count::get)).finish_non_exhaustive()
+        f.debug_struct("Counters").field("hits", &self.hits.each_ref().map(Often::get)).finish_non_exhaustive()
     }
 }
 

@@ -19,6 +19,7 @@
 //! | `waits` | what did calls wait for, and how long? |
 //! | `pool_timeout` | why did it wait for a connection in vain? |
 //! | `metered` | how long did it wait for the database? |
+//! | `striped` | how do threads count without waiting for each other? |
 //! | `stats`, `query_stats` | how is that told? |
 
 mod audit;
@@ -40,6 +41,7 @@ mod record;
 mod redis_meter;
 mod removal;
 mod stats;
+mod striped;
 mod tier;
 mod unit;
 mod waits;

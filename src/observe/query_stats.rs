@@ -88,7 +88,7 @@ pub struct QueryStats {
     /// When it was first seen; for the row without a fingerprint, when the pool was built.
     #[serde(with = "since_1970")]
     pub first_seen: SystemTime,
-    /// When it was last called, to within 16 hits of the pool.
+    /// When it was last called, to within a second while the runtime lives that the pool was built on.
     #[serde(with = "since_1970")]
     pub last_seen: SystemTime,
 }

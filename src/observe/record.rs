@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::query_stats::{Latency, NPlusOne, QueryStats};
+use super::striped::Striped;
 use super::unit::Sighting;
 use super::{Tier, nanos};
 use hdrhistogram::Histogram;
@@ -35,8 +36,8 @@ pub(super) enum Spared {
 /// What is counted for the statements of one fingerprint.
 #[derive(Debug)]
 pub(crate) struct Record {
-    cached: Cached,
-    database: Database,
+    cached: Striped<Cached>,
+    rest: Rest,
     /// Apart, so that a record is a few cache lines.
     asked: Mutex<Box<Asked>>,
     /// When it was first seen, in milliseconds since the pool was built.
@@ -242,8 +243,6 @@ impl Lately {
 #[repr(align(64))]
 struct Cached {
     hits: [AtomicU64; Tier::ALL.len()],
-    coalesced: AtomicU64,
-    stale: AtomicU64,
     saved: AtomicU64,
     rows: AtomicU64,
     bytes: AtomicU64,
@@ -251,8 +250,11 @@ struct Cached {
     last: AtomicU64,
 }
 
+/// What no hit touches.
 #[derive(Debug, Default)]
-struct Database {
+struct Rest {
+    coalesced: AtomicU64,
+    stale: AtomicU64,
     time: AtomicU64,
     rows: AtomicU64,
     writes: AtomicU64,
@@ -261,7 +263,23 @@ struct Database {
     stored_bytes: AtomicU64,
 }
 
+impl Cached {
+    fn numbers(&self) -> [&AtomicU64; 6] {
+        let Self { hits: [memory, typed, redis], saved, rows, bytes, last: _ } = self;
+        [memory, typed, redis, saved, rows, bytes]
+    }
+}
+
+impl Rest {
+    fn numbers(&self) -> [&AtomicU64; 8] {
+        let Self { coalesced, stale, time, rows, writes, refreshes, stored, stored_bytes } = self;
+        [coalesced, stale, time, rows, writes, refreshes, stored, stored_bytes]
+    }
+}
+
 impl Record {
+    /// Reads spared, from which on threads count apart: few statements come so far.
+    const MANY: u64 = 10_000;
     /// Bytes of text after which it is cut off.
     pub const MAX_TEXT: usize = 2048;
 
@@ -270,23 +288,25 @@ impl Record {
             text.truncate(text.floor_char_boundary(Self::MAX_TEXT - "…".len()));
             text.push('…');
         }
-        let cached = Cached { last: now.into(), ..Cached::default() };
-        let (database, asked) = Default::default();
-        Self { cached, database, asked, first: now, fingerprint, text: text.into_boxed_str() }
+        let (cached, rest, asked): (Striped<Cached>, _, _) = Default::default();
+        cached.mine().last.store(now, Relaxed);
+        Self { cached, rest, asked, first: now, fingerprint, text: text.into_boxed_str() }
     }
 
     pub fn spared(&self, how: Spared, given: Given, now: u64) {
-        let cached = &self.cached;
+        let cached = self.cached.mine();
         let count = match how {
             Spared::Hit(tier) => &cached.hits[tier.index()],
-            Spared::Coalesced => &cached.coalesced,
-            Spared::Stale => &cached.stale,
+            Spared::Coalesced => &self.rest.coalesced,
+            Spared::Stale => &self.rest.stale,
         };
-        count.fetch_add(1, Relaxed);
+        if count.fetch_add(1, Relaxed) == Self::MANY {
+            self.cached.spread();
+        }
         cached.saved.fetch_add(nanos(given.saved), Relaxed);
         cached.rows.fetch_add(given.rows as u64, Relaxed);
         cached.bytes.fetch_add(given.bytes as u64, Relaxed);
-        self.seen(now);
+        cached.last.store(now, Relaxed);
     }
 
     /// Counts a miss, a bypass or a result that was not stored.
@@ -296,12 +316,12 @@ impl Record {
     }
 
     pub fn stored(&self, bytes: usize) {
-        self.database.stored.fetch_add(1, Relaxed);
-        self.database.stored_bytes.fetch_add(bytes as u64, Relaxed);
+        self.rest.stored.fetch_add(1, Relaxed);
+        self.rest.stored_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
     pub fn wrote(&self, now: u64) {
-        self.database.writes.fetch_add(1, Relaxed);
+        self.rest.writes.fetch_add(1, Relaxed);
         self.seen(now);
     }
 
@@ -361,63 +381,53 @@ impl Record {
     }
 
     pub fn refreshes(&self) {
-        self.database.refreshes.fetch_add(1, Relaxed);
+        self.rest.refreshes.fetch_add(1, Relaxed);
     }
 
     pub fn asked(&self, time: Duration, rows: u64, now: u64) {
-        self.database.time.fetch_add(nanos(time), Relaxed);
-        self.database.rows.fetch_add(rows, Relaxed);
+        self.rest.time.fetch_add(nanos(time), Relaxed);
+        self.rest.rows.fetch_add(rows, Relaxed);
         let mut asked = self.asking();
         asked.times.record(time);
         asked.lately.add(time, now);
     }
 
+    fn spared_so_far(&self) -> [u64; 6] {
+        let mut all = [0; 6];
+        for cached in self.cached.all() {
+            all.iter_mut().zip(cached.numbers()).for_each(|(sum, number)| *sum += number.load(Relaxed));
+        }
+        all
+    }
+
     /// Database time that was saved.
     pub fn saved(&self) -> Duration {
-        Duration::from_nanos(self.cached.saved.load(Relaxed))
+        Duration::from_nanos(self.cached.all().map(|cached| cached.saved.load(Relaxed)).sum())
     }
 
     /// When it was last seen.
     pub fn last(&self) -> u64 {
-        self.cached.last.load(Relaxed)
+        self.cached.all().map(|cached| cached.last.load(Relaxed)).max().unwrap_or(0)
     }
 
     fn seen(&self, now: u64) {
         // Of two at the same time either may win: they differ by less than it matters.
-        self.cached.last.store(now, Relaxed);
+        self.cached.mine().last.store(now, Relaxed);
     }
 
     fn asking(&self) -> std::sync::MutexGuard<'_, Box<Asked>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn numbers(&self) -> [&AtomicU64; 14] {
-        let Cached { hits: [memory, typed, redis], coalesced, stale, saved, rows, bytes, last: _ } = &self.cached;
-        let Database { time, rows: loaded, writes, refreshes, stored, stored_bytes } = &self.database;
-        [
-            memory,
-            typed,
-            redis,
-            coalesced,
-            stale,
-            saved,
-            rows,
-            bytes,
-            time,
-            loaded,
-            writes,
-            refreshes,
-            stored,
-            stored_bytes,
-        ]
-    }
-
     /// Takes over what another counted that nobody counts in any more.
     pub fn absorb(&self, other: Self) {
-        for (mine, theirs) in self.numbers().into_iter().zip(other.numbers()) {
-            mine.fetch_add(theirs.load(Relaxed), Relaxed);
+        let mine = self.cached.mine();
+        let (spared, asked) = (other.spared_so_far(), other.rest.numbers().map(|number| number.load(Relaxed)));
+        let numbers = mine.numbers().into_iter().chain(self.rest.numbers());
+        for (number, theirs) in numbers.zip(spared.into_iter().chain(asked)) {
+            number.fetch_add(theirs, Relaxed);
         }
-        self.cached.last.fetch_max(other.last(), Relaxed);
+        mine.last.fetch_max(other.last(), Relaxed);
         let theirs = *other.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut mine = self.asking();
         mine.times.absorb(theirs.times);
@@ -433,22 +443,9 @@ impl Record {
     /// What was counted so far. `built` is when the pool was built, by two clocks.
     pub fn snapshot(&self, built: (Instant, SystemTime)) -> QueryStats {
         let at = |milliseconds: u64| built.1 + Duration::from_millis(milliseconds);
-        let [
-            memory,
-            typed,
-            redis,
-            coalesced,
-            stale,
-            saved,
-            rows,
-            bytes,
-            time,
-            loaded,
-            writes,
-            refreshes,
-            stored,
-            stored_bytes,
-        ] = self.numbers().map(|number| number.load(Relaxed));
+        let [memory, typed, redis, saved, rows, bytes] = self.spared_so_far();
+        let [coalesced, stale, time, loaded, writes, refreshes, stored, stored_bytes] =
+            self.rest.numbers().map(|number| number.load(Relaxed));
         let mut asked = self.asking();
         let lately = asked.lately.told(u64::try_from(built.0.elapsed().as_millis()).unwrap_or(u64::MAX));
         let of = |place: Place| -> BTreeMap<Reason, u64> {

@@ -46,6 +46,8 @@ fn assert_agreement(stats: &Stats, rows: &[QueryStats]) {
     assert_eq!(stats.waits.reads.time + stats.waits.writes.time, stats.database_time);
     for row in rows {
         assert_eq!(row.calls, row.hits + row.coalesced + row.stale + row.misses + row.bypasses + row.writes, "{row}");
+        // No pool of a test lives longer.
+        assert_eq!((row.recent_time, row.recent_timed), (row.database_time, row.timed), "{row}");
     }
     assert!(
         rows.windows(2).all(|pair| pair[0].database_time >= pair[1].database_time),

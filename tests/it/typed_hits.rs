@@ -211,7 +211,8 @@ on_each! {
         let other = pool.clone();
         let slow = std::thread::spawn(move || {
             let query = async { name().cached(&other).fetch_one().await.unwrap() };
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(query)
+            // Its workers go on with the connections that it makes.
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(query)
         });
         while SLOW.lock().unwrap().is_some() {
             tokio::time::sleep(Duration::from_millis(1)).await;
