@@ -18,8 +18,8 @@ use super::record::Record;
 use crate::analysis::Fingerprint;
 use crate::json::to_the_millisecond;
 
-/// Most statements that have a record of their own. A record takes about 800 bytes with a text of 100, 200 more where results are kept, and
-/// 6,000 at most: together 4 or 5 MB, and 30 MB at the very most.
+/// Most statements that have a record of their own. A record takes about 800 bytes with a text of 100, 200 more where results are kept, 450 more
+/// where many were given out, and 6,500 at most: together 4 to 7 MB, and 32 MB at the very most.
 const MAX_RECORDS: usize = 5_000;
 
 /// The text of the last record.
