@@ -445,7 +445,7 @@ fn invalidation(stats: &Stats, feeds: &[FeedStatus], recent: &[Sample]) -> Marku
 fn queries(place: &Place, queries: &[QueryStats]) -> Markup {
     let seconds = |query: &QueryStats| query.recent_time.as_secs_f64();
     let all: f64 = queries.iter().map(seconds).sum();
-    let share = |query: &QueryStats| if all > 0.0 { seconds(query) / all } else { 0.0 };
+    let share = |query: &QueryStats| (all > 0.0).then(|| seconds(query) / all);
     // What hurts now, then what did before.
     let mut heaviest: Vec<_> = queries.iter().collect();
     heaviest.sort_by_key(|query| Reverse((query.recent_time, query.database_time)));
@@ -470,7 +470,10 @@ fn queries(place: &Place, queries: &[QueryStats]) -> Markup {
                     }
                     tbody { @for query in heaviest.into_iter().take(TOP) {
                         tr {
-                            td.number { (percent(share(query))) (meter(share(query), "share of database time")) }
+                            td.number {
+                                (or_na(share(query)))
+                                @if let Some(share) = share(query) { (meter(share, "share of database time")) }
+                            }
                             td.number { (count(query.recent_timed)) }
                             td.number {
                                 @match query.recent_timed {
@@ -624,7 +627,10 @@ mod tests {
         let shown = queries(&place, &known).0;
         let rows: Vec<_> = shown.split("<tr>").filter(|row| row.contains("heavy")).collect();
         assert!(rows[0].contains("is heavy") && rows[0].contains("100.0 %") && rows[0].contains("500.0 ms"), "{shown}");
-        assert!(rows[1].contains("was heavy") && rows[1].contains("N/A"), "{shown}");
+        assert!(rows[1].contains("was heavy") && rows[1].contains("0.0 %") && rows[1].contains("N/A"), "{shown}");
+        // A share of nothing is none.
+        let shown = queries(&place, &known[..1]).0;
+        assert!(!shown.contains("0.0 %") && !shown.contains("<meter"), "{shown}");
     }
 
     #[test]
