@@ -150,7 +150,7 @@ impl<DB: Backend> Builder<DB> {
     }
 
     /// Asks the database again for this share of the answers from the cache, from 0 to 1, and compares: a measure of how often they are
-    /// wrong, as where somebody writes who is not seen. None by default.
+    /// wrong, as where somebody writes who is not seen. None by default. One at a time, and none while somebody waits for a connection.
     ///
     /// It counts in [`Stats::audited`](crate::Stats::audited) and in metrics, and tells of each that was stale as an event of `tracing`. What is
     /// written just then is not held against it. Values of [`QueryExt::cached`](crate::QueryExt::cached) are not looked into.

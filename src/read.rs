@@ -157,8 +157,10 @@ pub(crate) async fn read<DB: Driver>(
                     Found::Due(entry) if !inner.is_emergency() && entry.may_be_replaced() => {
                         refresh(asked.load(inner), &entry, request);
                     }
-                    Found::Good(entry) if inner.audits_this() => {
-                        tokio::spawn(asked.load(inner).audit(entry, request));
+                    Found::Good(entry) => {
+                        if let Some(turn) = inner.audits_this() {
+                            tokio::spawn(asked.load(inner).audit(entry, request, turn));
+                        }
                     }
                     _ => {}
                 }

@@ -188,11 +188,13 @@ impl Driver for MySql {
         use sqlx::Error::*;
         match error {
             Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
-                // Connection exceptions; what is full; a shutdown, an operator, a host that is blocked.
-                Some(error) => {
-                    error.code().is_some_and(|code| code.starts_with("08"))
-                        || matches!(error.number(), 1021 | 1037 | 1038 | 1041 | 1129 | 1203 | 1226 | 1927 | 4031)
-                }
+                // Connection exceptions; what is full; a shutdown, an operator, a host that is blocked. That a statement is too large
+                // for the server, or sorts too much, is the statement's own trouble.
+                Some(error) => match error.number() {
+                    1021 | 1037 | 1041 | 1129 | 1203 | 1226 | 1927 | 4031 => true,
+                    1038 | 1153 => false,
+                    _ => error.code().is_some_and(|code| code.starts_with("08")),
+                },
                 None => false,
             },
             Io(_) | Tls(_) | PoolTimedOut | WorkerCrashed => true,
@@ -204,7 +206,7 @@ impl Driver for MySql {
         let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() else { return "no code".to_owned() };
         let meaning = match error.number() {
             1021 => Some("its disk is full"),
-            1037 | 1038 | 1041 => Some("it is out of memory"),
+            1037 | 1041 => Some("it is out of memory"),
             1040 | 1203 => Some("too many connections"),
             1044 | 1045 | 1698 => Some("it refuses the login"),
             1049 => Some("there is no such database"),

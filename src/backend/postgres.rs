@@ -6,7 +6,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow, PgStatement, PgTypeInfo};
+use sqlx::postgres::{
+    PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSeverity, PgStatement, PgTypeInfo,
+};
 use sqlx::{Arguments, Executor, Postgres, SqlStr};
 
 use super::{Backend, Driver, IN_THE_PIPE, Item, Request};
@@ -28,6 +30,12 @@ impl Backend for Postgres {}
 const AT_WORK: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE datname = \
     pg_catalog.current_database() AND usename = SESSION_USER AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() AND \
     (state IS NULL OR state <> 'idle') AND (xact_start IS NULL OR extract(epoch FROM xact_start) <= $1))";
+
+/// Whether the server ends the connection with it.
+fn is_fatal(error: &dyn DatabaseError) -> bool {
+    let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+}
 
 impl Driver for Postgres {
     const DIALECT: Dialect = Dialect::Postgres;
@@ -180,10 +188,13 @@ impl Driver for Postgres {
     fn is_outage(error: &sqlx::Error) -> bool {
         use sqlx::Error::*;
         match error {
-            // Connection exceptions, too many of them, a shutdown, an operator or a disk that ended it.
-            Database(error) => {
-                error.code().is_some_and(|code| ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)))
-            }
+            // What is full, a shutdown, an operator or a disk that ended it. Connection exceptions only where they end this one: a
+            // statement with an argument too few has one as well, and so has a foreign server that is away.
+            Database(error) => error.code().is_some_and(|code| match &*code {
+                "53100" | "53200" | "53300" | "58000" | "58030" => true,
+                code if code.starts_with("57P") => true,
+                code => ["08", "53"].iter().any(|class| code.starts_with(class)) && is_fatal(&**error),
+            }),
             Io(_) | Tls(_) | PoolTimedOut | WorkerCrashed => true,
             _ => false,
         }

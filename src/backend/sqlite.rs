@@ -176,11 +176,15 @@ impl Driver for Sqlite {
     fn is_outage(error: &sqlx::Error) -> bool {
         match error {
             // Busy for longer than was to be waited, a file that cannot be read or opened.
-            sqlx::Error::Database(error) => error
+            sqlx::Error::Database(error) => {
+                error
                 .code()
                 .and_then(|code| code.parse::<u32>().ok())
                 // That a snapshot is too old to be written is the transaction's trouble: it is to be begun anew.
-                .is_some_and(|code| code != BUSY_SNAPSHOT && matches!(code & 0xff, 5 | 10 | 14)),
+                .is_some_and(|code| code != BUSY_SNAPSHOT && matches!(code & 0xff, 5 | 10 | 14))
+                // It names no other file than that of an ATTACH.
+                && !error.message().starts_with("unable to open database: ")
+            }
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
             _ => false,
         }

@@ -48,6 +48,8 @@ pub(crate) struct Gatehouse {
     loads: Option<(Arc<Semaphore>, Duration)>,
     /// What reads of each scope are left to send.
     rates: Option<DefaultKeyedRateLimiter<Option<Arc<str>>>>,
+    /// One answer is compared with the database's at a time.
+    audits: Arc<Semaphore>,
     emergency: Emergency,
     pub under_way: Arc<UnderWay>,
     /// Whoever has a connection of the pool has a copy of it.
@@ -88,7 +90,8 @@ impl Gatehouse {
         let quota = |(per_second, burst)| Quota::per_second(per_second).allow_burst(burst);
         let rates = settings.limit_rate.map(quota).map(RateLimiter::keyed);
         let (emergency, under_way, handed_out, reach) = Default::default();
-        Self { breaker, loads, rates, emergency, under_way, handed_out, reach }
+        let audits = Arc::new(Semaphore::new(1));
+        Self { breaker, loads, rates, audits, emergency, under_way, handed_out, reach }
     }
 }
 
@@ -229,8 +232,12 @@ impl<DB: Driver> Inner<DB> {
     }
 
     /// Whether an answer from the cache is one of those that are looked into.
-    pub fn audits_this(&self) -> bool {
-        self.settings.audit > 0.0 && dice() < self.settings.audit && !self.is_emergency()
+    pub fn audits_this(&self) -> Option<OwnedSemaphorePermit> {
+        let is_due = self.settings.audit > 0.0 && dice() < self.settings.audit;
+        if !is_due || self.is_emergency() || self.counters.waiting() > 0 {
+            return None;
+        }
+        self.gatehouse.audits.clone().try_acquire_owned().ok()
     }
 
     /// Whether something has to be shed for want of this.
@@ -401,8 +408,10 @@ impl<DB: Driver> Inner<DB> {
     /// # Errors
     /// Those of [`Inner::connect`].
     pub async fn connect_to_look(&self) -> Result<Lookout<DB>, sqlx::Error> {
-        let call = self.admit()?;
-        match self.acquire().await {
+        let mut connecting = Connecting { inner: self, call: Some(self.admit()?) };
+        let acquired = self.acquire().await;
+        let call = connecting.call.take().expect("it is there until its caller goes away");
+        match acquired {
             Ok(connection) => Ok(Lookout::new(InStep::of(connection), call)),
             Err(error) => {
                 self.judge_unconnected(call, &error);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use sqlx::Either;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Load;
 use crate::backend::{Driver, Request, leave, release};
@@ -20,8 +21,12 @@ impl<DB: Driver> Load<DB> {
     ///
     /// What is written meanwhile makes them differ without fault: it voids the stamp of the entry, if only after the time within which
     /// this node hears of it. Rows in another order are no fault, either.
-    pub(super) async fn audit(self, entry: Arc<Kept<DB>>, request: Request<DB>) {
-        let outcome = match self.differs(&entry, request).await {
+    ///
+    /// The database is asked by one at a time, in its `turn`: what callers ask goes first.
+    pub(super) async fn audit(self, entry: Arc<Kept<DB>>, request: Request<DB>, turn: OwnedSemaphorePermit) {
+        let differs = self.differs(&entry, request).await;
+        drop(turn);
+        let outcome = match differs {
             Some(false) => Audit::Good,
             Some(true) => {
                 tokio::time::sleep(SETTLED.max(self.inner.hears_within() * 2)).await;

@@ -4,16 +4,6 @@ use std::time::{Duration, Instant};
 
 use larder::{CachedPool, Sessions};
 
-macro_rules! until {
-    ($pool:expr, $is_so:expr) => {{
-        let begun = Instant::now();
-        while !$is_so($pool.stats()) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", $pool.stats());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }};
-}
-
 on_each! {
     async fn what_nobody_saw_is_found(pool) {
         let inner = pool.inner().clone();
@@ -23,10 +13,10 @@ on_each! {
         }
         let read = async || sqlx::query_scalar::<_, i64>("SELECT n FROM t WHERE id = 1").fetch_one(&pool).await.unwrap();
         let begun = Instant::now();
-        while pool.stats().hits < 20 {
+        // One at a time is looked into.
+        while pool.stats().audited < 10 {
             assert!(read().await == 0 && begun.elapsed() < Duration::from_secs(20), "{}", pool.stats());
         }
-        until!(pool, |stats: larder::Stats| stats.audited >= 10);
         assert_eq!(pool.stats().audited_stale, 0);
         // Written through the pool while answers are looked into: no fault of theirs.
         for n in 1..20 {
@@ -40,8 +30,11 @@ on_each! {
         // Written by somebody who is not seen.
         read().await;
         sqlx::query("UPDATE t SET n = 99 WHERE id = 1").execute(&inner).await.unwrap();
-        assert_eq!(read().await, 19);
-        until!(pool, |stats: larder::Stats| stats.audited_stale > 0);
+        let begun = Instant::now();
+        while pool.stats().audited_stale == 0 {
+            assert!(read().await == 19 && begun.elapsed() < Duration::from_secs(20), "{}", pool.stats());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let stats = pool.stats();
         let tables: Vec<_> = stats.audited_stale_by_table.keys().collect();
         assert!(tables.len() == 1 && tables[0].ends_with(".t"), "{tables:?}");
@@ -53,5 +46,40 @@ on_each! {
         assert!(stats.to_string().contains("were stale"), "{stats}");
         // Nothing is made good by a look.
         assert_eq!(read().await, 19);
+    }
+}
+
+/// A table that is locked holds up one look, and nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_up_takes_one_connection_only() {
+    let url = crate::servers::Postgres::shared().fresh();
+    let other = sqlx::PgPool::connect(&url).await.unwrap();
+    let setup =
+        "CREATE TABLE t (n BIGINT); INSERT INTO t VALUES (0); CREATE TABLE u (n BIGINT); INSERT INTO u VALUES (0)";
+    sqlx::raw_sql(setup).execute(&other).await.unwrap();
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
+    let pool = CachedPool::builder(pool, Sessions::Uniform).sole_writer().audit(1.0).build().await.unwrap();
+    let read = async || sqlx::query_scalar::<_, i64>("SELECT n FROM t").fetch_one(&pool).await.unwrap();
+    let begun = Instant::now();
+    while pool.stats().audited == 0 {
+        read().await;
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", pool.stats());
+    }
+    let mut lock = other.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE t").execute(&mut *lock).await.unwrap();
+    for _ in 0..1_000 {
+        read().await;
+    }
+    let write = sqlx::query("UPDATE u SET n = n + 1").execute(&pool);
+    tokio::time::timeout(Duration::from_secs(20), write).await.expect("there is a connection left").unwrap();
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    assert!(sqlx::query_scalar::<_, i64>(waiting).fetch_one(&other).await.unwrap() <= 1);
+    let before = pool.stats().audited;
+    lock.rollback().await.unwrap();
+    let begun = Instant::now();
+    while pool.stats().audited == before {
+        read().await;
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", pool.stats());
     }
 }

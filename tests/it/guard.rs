@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use larder::{BreakerOptions, BreakerState, CachedPool, Guard, PgPool, Policy, Rejected, Sessions, Window};
 use sqlx::AssertSqlSafe;
 
-use crate::servers::Postgres;
+use crate::servers::{MariaDb, Postgres};
 
 const SETUP: &str =
     "CREATE TABLE t (id INT PRIMARY KEY, n BIGINT); INSERT INTO t SELECT i, 0 FROM generate_series(1, 100) i;
@@ -267,6 +267,57 @@ async fn mistakes_of_callers_do_not_count() {
     let breaker = pool.breaker().status();
     assert_eq!((breaker.state, breaker.failure_rate), (BreakerState::Closed, Some(0.0)), "{breaker:?}");
     assert!(breaker.calls >= 80, "{breaker:?}");
+    // What looks like a server in trouble by its code: an argument too few, files and foreign servers that are not there.
+    for sql in [
+        "SELECT n FROM t WHERE id = $1 AND n = $2",
+        "SELECT pg_read_file('nope')",
+        "COPY t FROM '/nowhere/at/all'",
+        "DO $$ BEGIN RAISE 'full' USING ERRCODE = '53000'; END $$",
+        "DO $$ BEGIN RAISE 'away' USING ERRCODE = '08001'; END $$",
+        "DO $$ BEGIN RAISE 'beyond temp_file_limit' USING ERRCODE = '53400'; END $$",
+        "DO $$ BEGIN RAISE 'conflict' USING ERRCODE = '40001'; END $$",
+    ] {
+        for _ in 0..20 {
+            sqlx::query(AssertSqlSafe(sql)).bind(1_i64).execute(&pool).await.unwrap_err();
+        }
+        let breaker = pool.breaker().status();
+        assert_eq!((breaker.state, breaker.failure_rate), (BreakerState::Closed, Some(0.0)), "{sql}: {breaker:?}");
+    }
+}
+
+#[test]
+fn mistakes_of_callers_do_not_count_in_mysql() {
+    crate::support::alone(async {
+        let pool = sqlx::MySqlPool::connect(&MariaDb::shared().fresh()).await.unwrap();
+        let pool = CachedPool::builder(pool, Sessions::Uniform).sole_writer().breaker(quick()).build().await.unwrap();
+        // A statement that is too large, one that sorts too much, a conflict, and what an application signals.
+        for signal in [
+            "'08S01' SET MYSQL_ERRNO = 1153",
+            "'HY001' SET MYSQL_ERRNO = 1038",
+            "'40001' SET MYSQL_ERRNO = 1213",
+            "'45000'",
+        ] {
+            for _ in 0..20 {
+                let sql = AssertSqlSafe(format!("SIGNAL SQLSTATE {signal}"));
+                sqlx::raw_sql(sql).execute(&pool).await.unwrap_err();
+            }
+            let breaker = pool.breaker().status();
+            let told = (breaker.state, breaker.failure_rate);
+            assert_eq!(told, (BreakerState::Closed, Some(0.0)), "{signal}: {breaker:?}");
+        }
+    });
+}
+
+#[tokio::test]
+async fn mistakes_of_callers_do_not_count_in_sqlite() {
+    let pool =
+        sqlx::SqlitePool::connect(&format!("sqlite:{}?mode=rwc", crate::support::file().display())).await.unwrap();
+    let pool = CachedPool::builder(pool, Sessions::Uniform).sole_writer().breaker(quick()).build().await.unwrap();
+    for _ in 0..20 {
+        sqlx::query("ATTACH '/nowhere/at/all' AS other").execute(&pool).await.unwrap_err();
+    }
+    let breaker = pool.breaker().status();
+    assert_eq!((breaker.state, breaker.failure_rate), (BreakerState::Closed, Some(0.0)), "{breaker:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -734,4 +785,20 @@ async fn a_server_that_hangs_is_spared_by_callers_without_patience_as_well() {
     server.resume();
     until(&pool, BreakerState::Closed).await;
     assert_eq!(read(&pool, 2).await.unwrap(), 0);
+}
+
+/// Nobody has looked at the database yet, and whoever begins to look goes away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_from_the_start_is_spared_as_well() {
+    let mut server = Postgres::start();
+    let url = server.url(&server.create_database());
+    server.pause();
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect_lazy(&url).unwrap();
+    let pool = CachedPool::builder(pool, Sessions::Uniform).sole_writer().breaker(quick()).build_lazy();
+    let begun = Instant::now();
+    while pool.breaker().status().state == BreakerState::Closed {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", pool.breaker().status());
+        let _ = tokio::time::timeout(Duration::from_millis(300), read(&pool, 1)).await;
+    }
+    server.resume();
 }
